@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory under one byte budget: blocks in power-of-two classes from 64 B to 1 MiB, kept on free lists and
+ * never given back to the system before fini. After warm-up nothing allocates: `fresh` stands still.
+ *
+ * One clv_mem belongs to one thread. When the budget is used up, clv_mem_alloc() returns NULL and the caller
+ * makes room (the engine evicts its least recently used flow) or goes on with less and counts it.
+ */
+#ifndef CLV_BASE_MEM_H
+#define CLV_BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CLV_MEM_MIN_SHIFT 6
+#define CLV_MEM_MAX_SHIFT 20
+#define CLV_MEM_CLASSES (CLV_MEM_MAX_SHIFT - CLV_MEM_MIN_SHIFT + 1)
+#define CLV_MEM_MAX ((size_t)1 << CLV_MEM_MAX_SHIFT)
+
+struct clv_mem {
+	size_t budget_bytes; /* what may be in use at once */
+	size_t used_bytes;   /* in use now, by class size */
+	size_t peak_bytes;
+	uint64_t fresh; /* blocks taken from the system since init */
+	void *free[CLV_MEM_CLASSES];
+	void *arenas; /* every system allocation, for fini */
+};
+
+void clv_mem_init(struct clv_mem *m, size_t budget_bytes);
+/* Returns everything to the system. All blocks become invalid. */
+void clv_mem_fini(struct clv_mem *m);
+
+/* A block of at least `size` bytes (1..CLV_MEM_MAX), 16-byte aligned, contents undefined; NULL when the budget
+ * or the system has no room, or when size is out of range. */
+void *clv_mem_alloc(struct clv_mem *m, size_t size);
+/* The same, zeroed. */
+void *clv_mem_zalloc(struct clv_mem *m, size_t size);
+/* `size` must be the size asked for, or any other of the same class. NULL is allowed. */
+void clv_mem_free(struct clv_mem *m, void *p, size_t size);
+
+/* The usable size of a block that was asked for with `size`. */
+size_t clv_mem_class_size(size_t size);
+
+#endif

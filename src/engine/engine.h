@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: packets in, spans out. Everything between (flows, reassembly, detection, parsing, pairing)
+ * happens in the call that brings the packet. It reads no clock, no file and no socket: its time is the
+ * packets' time, so the same packets always give the same spans.
+ *
+ * One engine belongs to one thread and shares nothing; several may run side by side.
+ */
+#ifndef CLV_ENGINE_ENGINE_H
+#define CLV_ENGINE_ENGINE_H
+
+#include "proto/proto.h"
+#include "model/packet.h"
+#include "source/source.h"
+#include "model/span.h"
+
+struct clv_engine;
+
+/* --port PORT[:PROTO]: with any rule, only server ports named by one are looked at. */
+struct clv_port_rule {
+	uint16_t port;
+	const struct clv_proto *proto; /* NULL: the bytes decide */
+};
+
+/* --egress ADDR[/LEN]:PORT: with any rule, requests going out are traced only where one matches. */
+struct clv_egress_rule {
+	struct clv_addr addr;
+	uint8_t prefix_bits; /* of 128; 0: any address */
+	uint16_t port;       /* 0: any */
+};
+
+struct clv_engine_config {
+	size_t memory_bytes; /* 0: CLV_MEMORY_BYTES */
+	const struct clv_port_rule *ports;
+	size_t port_count;
+	const struct clv_egress_rule *egress;
+	size_t egress_count;
+	clv_span_fn on_span;
+	void *span_ctx;
+	/* NULL: nobody to tell */
+	void (*verdict)(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v);
+	void *verdict_ctx;
+};
+
+/* X(name, drop, text), as CLV_KSTATS. */
+#define CLV_ENGINE_STATS(X)                                                                                            \
+	X(flows, 0, "TCP connections seen")                                                                            \
+	X(spans, 0, "spans")                                                                                           \
+	X(requests, 0, "request heads parsed")                                                                         \
+	X(responses, 0, "response heads parsed")                                                                       \
+	X(opaque_flows, 0, "connections of no known protocol")                                                         \
+	X(retransmits, 0, "segments whose payload had been seen before")                                               \
+	X(skipped_bytes, 0, "body bytes not read")                                                                     \
+	X(drop_gaps, 1, "holes in a stream where a parser needed the bytes")                                           \
+	X(drop_gap_bytes, 1, "bytes of those holes")                                                                   \
+	X(drop_orphan_responses, 1, "responses whose request was not seen")                                            \
+	X(drop_parse_errors, 1, "places where a stream broke its protocol")                                            \
+	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones")                                    \
+	X(drop_memory, 1, "connections given up to stay within the memory budget")                                     \
+	X(drop_sought_mismatch, 1, "bodies skipped by the kernel that the parser saw otherwise")
+
+struct clv_engine_stats {
+#define X(name, drop, text) uint64_t name;
+	CLV_ENGINE_STATS(X)
+#undef X
+};
+
+/* Returns 0 and the engine in *out, or -ENOMEM. The config's arrays must outlive the engine. */
+int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **out);
+/* Ends without reporting what is pending: call clv_engine_flush() first. NULL is allowed. */
+void clv_engine_free(struct clv_engine *e);
+
+/* One packet. Spans that end with it are reported before it returns. */
+void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
+/*
+ * No packet before `now_ns` (Unix time) will come any more. Only makes reports earlier: the spans of a run
+ * are the same with and without ticks.
+ */
+void clv_engine_tick(struct clv_engine *e, uint64_t now_ns);
+/* The capture ended: reports every request still open. */
+void clv_engine_flush(struct clv_engine *e);
+
+const struct clv_engine_stats *clv_engine_stats(const struct clv_engine *e);
+/* Bytes in use, peak, and system allocations so far (law 4 watches the last). Each pointer may be NULL. */
+void clv_engine_memory(const struct clv_engine *e, size_t *used_bytes, size_t *peak_bytes, uint64_t *fresh);
+
+#endif

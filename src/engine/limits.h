@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of the user-space half, in one place. wire/record.h holds the kernel's. */
+#ifndef CLV_ENGINE_LIMITS_H
+#define CLV_ENGINE_LIMITS_H
+
+/* All flows, buffered segments, tails and pending requests together, by default (--memory). */
+#define CLV_MEMORY_BYTES (64u << 20)
+
+/* A head that is longer is reported truncated (RFC 9112 sets no limit; servers stop at 8 to 64 KiB). */
+#define CLV_HEAD_BYTES (64u * 1024u)
+/* The unconsumed tail the engine keeps per direction: one head and its terminator. */
+#define CLV_TAIL_BYTES (CLV_HEAD_BYTES + 64u)
+/* Requests waiting for their response on one connection; more are counted, not kept. */
+#define CLV_PENDING_MAX 1024u
+/* Out-of-order payload kept per direction before its first hole is given up. */
+#define CLV_OOO_BYTES (1u << 20)
+#define CLV_OOO_SEGMENTS 1024u
+
+/* Bytes of a direction from its start on that may decide what it is. */
+#define CLV_DETECT_BYTES 4096u
+
+/* A hole is given up this long (packet time) after... */
+#define CLV_GAP_ACKED_NS (100ull * 1000 * 1000)        /* ...the receiver is known to have the bytes */
+#define CLV_GAP_UNACKED_NS (10ull * 1000 * 1000 * 1000) /* ...it appeared: a retransmission may still come */
+/* A closed flow is remembered this long, so that its stragglers make no new one. */
+#define CLV_LINGER_NS (200ull * 1000 * 1000)
+/* A flow without packets is given up after this. */
+#define CLV_IDLE_NS (600ull * 1000 * 1000 * 1000)
+
+/* How far ahead of the parsed position the kernel may copy. Half used: the window moves. */
+#define CLV_WINDOW_AHEAD (64u * 1024u)
+/* Bodies at least this long are skipped in the kernel; shorter ones cost less than the verdict. */
+#define CLV_KERNEL_SKIP_BYTES (32u * 1024u)
+/* One SKIP verdict reaches at most this far; longer bodies renew it. */
+#define CLV_KERNEL_SKIP_MAX (1u << 30)
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A TCP segment as a source hands it to the engine: the only thing that crosses that border, live and from a
+ * file alike. What it says can be written to a pcapng file and read back without loss (pcapng.h).
+ */
+#ifndef CLV_MODEL_PACKET_H
+#define CLV_MODEL_PACKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/slice.h"
+
+/* Seen from the observed endpoint (the pod, or this host): did the packet come in or go out? */
+enum clv_side { CLV_SIDE_UNKNOWN, CLV_SIDE_IN, CLV_SIDE_OUT };
+
+enum clv_tcp_flag {
+	CLV_TCP_FIN = 0x01,
+	CLV_TCP_SYN = 0x02,
+	CLV_TCP_RST = 0x04,
+	CLV_TCP_PSH = 0x08,
+	CLV_TCP_ACK = 0x10,
+};
+
+/* Where the kernel keeps this flow, so that a verdict finds it. gen 0: there is no kernel side (a file). */
+struct clv_kernel_ref {
+	uint32_t slot;
+	uint16_t gen;
+	uint8_t hook; /* enum clv_hook: which hook saw this direction */
+};
+
+struct clv_packet {
+	uint64_t ts_ns; /* Unix time */
+	struct clv_endpoint src, dst;
+	uint32_t net; /* the place of capture, part of the flow's identity: ifindex when live, 0 in foreign files */
+	uint32_t seq; /* of the payload's first byte; for a SYN, the SYN's own */
+	uint32_t ack;
+	uint32_t len;             /* payload bytes on the wire */
+	struct clv_slice payload; /* the first ones of them, as far as captured; payload.len <= len */
+	uint32_t hole_seq;        /* bytes of this direction that the kernel saw and left out on purpose, */
+	uint32_t hole_len;        /*   not reported before; 0 in foreign files */
+	uint16_t retransmits;     /* segments of this direction seen again since its last packet, not delivered */
+	uint8_t tcp_flags;        /* enum clv_tcp_flag */
+	uint8_t side;             /* enum clv_side */
+	bool sought;              /* the kernel skips the body behind this head on its own */
+	bool probe;               /* taken in probe mode: neighbours may be missing */
+	struct clv_kernel_ref kernel;
+};
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A span: what exporters see. Built on the engine thread when an exchange ends, lent to the consumer for the
+ * length of one call. String attributes borrow from the exchange or from the span's own scratch.
+ */
+#ifndef CLV_MODEL_SPAN_H
+#define CLV_MODEL_SPAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/slice.h"
+#include "model/attrs.h"
+
+enum clv_span_kind { CLV_KIND_SERVER, CLV_KIND_CLIENT };
+enum clv_span_status { CLV_STATUS_UNSET, CLV_STATUS_ERROR };
+
+/* What is known to be missing; also attributes of the same names. */
+enum clv_span_flag {
+	CLV_SPAN_TRUNCATED = 1 << 0,
+	CLV_SPAN_GAP = 1 << 1,
+	CLV_SPAN_MIDSTREAM = 1 << 2,
+	CLV_SPAN_UNPAIRED = 1 << 3,
+	CLV_SPAN_REUSED = 1 << 4, /* not the connection's first request */
+};
+
+enum clv_attr_type { CLV_TYPE_STRING, CLV_TYPE_INT, CLV_TYPE_BOOL };
+
+struct clv_attr {
+	uint16_t key;  /* enum clv_attr_key */
+	uint16_t type; /* enum clv_attr_type */
+	union {
+		struct clv_slice s; /* any bytes: exporters make valid text of them (json.h) */
+		int64_t i;
+		bool b;
+	};
+};
+
+#define CLV_SPAN_ATTRS 40
+#define CLV_SPAN_SCRATCH 1024
+
+struct clv_span {
+	uint8_t trace_id[16];
+	uint8_t span_id[8];
+	uint8_t parent_id[8];
+	bool has_parent;
+	enum clv_span_kind kind;
+	bool side_known; /* false: a capture file that does not tell; kind is SERVER then */
+	enum clv_span_status status;
+	uint32_t flags; /* enum clv_span_flag */
+	struct clv_slice name;
+	uint64_t start_ns, end_ns; /* Unix time: first request byte, last response byte (or last byte known) */
+	uint64_t first_ns;         /* first response byte; 0: none */
+	struct clv_endpoint client, server; /* as on the wire */
+	uint64_t bytes;                     /* request and response bodies together, as far as seen */
+
+	/* Common to all protocols, set by describe() for text output and filters. */
+	struct clv_slice method, target, result;
+	int status_code; /* 0: none */
+
+	uint16_t attr_count;
+	struct clv_attr attr[CLV_SPAN_ATTRS];
+	uint16_t scratch_used;
+	char *overflow; /* for strings longer than scratch: CLV_SPAN_OVERFLOW bytes, owned by the engine */
+	uint32_t overflow_used;
+	char scratch[CLV_SPAN_SCRATCH];
+};
+
+/* Room for composed strings of one span (url.full): twice the largest head, plus addresses. */
+#define CLV_SPAN_OVERFLOW (160u * 1024u)
+
+/* Adds an attribute; past CLV_SPAN_ATTRS is a bug (assert). The slice must live as long as the span. */
+void clv_span_str(struct clv_span *s, enum clv_attr_key key, struct clv_slice value);
+void clv_span_int(struct clv_span *s, enum clv_attr_key key, int64_t value);
+void clv_span_bool(struct clv_span *s, enum clv_attr_key key, bool value);
+
+/* Borrowed attribute, or NULL. */
+const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key key);
+
+/* `len` bytes that live as long as the span, contents undefined; NULL when there is no room left. */
+char *clv_span_scratch(struct clv_span *s, size_t len);
+
+/* What the engine calls for each finished span, in the order of their ends. */
+typedef void (*clv_span_fn)(void *ctx, const struct clv_span *span);
+
+#endif

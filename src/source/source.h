@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source: packets in, verdicts back. Two exist, the live ring buffer (ring.h) and capture files (pcap.h).
+ * One thread drives a source: open, poll until it ends, close.
+ */
+#ifndef CLV_SOURCE_SOURCE_H
+#define CLV_SOURCE_SOURCE_H
+
+#include "model/packet.h"
+
+/* Called for each packet, in capture order. The packet and its payload are borrowed until it returns. */
+typedef void (*clv_packet_fn)(void *ctx, const struct clv_packet *p);
+
+/* What a consumer tells the kernel about one direction of one flow. */
+enum clv_verdict_kind {
+	CLV_VERDICT_WINDOW, /* copy payload up to, not including, sequence number `seq` */
+	CLV_VERDICT_SKIP,   /* leave out payload before sequence number `seq` (at most 2^30 ahead) */
+	CLV_VERDICT_IGNORE, /* no parser wants this direction */
+	CLV_VERDICT_PROBE,  /* only first packets after a change of direction */
+};
+
+struct clv_kverdict {
+	enum clv_verdict_kind kind;
+	uint32_t seq;
+	bool seek; /* with WINDOW: let the kernel read Content-Length */
+};
+
+enum { CLV_SOURCE_END = -1 };
+
+struct clv_source;
+
+struct clv_source_ops {
+	/*
+	 * Delivers what is there, waiting up to timeout_ms when nothing is. Returns the number of packets
+	 * delivered, CLV_SOURCE_END after the last one, or another negative -errno on a fatal error.
+	 */
+	int (*poll)(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms);
+	/* May be NULL: nobody to tell. Never blocks. */
+	void (*verdict)(struct clv_source *s, const struct clv_kernel_ref *ref, const struct clv_kverdict *v);
+	/*
+	 * Unix time before which no further packet can arrive, for the engine's deadlines while nothing flows;
+	 * 0 when only packets tell the time (files). May be NULL.
+	 */
+	uint64_t (*now_ns)(struct clv_source *s);
+	void (*close)(struct clv_source *s);
+};
+
+/* Every source begins with this. */
+struct clv_source {
+	const struct clv_source_ops *ops;
+};
+
+/* One figure of a source, for --stats and --summary. `drop`: it counts something lost. */
+struct clv_figure {
+	const char *name;
+	const char *text;
+	bool drop;
+	uint64_t value;
+};
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The whole contract between bpf/ and user space: the ring buffer record, the control words that user
+ * space writes back, and the counters. Fixed widths, no implicit padding, asserted below.
+ *
+ * Included by BPF and by user space: <linux/types.h> only.
+ */
+#ifndef CLV_WIRE_RECORD_H
+#define CLV_WIRE_RECORD_H
+
+#include <linux/types.h>
+
+/* ---- records (ring buffer map "ring", kernel -> user) ------------------------------------------- */
+
+/* Which hook saw the packet. On a pod's host-side veth, INGRESS is what the pod sends. */
+enum clv_hook { CLV_HOOK_INGRESS = 0, CLV_HOOK_EGRESS = 1 };
+
+enum clv_rec_flag {
+	CLV_REC_EGRESS = 1 << 0, /* seen by the egress hook; otherwise by the ingress hook */
+	CLV_REC_IPV6 = 1 << 1,
+	CLV_REC_SOUGHT = 1 << 2, /* the kernel read a Content-Length here and skips that body on its own */
+	CLV_REC_PROBE = 1 << 3,  /* taken in probe mode: bytes around it may be missing */
+};
+
+/*
+ * One packet, or what is left of it. `len` counts the payload bytes on the wire from `seq` on; `cap` of
+ * them, the first ones, follow in data[]. The rest was left out on purpose (window, skip, snaplen).
+ *
+ * hole_seq/hole_len: payload that this hook saw before this record and left out, never reported yet. It
+ * is a contiguous range of this direction's sequence space and normally ends at `seq`.
+ *
+ * A record without payload (cap == 0) carries a SYN, FIN or RST, the end of a skip, or just a hole.
+ */
+struct clv_rec {
+	__u64 ts_ns; /* CLOCK_MONOTONIC when the hook ran */
+	__u32 ifindex;
+	__u32 slot; /* index into map "ctl" */
+	__u16 gen;  /* generation of that slot; control words carry it */
+	__u8 tcp_flags;
+	__u8 flags; /* enum clv_rec_flag */
+	__u32 seq;  /* of data[0]; for a SYN, the SYN's own sequence number */
+	__u32 ack;
+	__u32 len;
+	__u32 cap;
+	__u32 hole_seq;
+	__u32 hole_len;
+	__u16 retransmits; /* duplicates of this direction counted, not sent, since its last record */
+	__u16 sport;       /* host byte order */
+	__u16 dport;
+	__u16 pad;
+	__u8 saddr[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 daddr[16];
+	__u8 data[];
+};
+
+/* ---- control words (mmap-able array "ctl", user -> kernel) ---------------------------------------- */
+
+/*
+ * One 64-bit word, written in one store: sequence number, the generation of the slot it is meant for, and
+ * flags. A word whose generation is not the flow's is ignored, so a verdict can never reach another flow.
+ */
+typedef __u64 clv_word;
+
+enum clv_word_flag {
+	CLV_WORD_VALID = 1 << 0,
+	CLV_WORD_IGNORE = 1 << 1, /* window only: no payload of this direction; SYN/FIN/RST only */
+	CLV_WORD_PROBE = 1 << 2,  /* window only: only the first packet after a change of direction, at most
+	                             CLV_PROBE_BYTES of it */
+	CLV_WORD_SEEK = 1 << 3,   /* window only: read Content-Length in the kernel */
+};
+
+static inline clv_word clv_word_make(__u32 seq, __u16 gen, __u16 flags)
+{
+	return (__u64)seq | (__u64)gen << 32 | (__u64)flags << 48;
+}
+static inline __u32 clv_word_seq(clv_word w)
+{
+	return (__u32)w;
+}
+static inline __u16 clv_word_gen(clv_word w)
+{
+	return (__u16)(w >> 32);
+}
+static inline __u16 clv_word_flags(clv_word w)
+{
+	return (__u16)(w >> 48);
+}
+
+struct clv_ctl_dir {
+	clv_word window; /* payload at or after this sequence number is not copied */
+	clv_word skip;   /* payload before this sequence number is not copied */
+};
+
+struct clv_ctl {
+	struct clv_ctl_dir dir[2]; /* by enum clv_hook */
+};
+
+/* Bytes of a direction that are copied before user space has said anything about it. */
+#define CLV_WINDOW_BYTES (64u * 1024u)
+#define CLV_PROBE_BYTES 1024u
+/* The largest payload one record carries. */
+#define CLV_REC_MAX_CAP 65536u
+
+/* ---- counters (per-CPU array "stats", one struct per CPU) ------------------------------------------ */
+
+/*
+ * What the kernel half counted. X(name, text): the name is the key in --summary JSON under "drops" where
+ * `drop` is 1, otherwise a plain figure.
+ */
+#define CLV_KSTATS(X)                                                                                                  \
+	X(packets, 0, "packets seen by the hooks")                                                                     \
+	X(bytes, 0, "bytes of those packets, from the network header on")                                              \
+	X(records, 0, "records sent to user space")                                                                    \
+	X(record_bytes, 0, "bytes of those records, headers included")                                                 \
+	X(payload_bytes, 0, "payload bytes copied to user space")                                                      \
+	X(skipped_bytes, 0, "payload bytes left out because a body was being skipped")                                 \
+	X(pure_acks, 0, "TCP segments without payload or SYN/FIN/RST")                                                 \
+	X(retransmits, 0, "segments whose payload had been seen before")                                               \
+	X(udp, 0, "UDP packets (not read yet)")                                                                        \
+	X(other_l4, 0, "packets of other transports")                                                                  \
+	X(not_ip, 0, "frames that are not IP")                                                                         \
+	X(unwanted, 0, "TCP segments of ports that were not asked for")                                                \
+	X(ignored, 0, "TCP segments of flows that no parser wanted")                                                   \
+	X(sought, 0, "bodies whose length the kernel read itself")                                                     \
+	X(drop_ring_full, 1, "records lost because the ring buffer was full")                                          \
+	X(drop_window_bytes, 1, "payload bytes beyond a flow's window, not copied")                                    \
+	X(drop_fragments, 1, "IP fragments other than the first")                                                      \
+	X(drop_malformed, 1, "packets whose headers do not parse")                                                     \
+	X(drop_flow_evicted, 1, "kernel flow entries given up for a newer flow")                                       \
+	X(drop_lease_expired, 1, "packets seen while user space was not reading")
+
+struct clv_kstats {
+#define X(name, drop, text) __u64 name;
+	CLV_KSTATS(X)
+#undef X
+};
+
+/* ---- shared words in the BPF object's .bss (mapped by user space) ---------------------------------- */
+
+/*
+ * lease_ns: user space renews it (CLOCK_MONOTONIC now + CLV_LEASE_NS) at least once a second; past it every
+ * hook returns at once, so a filter whose owner was killed costs next to nothing.
+ * want_wake: user space sets it to 1 before it blocks without a timer; the first record clears it and wakes.
+ * wake_armed: user space sets it to 1 after each drain; a half-used window or a quarter-full ring clears it
+ * and wakes, once.
+ */
+#define CLV_LEASE_NS (5ull * 1000 * 1000 * 1000)
+
+_Static_assert(sizeof(struct clv_rec) == 88, "clv_rec is part of the wire format");
+_Static_assert(sizeof(struct clv_ctl) == 32, "clv_ctl is part of the wire format");
+
+#endif
