@@ -11,7 +11,6 @@
 
 #include "proto/proto.h"
 #include "model/packet.h"
-#include "source/source.h"
 #include "model/span.h"
 
 struct clv_engine;

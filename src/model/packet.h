@@ -48,4 +48,18 @@ struct clv_packet {
 	struct clv_kernel_ref kernel;
 };
 
+/* What a consumer tells the kernel about one direction of one flow. */
+enum clv_verdict_kind {
+	CLV_VERDICT_WINDOW, /* copy payload up to, not including, sequence number `seq` */
+	CLV_VERDICT_SKIP,   /* leave out payload before sequence number `seq` (at most 2^30 ahead) */
+	CLV_VERDICT_IGNORE, /* no parser wants this direction */
+	CLV_VERDICT_PROBE,  /* only first packets after a change of direction */
+};
+
+struct clv_kverdict {
+	enum clv_verdict_kind kind;
+	uint32_t seq;
+	bool seek; /* with WINDOW: let the kernel read Content-Length */
+};
+
 #endif

@@ -11,20 +11,6 @@
 /* Called for each packet, in capture order. The packet and its payload are borrowed until it returns. */
 typedef void (*clv_packet_fn)(void *ctx, const struct clv_packet *p);
 
-/* What a consumer tells the kernel about one direction of one flow. */
-enum clv_verdict_kind {
-	CLV_VERDICT_WINDOW, /* copy payload up to, not including, sequence number `seq` */
-	CLV_VERDICT_SKIP,   /* leave out payload before sequence number `seq` (at most 2^30 ahead) */
-	CLV_VERDICT_IGNORE, /* no parser wants this direction */
-	CLV_VERDICT_PROBE,  /* only first packets after a change of direction */
-};
-
-struct clv_kverdict {
-	enum clv_verdict_kind kind;
-	uint32_t seq;
-	bool seek; /* with WINDOW: let the kernel read Content-Length */
-};
-
 enum { CLV_SOURCE_END = -1 };
 
 struct clv_source;
@@ -48,14 +34,6 @@ struct clv_source_ops {
 /* Every source begins with this. */
 struct clv_source {
 	const struct clv_source_ops *ops;
-};
-
-/* One figure of a source, for --stats and --summary. `drop`: it counts something lost. */
-struct clv_figure {
-	const char *name;
-	const char *text;
-	bool drop;
-	uint64_t value;
 };
 
 #endif
