@@ -11,7 +11,7 @@
 /* Called for each packet, in capture order. The packet and its payload are borrowed until it returns. */
 typedef void (*clv_packet_fn)(void *ctx, const struct clv_packet *p);
 
-enum { CLV_SOURCE_END = -1 };
+enum { CLV_SOURCE_END = -4096 }; /* no errno */
 
 struct clv_source;
 
