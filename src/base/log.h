@@ -13,8 +13,8 @@ extern enum clv_log_level clv_log_max;
 void clv_log(enum clv_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define clv_error(...) clv_log(CLV_LOG_ERROR, __VA_ARGS__)
-#define clv_warn(...) clv_log(CLV_LOG_WARN, __VA_ARGS__)
-#define clv_info(...) clv_log(CLV_LOG_INFO, __VA_ARGS__)
+#define clv_warn(...)  clv_log(CLV_LOG_WARN, __VA_ARGS__)
+#define clv_info(...)  clv_log(CLV_LOG_INFO, __VA_ARGS__)
 #define clv_debug(...) clv_log(CLV_LOG_DEBUG, __VA_ARGS__)
 
 #endif

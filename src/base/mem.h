@@ -9,13 +9,14 @@
 #ifndef CLV_BASE_MEM_H
 #define CLV_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define CLV_MEM_MIN_SHIFT 6
 #define CLV_MEM_MAX_SHIFT 20
-#define CLV_MEM_CLASSES (CLV_MEM_MAX_SHIFT - CLV_MEM_MIN_SHIFT + 1)
-#define CLV_MEM_MAX ((size_t)1 << CLV_MEM_MAX_SHIFT)
+#define CLV_MEM_CLASSES   (CLV_MEM_MAX_SHIFT - CLV_MEM_MIN_SHIFT + 1)
+#define CLV_MEM_MAX       ((size_t)1 << CLV_MEM_MAX_SHIFT)
 
 struct clv_mem {
 	size_t budget_bytes; /* what may be in use at once */

@@ -37,7 +37,7 @@ struct clv_attr {
 	};
 };
 
-#define CLV_SPAN_ATTRS 40
+#define CLV_SPAN_ATTRS   40
 #define CLV_SPAN_SCRATCH 1024
 
 struct clv_span {
@@ -50,8 +50,8 @@ struct clv_span {
 	enum clv_span_status status;
 	uint32_t flags; /* enum clv_span_flag */
 	struct clv_slice name;
-	uint64_t start_ns, end_ns; /* Unix time: first request byte, last response byte (or last byte known) */
-	uint64_t first_ns;         /* first response byte; 0: none */
+	uint64_t start_ns, end_ns;          /* Unix time: first request byte, last response byte (or last byte known) */
+	uint64_t first_ns;                  /* first response byte; 0: none */
 	struct clv_endpoint client, server; /* as on the wire */
 	uint64_t bytes;                     /* request and response bodies together, as far as seen */
 
