@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front for meson and ninja; everything that it does can be done by hand with the commands below.
+#
+#@ make                build build/clovisor
+#@ sudo make demo      install what is missing, trace two pods, show their requests (10 s, no cluster)
+#@ sudo make test      install what the tests need, run every test (without root: those that need none)
+#@ make test UNIT=1    unit, laws and golden tests only; no root
+#@ make check          lint: include rules, licences, formatting, clang-tidy, shell scripts
+#@ make fuzz           fuzz the whole engine for a minute (FUZZ_SECONDS=n for longer)
+#@ sudo make bench     what tracing costs: throughput and CPU beside the same load without it
+#@ sudo make install   into /usr/local (PREFIX=... DESTDIR=... as usual)
+#@ make clean          remove the build directories
+
+BUILD ?= build
+PREFIX ?= /usr/local
+SETUP_build = $(BUILD)/build.ninja
+
+# As root in somebody's clone: what we built belongs to whom the clone belongs.
+give_back = @[ "$$(id -u)" != 0 ] || for d in build*; do [ ! -d "$$d" ] || chown -R --reference=. "$$d"; done
+
+.PHONY: all demo test bench check lint format tidy fuzz install clean help setup-%
+all: $(SETUP_build)
+	@ninja -C $(BUILD)
+	$(give_back)
+
+$(SETUP_build):
+	@command -v meson >/dev/null || { echo "meson is missing; run: sudo tools/setup build" >&2; exit 1; }
+	@meson setup $(BUILD) --prefix=$(PREFIX)
+
+setup-%:
+	@tools/setup $*
+
+# The packages come before the build, also with make -j.
+demo: setup-demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)/clovisor
+
+test: setup-test
+	@tests/run $(if $(UNIT),--unit) $(ARGS); status=$$?; \
+		[ "$$(id -u)" != 0 ] || for d in build*; do [ ! -d "$$d" ] || chown -R --reference=. "$$d"; done; exit $$status
+
+bench: setup-bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run $(BUILD)/clovisor
+
+check lint: all
+	@tools/lint
+format:
+	@tools/lint --fix-format
+tidy: all
+	@tools/lint tidy
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tests/run fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-asan build-fuzz
+
+help:
+	@sed -n 's/^#@ //p' Makefile
