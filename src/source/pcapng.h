@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes packets to a pcapng file that any tool reads, and that clovisor reads back as the very same packets:
+ * the spans of `clovisor read FILE` are those of the live run.
+ *
+ * A frame is Linux "cooked" v2 (SLL2) with IP and TCP headers made anew. Its interface index is the packet's
+ * place of capture; what has no place in a frame (side, holes, retransmissions) rides in an experimental TCP
+ * option. The kernel's reference is not kept.
+ *
+ * One thread at a time.
+ */
+#ifndef CLV_SOURCE_PCAPNG_H
+#define CLV_SOURCE_PCAPNG_H
+
+#include "model/packet.h"
+
+struct clv_pcapng;
+
+/*
+ * Creates or empties the file ("-": standard output) and writes its header. Returns 0 and the writer in *out, or
+ * -errno.
+ */
+int clv_pcapng_open(const char *path, struct clv_pcapng **out);
+
+/*
+ * Appends a packet, buffered. Returns 0, or -errno once: at the first write that fails, after which packets are
+ * only counted.
+ */
+int clv_pcapng_packet(struct clv_pcapng *w, const struct clv_packet *p);
+
+/* Hands what is buffered to the system, for readers that follow the file. Returns as clv_pcapng_packet(). */
+int clv_pcapng_flush(struct clv_pcapng *w);
+
+/* Packets that a failed write lost. */
+uint64_t clv_pcapng_lost(const struct clv_pcapng *w);
+
+/* Writes the rest, closes and frees. Returns 0, or the first -errno of the file's life. NULL is allowed. */
+int clv_pcapng_close(struct clv_pcapng *w);
+
+#endif
