@@ -61,7 +61,10 @@ struct clv_sink {
 	 * answers, NULL when that is not known; for a request returns NULL.
 	 */
 	const void *(*head)(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg);
-	/* The message last announced in this direction is complete; its last byte is the one before offset `at`. */
+	/*
+	 * The message last announced in this direction is complete; its last byte is the one before offset `at`.
+	 * Interim responses end too, right after their head.
+	 */
 	void (*end)(struct clv_sink *sink, enum clv_dir dir, uint32_t at);
 };
 
@@ -84,7 +87,11 @@ struct clv_proto {
 	enum clv_match (*probe)(enum clv_dir dir, struct clv_slice in);
 	/* A connection begins. */
 	void (*open)(void *st, const struct clv_conn_info *conn);
-	/* Consumes what it can of `in`. The unconsumed rest comes again, with more behind it. */
+	/*
+	 * Consumes what it can of `in`. The unconsumed rest comes again, with more behind it. What one direction
+	 * says may decide how the other reads on (HTTP/1: bytes behind a CONNECT wait for its answer): after a
+	 * head() or end() in one direction the engine feeds the other one again, if a tail waits there.
+	 */
 	struct clv_fed (*feed)(void *st, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink);
 	/*
 	 * `lost` bytes (0: unknown) after `rest`, the unconsumed tail, will never come. A head that is cut short
