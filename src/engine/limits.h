@@ -13,14 +13,17 @@
 /* Requests waiting for their response on one connection; more are counted, not kept. */
 #define CLV_PENDING_MAX 1024u
 /* Out-of-order payload kept per direction before its first hole is given up. */
-#define CLV_OOO_BYTES (1u << 20)
+#define CLV_OOO_BYTES    (1u << 20)
 #define CLV_OOO_SEGMENTS 1024u
+
+/* An acknowledgement this far past what was seen is taken for noise. */
+#define CLV_ACK_AHEAD_BYTES (64ull << 20)
 
 /* Bytes of a direction from its start on that may decide what it is. */
 #define CLV_DETECT_BYTES 4096u
 
 /* A hole is given up this long (packet time) after... */
-#define CLV_GAP_ACKED_NS (100ull * 1000 * 1000)        /* ...the receiver is known to have the bytes */
+#define CLV_GAP_ACKED_NS   (100ull * 1000 * 1000)       /* ...the receiver is known to have the bytes */
 #define CLV_GAP_UNACKED_NS (10ull * 1000 * 1000 * 1000) /* ...it appeared: a retransmission may still come */
 /* A closed flow is remembered this long, so that its stragglers make no new one. */
 #define CLV_LINGER_NS (200ull * 1000 * 1000)

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the segments that wait for their turn; delivers everything else straight from the packet, uncopied.
+ * Never looks at the bytes. Engine thread only.
+ */
+#include "flow/stream.h"
+
+#include <assert.h>
+
+#include "engine/limits.h"
+
+void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem)
+{
+	*st = (struct clv_streams){.ops = ops, .ctx = ctx, .mem = mem};
+}
+
+static void segment_free(struct clv_streams *st, struct clv_segment *seg)
+{
+	clv_mem_free(st->mem, seg, sizeof(*seg) + seg->cap);
+}
+
+static struct clv_segment *stream_pop(struct clv_stream *s)
+{
+	struct clv_segment *seg = s->waiting;
+
+	s->waiting = seg->next;
+	s->waiting_bytes -= seg->cap;
+	s->waiting_count--;
+	return seg;
+}
+
+void clv_streams_fini(struct clv_streams *st)
+{
+	for (int d = 0; d < 2; d++)
+		while (st->s[d].waiting)
+			segment_free(st, stream_pop(&st->s[d]));
+}
+
+void clv_stream_start(struct clv_streams *st, int d, uint32_t seq)
+{
+	struct clv_stream *s = &st->s[d];
+
+	while (s->waiting)
+		segment_free(st, stream_pop(s));
+	/* One wrap above zero, so that positions a little before the start are positions too. */
+	*s = (struct clv_stream){.next = (1ull << 32) + seq, .started = true};
+	s->acked = s->next;
+}
+
+/* ---- delivery -------------------------------------------------------------------------------------- */
+
+static uint64_t reached(const struct clv_stream *s)
+{
+	return s->credit > s->next ? s->credit : s->next;
+}
+
+/* Must a segment that acknowledges `ack` wait for the other direction? */
+static bool must_wait(const struct clv_stream *other, uint64_t ack)
+{
+	return ack && other->started && !other->mute && ack > reached(other);
+}
+
+static void deliver_hole(struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns)
+{
+	struct clv_stream *s = &st->s[d];
+	uint64_t pos = s->next;
+
+	s->next += len;
+	st->ops->hole(st->ctx, d, pos, len, ts_ns);
+}
+
+/* Delivers [pos, pos + len), of which `bytes` were captured; what lies before `next` was delivered already. */
+static void deliver(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len, uint64_t ts_ns,
+		    uint32_t ack_seq)
+{
+	struct clv_stream *s = &st->s[d];
+	uint64_t old = s->next - pos;
+
+	assert(pos <= s->next);
+	if (old >= len)
+		return;
+	bytes = clv_slice_from(bytes, old);
+	len -= (uint32_t)old;
+	if (bytes.len) {
+		struct clv_run run = {.pos = s->next, .bytes = bytes, .ts_ns = ts_ns, .ack_seq = ack_seq};
+
+		s->next += bytes.len;
+		st->ops->data(st->ctx, d, &run);
+	}
+	if (bytes.len < len)
+		deliver_hole(st, d, len - bytes.len, ts_ns);
+}
+
+static bool deliver_fin(struct clv_streams *st, int d, uint64_t ts_ns)
+{
+	struct clv_stream *s = &st->s[d];
+
+	if (!s->fin_seen || s->fin_done || s->next < s->fin)
+		return false;
+	s->fin_done = true;
+	s->next = s->fin + 1; /* the FIN takes a sequence number of its own */
+	st->ops->fin(st->ctx, d, ts_ns);
+	return true;
+}
+
+/* Delivers what waits in direction d and may go. Returns true when anything went. */
+static bool drain_one(struct clv_streams *st, int d, uint64_t ts_ns)
+{
+	struct clv_stream *s = &st->s[d];
+	bool moved = false;
+
+	while (s->waiting && s->waiting->pos <= s->next && !must_wait(&st->s[!d], s->waiting->ack)) {
+		struct clv_segment *seg = stream_pop(s);
+
+		deliver(st, d, seg->pos, clv_slice(seg->data, seg->cap), seg->len, seg->ts_ns, seg->ack_seq);
+		segment_free(st, seg);
+		moved = true;
+	}
+	return deliver_fin(st, d, ts_ns) || moved;
+}
+
+static void drain(struct clv_streams *st, uint64_t ts_ns)
+{
+	while (drain_one(st, 0, ts_ns) | drain_one(st, 1, ts_ns))
+		;
+}
+
+/* ---- waiting ---------------------------------------------------------------------------------------- */
+
+/* Puts [pos, end) behind *at. Returns the link behind the new segment, or NULL without memory. */
+static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s, struct clv_segment **at, uint64_t pos,
+				   uint64_t end, struct clv_slice bytes, const struct clv_segment *like)
+{
+	uint32_t len = (uint32_t)(end - pos);
+	bytes = clv_slice_head(bytes, len);
+	struct clv_segment *seg = clv_mem_alloc(st->mem, sizeof(*seg) + bytes.len);
+
+	if (!seg)
+		return NULL;
+	*seg = (struct clv_segment){.next = *at,
+				    .pos = pos,
+				    .ack = like->ack,
+				    .ts_ns = like->ts_ns,
+				    .ack_seq = like->ack_seq,
+				    .len = len,
+				    .cap = (uint32_t)bytes.len};
+	if (bytes.len)
+		memcpy(seg->data, bytes.data, bytes.len);
+	*at = seg;
+	s->waiting_bytes += seg->cap;
+	s->waiting_count++;
+	return &seg->next;
+}
+
+/*
+ * Keeps the parts of [pos, pos + len) that are neither delivered nor waiting yet. Adds to *seen what was.
+ * Returns false when memory ran out.
+ */
+static bool keep(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len,
+		 const struct clv_segment *like, uint32_t *seen)
+{
+	struct clv_stream *s = &st->s[d];
+	uint64_t at = pos, end = pos + len;
+	struct clv_segment **link = &s->waiting;
+
+	while (at < end) {
+		while (*link && (*link)->pos + (*link)->len <= at)
+			link = &(*link)->next;
+		if (*link && (*link)->pos <= at) { /* the first copy wins */
+			uint64_t covered = (*link)->pos + (*link)->len;
+
+			if (covered > end)
+				covered = end;
+			*seen += (uint32_t)(covered - at);
+			at = covered;
+			continue;
+		}
+		uint64_t stop = *link && (*link)->pos < end ? (*link)->pos : end;
+		link = insert(st, s, link, at, stop, clv_slice_from(bytes, at - pos), like);
+		if (!link)
+			return false;
+		at = stop;
+	}
+	return true;
+}
+
+/* One run of a packet: delivered at once if its turn has come, kept otherwise. */
+static void take(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len, uint64_t ack,
+		 const struct clv_packet *p, uint32_t *seen)
+{
+	struct clv_stream *s = &st->s[d];
+
+	if (len == 0)
+		return;
+	if (pos + len <= s->next) {
+		*seen += len;
+		return;
+	}
+	s->data_seen = true;
+	s->mute = false;
+	if (pos < s->next) {
+		uint64_t old = s->next - pos;
+
+		*seen += (uint32_t)old;
+		bytes = clv_slice_from(bytes, old);
+		len -= (uint32_t)old;
+		pos = s->next;
+	}
+	if (pos == s->next && !s->waiting && !must_wait(&st->s[!d], ack)) {
+		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
+		return;
+	}
+	struct clv_segment like = {.ack = ack, .ts_ns = p->ts_ns, .ack_seq = p->ack};
+	if (!keep(st, d, pos, bytes, len, &like, seen)) {
+		/* No memory: give up what is missing before it, until it is the next and needs no room. */
+		while (s->next < pos && clv_streams_give_up(st, p->ts_ns))
+			;
+		if (s->next < pos)
+			deliver_hole(st, d, pos - s->next, p->ts_ns);
+		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
+	}
+	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) &&
+	       clv_streams_give_up(st, p->ts_ns))
+		;
+}
+
+uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_packet *p)
+{
+	struct clv_stream *s = &st->s[d], *other = &st->s[!d];
+	uint32_t seen = 0;
+	uint64_t ack = 0;
+
+	if ((p->tcp_flags & CLV_TCP_ACK) && other->started) {
+		ack = clv_stream_pos(other, p->ack);
+		if (ack > other->next + CLV_ACK_AHEAD_BYTES)
+			ack = 0; /* no receiver believes that either */
+		if (ack > other->acked)
+			other->acked = ack;
+		if (other->mute && ack > other->next)
+			deliver_hole(st, !d, ack - other->next, p->ts_ns);
+	}
+	if (p->hole_len)
+		take(st, d, clv_stream_pos(s, p->hole_seq), clv_slice(NULL, 0), p->hole_len, ack, p, &seen);
+	uint32_t unseen_before = seen;
+	uint32_t first = p->seq + ((p->tcp_flags & CLV_TCP_SYN) ? 1 : 0);
+	uint64_t pos = clv_stream_pos(s, first);
+	take(st, d, pos, p->payload, p->len, ack, p, &seen);
+	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && pos + p->len >= s->next) {
+		s->fin_seen = true;
+		s->fin = pos + p->len;
+	}
+	drain(st, p->ts_ns);
+	return seen - unseen_before;
+}
+
+/* ---- giving up ---------------------------------------------------------------------------------------- */
+
+/* What direction d's first waiting segment, or its FIN, is short of. */
+static enum clv_blocked blocked_one(const struct clv_streams *st, int d)
+{
+	const struct clv_stream *s = &st->s[d];
+
+	if (s->waiting && s->waiting->pos > s->next)
+		return s->acked > s->next ? CLV_BLOCKED_LOST : CLV_BLOCKED_LATE;
+	if (s->waiting) /* in order, so the other direction holds it */
+		return CLV_BLOCKED_LOST;
+	if (s->fin_seen && !s->fin_done)
+		return s->acked > s->next ? CLV_BLOCKED_LOST : CLV_BLOCKED_LATE;
+	return CLV_BLOCKED_NO;
+}
+
+enum clv_blocked clv_streams_blocked(const struct clv_streams *st)
+{
+	enum clv_blocked a = blocked_one(st, 0), b = blocked_one(st, 1);
+
+	if (a == CLV_BLOCKED_LOST || b == CLV_BLOCKED_LOST)
+		return CLV_BLOCKED_LOST;
+	return a != CLV_BLOCKED_NO ? a : b;
+}
+
+/* Gives up the hole at the front of direction d, up to `end`. */
+static void give_up_hole(struct clv_streams *st, int d, uint64_t end, uint64_t now_ns)
+{
+	struct clv_stream *s = &st->s[d];
+
+	if (s->waiting && s->waiting->pos < end)
+		end = s->waiting->pos;
+	if (!s->data_seen)
+		s->mute = true;
+	deliver_hole(st, d, end - s->next, now_ns);
+}
+
+/*
+ * Every direction that waits is in order, and held by the other. Either the other's bytes were never seen, or
+ * both hold each other (a retransmission carries a newer acknowledgement): then the older segment goes first.
+ */
+static bool give_up_cause(struct clv_streams *st, uint64_t now_ns)
+{
+	struct clv_segment *w[2] = {st->s[0].waiting, st->s[1].waiting};
+
+	if (!w[0] && !w[1])
+		return false;
+	if (w[0] && w[1])
+		w[w[0]->ts_ns <= w[1]->ts_ns ? 0 : 1]->ack = 0;
+	else if (w[0])
+		give_up_hole(st, 1, w[0]->ack, now_ns);
+	else
+		give_up_hole(st, 0, w[1]->ack, now_ns);
+	drain(st, now_ns);
+	return true;
+}
+
+bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns)
+{
+	for (int d = 0; d < 2; d++) { /* a direction whose own bytes are missing goes first */
+		struct clv_stream *s = &st->s[d];
+		uint64_t end = s->waiting ? s->waiting->pos : s->fin_seen && !s->fin_done ? s->fin : 0;
+
+		if (end <= s->next)
+			continue;
+		if (s->acked > s->next && s->acked < end)
+			end = s->acked;
+		give_up_hole(st, d, end, now_ns);
+		drain(st, now_ns);
+		return true;
+	}
+	return give_up_cause(st, now_ns);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP reassembly: two streams of one connection, delivered in order and in cause.
+ *
+ * Positions are 64-bit and grow without wrapping; their low 32 bits are the sequence number on the wire.
+ *
+ * Two rules decide when bytes are delivered:
+ *   order   a byte waits until all before it are there, or are known never to come;
+ *   cause   a segment waits until everything that it acknowledges has been delivered in the other
+ *           direction, because its sender had read that before (RFC 9293 section 3.10.7.4). So a response is
+ *           never delivered before the request it answers, however the capture shuffled them.
+ *
+ * What overlaps: the first copy of a byte wins. (Linux receivers keep the first copy as well; a target that
+ * prefers the last one, as old Windows did in part, would read another stream. One policy, said here.)
+ */
+#ifndef CLV_FLOW_STREAM_H
+#define CLV_FLOW_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/slice.h"
+#include "model/packet.h"
+
+/* A run of bytes that cannot be delivered yet. cap < len: the rest of it was not captured. */
+struct clv_segment {
+	struct clv_segment *next;
+	uint64_t pos;
+	uint64_t ack; /* position in the other direction that must be delivered first; 0: none */
+	uint64_t ts_ns;
+	uint32_t ack_seq; /* as on the wire */
+	uint32_t len, cap;
+	uint8_t data[];
+};
+
+struct clv_stream {
+	uint64_t next;               /* the first position not delivered */
+	uint64_t acked;              /* the receiver has everything before this */
+	uint64_t fin;                /* position behind the last byte, once a FIN was seen */
+	uint64_t credit;             /* holes before this position hold nobody up: a body that is being skipped */
+	struct clv_segment *waiting; /* ordered, not overlapping */
+	uint32_t waiting_bytes, waiting_count;
+	uint32_t syn; /* sequence number of the SYN */
+	bool started; /* next is known */
+	bool syn_seen, fin_seen, fin_done;
+	bool mute; /* its packets are not captured at all: nobody waits for it */
+	bool data_seen;
+};
+
+/* Delivered bytes: `pos` of the first, the packet's time, and its acknowledgement number. */
+struct clv_run {
+	uint64_t pos;
+	struct clv_slice bytes;
+	uint64_t ts_ns;
+	uint32_t ack_seq;
+};
+
+/* Who receives the streams; `d` is the stream's index. Calls come in stream order. */
+struct clv_stream_ops {
+	void (*data)(void *ctx, int d, const struct clv_run *run);
+	/* `len` bytes that will never come. ts_ns: when the capture passed them. */
+	void (*hole)(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns);
+	void (*fin)(void *ctx, int d, uint64_t ts_ns);
+};
+
+struct clv_streams {
+	struct clv_stream s[2];
+	const struct clv_stream_ops *ops;
+	void *ctx;
+	struct clv_mem *mem;
+};
+
+/* The position that sequence number `seq` means, taken as the one nearest to what is expected next. */
+static inline uint64_t clv_stream_pos(const struct clv_stream *s, uint32_t seq)
+{
+	return s->next + (uint64_t)(int64_t)(int32_t)(seq - (uint32_t)s->next);
+}
+
+void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem);
+/* Forgets what waits, without delivering it. */
+void clv_streams_fini(struct clv_streams *st);
+/* Begins stream d at sequence number `seq`. */
+void clv_stream_start(struct clv_streams *st, int d, uint32_t seq);
+
+/*
+ * Takes the payload, hole and FIN of a packet of started stream d and delivers what can be. Returns the number
+ * of bytes of the payload that had been seen before. Without memory the oldest holes are given up.
+ */
+uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_packet *p);
+
+enum clv_blocked {
+	CLV_BLOCKED_NO,
+	CLV_BLOCKED_LOST, /* on bytes that the receiver has: they will hardly be seen again */
+	CLV_BLOCKED_LATE, /* on bytes that may still be sent again */
+};
+
+/* What, if anything, delivery waits for. */
+enum clv_blocked clv_streams_blocked(const struct clv_streams *st);
+/*
+ * Gives up what delivery waits for, once: the bytes missing first are reported as a hole, then all that
+ * follows is delivered as far as it goes. Returns false when nothing was waiting.
+ */
+bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns);
+
+#endif

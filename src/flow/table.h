@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow table: one entry a TCP connection and place of capture, least recently used first.
+ *
+ * Stream 0 of a flow goes from endpoint a to endpoint b. Where the side is known, a is the observed endpoint
+ * (the pod, or this host), so the two ends of a loopback connection are two flows; otherwise a is the smaller.
+ */
+#ifndef CLV_FLOW_TABLE_H
+#define CLV_FLOW_TABLE_H
+
+#include "base/list.h"
+#include "flow/stream.h"
+
+struct clv_flow_key {
+	struct clv_addr a_addr, b_addr;
+	uint16_t a_port, b_port;
+	uint32_t net;
+};
+
+struct clv_flow {
+	struct clv_flow *chain; /* next in its bucket */
+	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
+	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
+	uint64_t wait_since_ns;
+	uint64_t last_ns; /* of its newest packet */
+	uint64_t hash;
+	struct clv_flow_key key;
+	struct clv_streams streams;
+	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
+	uint8_t blocked;                 /* enum clv_blocked it is queued for */
+	bool side_known;
+	bool closed;
+	void *conn; /* the engine's */
+};
+
+struct clv_flows {
+	struct clv_flow **buckets;
+	size_t bucket_count, count;
+	struct clv_node used, closed;
+	struct clv_node wait[2]; /* by enum clv_blocked - 1, in the order of wait_since_ns */
+	struct clv_mem *mem;
+	uint64_t seed;
+};
+
+/* Returns 0 or -ENOMEM. `mem` is borrowed for the table's life. */
+int clv_flows_init(struct clv_flows *t, struct clv_mem *mem);
+/* All flows must have been removed. */
+void clv_flows_fini(struct clv_flows *t);
+
+/* The key of a packet's connection, and in *dir the stream that the packet belongs to. */
+struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir);
+
+struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint64_t *hash);
+/* `hash` as clv_flows_find() gave it. NULL without memory: remove a flow and try again. */
+struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint64_t hash);
+/* Frees the flow and what waits in its streams. */
+void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
+
+/* A packet came: moves the flow to the end of the queue it is in. */
+void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns);
+/* The connection is over: the flow lingers for stragglers only. */
+void clv_flows_close(struct clv_flows *t, struct clv_flow *f);
+/* (Re)queues the flow after its delivery state changed. `moved`: something was delivered since. */
+void clv_flows_wait(struct clv_flows *t, struct clv_flow *f, enum clv_blocked blocked, bool moved, uint64_t now_ns);
+
+/* Endpoint a (0) or b (1): stream d goes from endpoint d to endpoint !d. */
+static inline struct clv_endpoint clv_flow_endpoint(const struct clv_flow *f, int which)
+{
+	if (which == 0)
+		return (struct clv_endpoint){.addr = f->key.a_addr, .port = f->key.a_port};
+	return (struct clv_endpoint){.addr = f->key.b_addr, .port = f->key.b_port};
+}
+
+#endif
