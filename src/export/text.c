@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spans as aligned lines. Owns the look of `-o text`; never decides what is shown. Engine thread.
+ *
+ * A line is built of cells: text, then blanks up to the column's width. A cell that is wider than its column
+ * pushes the rest to the right; only the target is ever shortened, and only for a terminal.
+ */
+#include "export/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "export/utf8.h"
+
+enum {
+	SIDE_WIDTH = 4,
+	PAIR_WIDTH = 30, /* to begin with: 10.0.0.2:40000 -> 10.0.0.1:80 */
+	METHOD_WIDTH = 7,
+	METHOD_MOST = 20,  /* on a terminal */
+	TARGET_WIDTH = 40, /* to a file; on a terminal what the other columns leave over */
+	TARGET_LEAST = 20,
+	STATUS_WIDTH = 6,
+	DURATION_WIDTH = 8,
+	BYTES_WIDTH = 7,
+	FLAGS_WIDTH = 10, /* what a terminal keeps free for them */
+};
+
+#define ENDPOINT_TEXT (CLV_ADDR_TEXT + 8) /* [addr]:65535 */
+/* Blanks, colours, times, addresses, flags of a line, and the header. */
+#define LINE_BYTES 1024
+
+#define DIM    "2"
+#define BOLD   "1"
+#define RED    "31"
+#define GREEN  "32"
+#define YELLOW "33"
+#define CYAN   "36"
+
+static char *text_put(char *out, const char *s)
+{
+	size_t len = strlen(s);
+
+	memcpy(out, s, len);
+	return out + len;
+}
+
+static char *text_blank(char *out, size_t used, size_t width)
+{
+	size_t n = used < width ? width - used : 0;
+
+	memset(out, ' ', n + 1);
+	return out + n + 1;
+}
+
+/* Coloured when there is a colour and colours are wanted. */
+static char *text_cell(const struct clv_text *t, char *out, const char *s, size_t width, bool right, const char *color)
+{
+	size_t len = strlen(s);
+
+	if (right && len < width) {
+		memset(out, ' ', width - len);
+		out += width - len;
+		width = 0;
+	}
+	if (t->color && color) {
+		out = text_put(out, "\033[");
+		out = text_put(out, color);
+		out = text_put(out, "m");
+	}
+	out = text_put(out, s);
+	if (t->color && color)
+		out = text_put(out, "\033[0m");
+	return text_blank(out, right ? 0 : len, width);
+}
+
+/* Marks and overrides that turn the direction of text, and invisible separators. */
+static bool text_is_treacherous(uint32_t point)
+{
+	return utf8_is_control(point) || point == 0x61c || (point >= 0x200b && point <= 0x200f) ||
+	       (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
+}
+
+/* The character at `s` as it is safe to show: at most 6 bytes for each of it. Returns the columns it takes. */
+static size_t text_escape_one(char **out, const uint8_t *s, size_t len, size_t *used)
+{
+	uint32_t point;
+	size_t n = utf8_decode(s, len, &point);
+
+	*used = n ? n : 1;
+	if (n && !text_is_treacherous(point)) {
+		memcpy(*out, s, n);
+		*out += n;
+		return point < 0x1100 ? 1 : 2; /* rather too wide than too narrow */
+	}
+	char *p = *out;
+	if (n == 0 || point < 0x80) {
+		p = utf8_hex(text_put(p, "\\x"), s[0]);
+	} else {
+		p = text_put(p, "\\u");
+		p = utf8_hex(p, (uint8_t)(point >> 8));
+		p = utf8_hex(p, (uint8_t)point);
+	}
+	size_t columns = (size_t)(p - *out);
+	*out = p;
+	return columns;
+}
+
+/* Escapes `s`; past `most` columns (0: no limit) the rest becomes an ellipsis. Returns the columns taken. */
+static size_t text_escape(char **out, struct clv_slice s, size_t most)
+{
+	char *keep = *out; /* where an ellipsis would go */
+	size_t columns = 0, keep_columns = 0;
+
+	for (size_t i = 0, used; i < s.len; i += used) {
+		if (most && columns < most) {
+			keep = *out;
+			keep_columns = columns;
+		}
+		columns += text_escape_one(out, s.data + i, s.len - i, &used);
+		if (most && columns > most) {
+			*out = text_put(keep, "…");
+			return keep_columns + 1;
+		}
+	}
+	return columns;
+}
+
+static char *text_endpoint(char *out, const struct clv_endpoint *e)
+{
+	bool bracket = !clv_addr_is_v4(&e->addr);
+
+	if (bracket)
+		*out++ = '[';
+	out += clv_addr_format(&e->addr, out);
+	if (bracket)
+		*out++ = ']';
+	return out + sprintf(out, ":%u", e->port);
+}
+
+static char *text_pair(struct clv_text *t, char *out, const struct clv_span *span)
+{
+	char pair[2 * ENDPOINT_TEXT + 8], *p;
+
+	p = text_endpoint(pair, &span->client);
+	p = text_put(p, " -> ");
+	p = text_endpoint(p, &span->server);
+	*p = '\0';
+	if ((size_t)(p - pair) > t->pair)
+		t->pair = (unsigned)(p - pair);
+	return text_cell(t, out, pair, t->pair, false, NULL);
+}
+
+static char *text_time(struct clv_text *t, char *out, uint64_t ns)
+{
+	time_t second = (time_t)(ns / 1000000000);
+	char cell[32];
+
+	if (second != t->second || !t->clock[0]) {
+		struct tm tm;
+
+		localtime_r(&second, &tm);
+		strftime(t->clock, sizeof(t->clock), "%H:%M:%S", &tm);
+		t->second = second;
+	}
+	snprintf(cell, sizeof(cell), "%s.%03u", t->clock, (unsigned)(ns / 1000000 % 1000));
+	return text_cell(t, out, cell, 12, false, DIM);
+}
+
+/* Columns that are left for the target, or 0 when it is not to be shortened. */
+static size_t text_target_room(const struct clv_text *t)
+{
+	size_t others = 12 + SIDE_WIDTH + t->pair + METHOD_WIDTH + STATUS_WIDTH + DURATION_WIDTH + BYTES_WIDTH +
+			FLAGS_WIDTH + 8;
+
+	if (!t->width)
+		return 0;
+	return t->width > others + TARGET_LEAST ? t->width - others : TARGET_LEAST;
+}
+
+static char *text_slice(char *out, struct clv_slice s, size_t most, size_t width)
+{
+	size_t columns = text_escape(&out, s, most);
+
+	return text_blank(out, columns, width);
+}
+
+static char *text_status(const struct clv_text *t, char *out, const struct clv_span *span)
+{
+	static const char *const colors[] = {NULL, NULL, GREEN, CYAN, YELLOW, RED};
+	int code = span->status_code;
+	char cell[16];
+
+	if (code <= 0)
+		return text_cell(t, out, "-", STATUS_WIDTH, false, RED);
+	snprintf(cell, sizeof(cell), "%d", code);
+	return text_cell(t, out, cell, STATUS_WIDTH, false, code < 600 ? colors[code / 100] : NULL);
+}
+
+/* What went wrong, and what is known to be missing. Ends the line. */
+static char *text_flags(const struct clv_text *t, char *out, const struct clv_span *span)
+{
+	static const struct {
+		uint32_t flag;
+		const char *word;
+	} words[] = {
+		{CLV_SPAN_TRUNCATED, "truncated"},
+		{CLV_SPAN_GAP, "gap"},
+		{CLV_SPAN_MIDSTREAM, "midstream"},
+		{CLV_SPAN_UNPAIRED, "unpaired"},
+	};
+	const struct clv_attr *error = clv_span_get(span, CLV_ATTR_ERROR_TYPE);
+
+	/* With a status code error.type only repeats it. */
+	if (error && error->type == CLV_TYPE_STRING && span->status_code <= 0)
+		out = text_slice(out, error->s, 40, 0);
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (span->flags & words[i].flag)
+			out = text_cell(t, out, words[i].word, 0, false, YELLOW);
+	while (out[-1] == ' ')
+		out--;
+	*out++ = '\n';
+	return out;
+}
+
+static char *text_header(const struct clv_text *t, char *out)
+{
+	size_t target = text_target_room(t);
+
+	out = text_cell(t, out, "TIME", 12, false, BOLD);
+	out = text_cell(t, out, "SIDE", SIDE_WIDTH, false, BOLD);
+	out = text_cell(t, out, "CLIENT -> SERVER", t->pair, false, BOLD);
+	out = text_cell(t, out, "METHOD", METHOD_WIDTH, false, BOLD);
+	out = text_cell(t, out, "TARGET", target ? target : TARGET_WIDTH, false, BOLD);
+	out = text_cell(t, out, "STATUS", STATUS_WIDTH, false, BOLD);
+	out = text_cell(t, out, "DURATION", DURATION_WIDTH, true, BOLD);
+	out = text_cell(t, out, "BYTES", BYTES_WIDTH, true, BOLD);
+	return text_put(out, "FLAGS\n");
+}
+
+void clv_text_resize(struct clv_text *t, int fd)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	t->width = 0;
+	if (!isatty(fd))
+		return;
+	if (columns)
+		t->width = (unsigned)strtoul(columns, NULL, 10);
+	else if (ioctl(fd, TIOCGWINSZ, &size) == 0)
+		t->width = size.ws_col;
+	if (t->width == 0 || t->width > 10000)
+		t->width = 80;
+}
+
+void clv_text_init(struct clv_text *t, int fd, enum clv_color color)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	*t = (struct clv_text){.pair = PAIR_WIDTH};
+	clv_text_resize(t, fd);
+	if (color == CLV_COLOR_AUTO)
+		t->color = isatty(fd) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+	else
+		t->color = color == CLV_COLOR_ALWAYS;
+}
+
+size_t clv_text_bound(const struct clv_text *t, const struct clv_span *span)
+{
+	return LINE_BYTES + 6 * (span->method.len + span->target.len) + 2 * (size_t)t->width;
+}
+
+size_t clv_text_write(struct clv_text *t, const struct clv_span *span, char *line)
+{
+	static const char *const sides[] = {[CLV_KIND_SERVER] = "in", [CLV_KIND_CLIENT] = "out"};
+	uint64_t lasted_ns = span->end_ns > span->start_ns ? span->end_ns - span->start_ns : 0;
+	char number[CLV_TEXT_DURATION], *out = line;
+
+	if (!t->started)
+		out = text_header(t, out);
+	t->started = true;
+	out = text_time(t, out, span->start_ns);
+	out = text_cell(t, out, span->side_known ? sides[span->kind] : "-", SIDE_WIDTH, false, NULL);
+	out = text_pair(t, out, span);
+	size_t target = text_target_room(t);
+	out = text_slice(out, span->method, target ? METHOD_MOST : 0, METHOD_WIDTH);
+	out = text_slice(out, span->target, target, target ? target : TARGET_WIDTH);
+	out = text_status(t, out, span);
+	clv_text_duration(number, lasted_ns);
+	out = text_cell(t, out, number, DURATION_WIDTH, true, NULL);
+	clv_text_bytes(number, span->bytes);
+	out = text_cell(t, out, number, BYTES_WIDTH, true, NULL);
+	out = text_flags(t, out, span);
+	return (size_t)(out - line);
+}
+
+/* Three significant digits. */
+static size_t text_scaled(char out[CLV_TEXT_DURATION], double v, const char *unit)
+{
+	int digits = v < 9.995 ? 2 : v < 99.95 ? 1 : 0;
+
+	return (size_t)snprintf(out, CLV_TEXT_DURATION, "%.*f%s", digits, v, unit);
+}
+
+size_t clv_text_duration(char out[CLV_TEXT_DURATION], uint64_t ns)
+{
+	if (ns < 1000)
+		return (size_t)snprintf(out, CLV_TEXT_DURATION, "%uns", (unsigned)ns);
+	if (ns < 999500)
+		return text_scaled(out, (double)ns / 1e3, "us");
+	if (ns < 999500000)
+		return text_scaled(out, (double)ns / 1e6, "ms");
+	return text_scaled(out, (double)ns / 1e9, "s");
+}
+
+size_t clv_text_bytes(char out[CLV_TEXT_DURATION], uint64_t bytes)
+{
+	static const char units[] = "kMGTPE";
+	double v = (double)bytes;
+	const char *unit = units;
+
+	if (bytes < 1000)
+		return (size_t)snprintf(out, CLV_TEXT_DURATION, "%u", (unsigned)bytes);
+	for (v /= 1000; v >= 999.5 && unit[1]; v /= 1000)
+		unit++;
+	return text_scaled(out, v, (char[]){*unit, '\0'});
+}
