@@ -132,6 +132,7 @@ void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)
 void clv_flows_close(struct clv_flows *t, struct clv_flow *f)
 {
 	f->closed = true;
+	f->wait_since_ns = f->last_ns;
 	clv_list_remove(&f->wait);
 	f->blocked = CLV_BLOCKED_NO;
 	clv_streams_fini(&f->streams);
@@ -147,5 +148,9 @@ void clv_flows_wait(struct clv_flows *t, struct clv_flow *f, enum clv_blocked bl
 	if (blocked == CLV_BLOCKED_NO)
 		return;
 	f->wait_since_ns = now_ns;
-	clv_list_append(&t->wait[blocked - 1], &f->wait);
+	/* Nearly always the last; a flow that waits anew after giving up counts from its deadline. */
+	struct clv_node *head = &t->wait[blocked - 1], *at = head;
+	while (at->prev != head && clv_list_entry(at->prev, struct clv_flow, wait)->wait_since_ns > now_ns)
+		at = at->prev;
+	clv_list_insert_before(at, &f->wait);
 }

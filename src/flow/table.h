@@ -21,7 +21,7 @@ struct clv_flow {
 	struct clv_flow *chain; /* next in its bucket */
 	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
 	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
-	uint64_t wait_since_ns;
+	uint64_t wait_since_ns; /* blocked, or closed, since then */
 	uint64_t last_ns; /* of its newest packet */
 	uint64_t hash;
 	struct clv_flow_key key;

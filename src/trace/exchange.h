@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pairing: the requests of one connection that wait for their response, oldest first.
+ *
+ * First in, first out is right as long as every request and every response was seen. After a gap, and on a
+ * connection joined in its middle, requests or responses may be missing from the count, and then a pair needs
+ * evidence: a client that does not pipeline sends its next request when it has read the whole answer to the one
+ * before, so the answer to a request begins exactly at the position which that request acknowledges. A
+ * connection whose client was seen pipelining offers no such evidence any more: its pairs end there. No pair is
+ * ever guessed.
+ */
+#ifndef CLV_TRACE_EXCHANGE_H
+#define CLV_TRACE_EXCHANGE_H
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "model/msg.h"
+
+/* Where and when a message begins: what pairing and ids are made from. */
+struct clv_mark {
+	uint64_t pos;     /* stream position of the first byte; low 32 bits: its sequence number */
+	uint64_t ts_ns;   /* of the packet that brought it */
+	uint32_t ack_seq; /* what that packet acknowledged */
+};
+
+struct clv_exchange {
+	struct clv_node node;
+	struct clv_mark request;
+	struct clv_mark response; /* ts_ns 0: none yet */
+	uint64_t request_end_ns;  /* 0: not ended */
+	uint64_t response_end_ns;
+	uint64_t response_seen_ns; /* newest byte of an unfinished response */
+	uint64_t request_body_bytes, response_body_bytes;
+	uint64_t retransmits_before; /* of the connection, when the request began */
+	uint64_t id;                 /* as clv_msg.id */
+	uint32_t flags;              /* enum clv_span_flag */
+	uint32_t head_len;
+	uint32_t traceparent_at, traceparent_len; /* in the head; len 0: none */
+	uint16_t facts_size, response_facts_size;
+	bool unsure; /* requests that nobody saw may lie before this one */
+	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
+	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
+};
+
+struct clv_exchanges {
+	struct clv_node pending; /* by order of requests; the answered but unfinished are in it, too */
+	uint32_t count;
+	bool by_id;
+	bool unsure;    /* the next request may have unseen ones before it */
+	bool pipelined; /* the client was seen sending before it had its answer */
+	bool any;       /* a request was seen before */
+};
+
+void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
+
+/*
+ * A request's head: copies what must outlive the packet. NULL without memory, or with CLV_PENDING_MAX pending
+ * ones; then clv_exchanges_lost() must follow.
+ */
+struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
+					   const struct clv_mark *at);
+
+/*
+ * The request that a response beginning at `at` answers; NULL: an orphan. Does not change the list: requests
+ * before the one returned are now known to stay unanswered, and the caller takes them out.
+ */
+struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
+					 const struct clv_mark *at);
+
+/* Notes the response on the exchange. */
+void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
+
+/*
+ * Something was missed: requests, or answers to requests that the caller has taken out. The next request needs
+ * evidence for its answer.
+ */
+void clv_exchanges_lost(struct clv_exchanges *xs);
+
+/* Takes the exchange out of the list; it stays the caller's until freed. */
+void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x);
+void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x);
+
+static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchanges *xs)
+{
+	return clv_list_first(&xs->pending, struct clv_exchange, node);
+}
+
+static inline const void *clv_exchange_facts(const struct clv_exchange *x)
+{
+	return x->data;
+}
+
+static inline struct clv_slice clv_exchange_head(const struct clv_exchange *x)
+{
+	return clv_slice(x->data + x->facts_size, x->head_len);
+}
+
+#endif
