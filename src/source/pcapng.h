@@ -31,6 +31,12 @@ int clv_pcapng_packet(struct clv_pcapng *w, const struct clv_packet *p);
 /* Hands what is buffered to the system, for readers that follow the file. Returns as clv_pcapng_packet(). */
 int clv_pcapng_flush(struct clv_pcapng *w);
 
+/*
+ * For decode: takes out of a segment's TCP options what clv_pcapng_packet() put there. Returns whether the option
+ * was there, that is, whether clovisor wrote the frame; otherwise *p is untouched.
+ */
+bool clv_pcapng_restore(struct clv_slice tcp_options, struct clv_packet *p);
+
 /* Packets that a failed write lost. */
 uint64_t clv_pcapng_lost(const struct clv_pcapng *w);
 

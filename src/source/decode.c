@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns nothing: a pure function from a captured frame to a TCP segment. Never reads behind the captured bytes,
+ * never allocates, never logs; any thread.
+ *
+ * Two lengths go along: the bytes that were captured and those that were on the wire. Headers must have been
+ * captured; the payload need not.
+ */
+#include "source/decode.h"
+#include "source/pcapng.h"
+
+enum {
+	ETHERTYPE_IP4 = 0x0800,
+	ETHERTYPE_IP6 = 0x86dd,
+	ETHERTYPE_VLAN = 0x8100,
+	ETHERTYPE_QINQ = 0x88a8,
+	ETHERTYPE_QINQ_OLD = 0x9100,
+};
+
+enum {
+	PROTO_HOP_BY_HOP = 0,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_AUTH = 51,
+	PROTO_DEST_OPTIONS = 60,
+	PROTO_MOBILITY = 135,
+};
+
+/* No segment is longer, whatever a jumbo length claims: BIG TCP stops at 512 KiB. */
+#define SEGMENT_MAX (16u << 20)
+
+enum { SLL_BYTES = 16, SLL2_BYTES = 20, SLL_OUTGOING = 4 };
+
+/* What is left of a frame, and what was found in it so far. cap.len <= wire, always. */
+struct rest {
+	struct clv_slice cap;
+	uint32_t wire;
+	struct clv_slice tcp_options;
+	struct clv_packet *out;
+};
+
+static uint16_t be16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t be32(const uint8_t *p)
+{
+	return (uint32_t)be16(p) << 16 | be16(p + 2);
+}
+
+/* Steps over a header; false when it was not captured whole. */
+static bool rest_drop(struct rest *r, uint32_t len)
+{
+	if (len > r->cap.len)
+		return false;
+	r->cap = clv_slice_from(r->cap, len);
+	r->wire -= len;
+	return true;
+}
+
+/* An inner header says how long the rest is: cuts off padding, and believes a length beyond the frame. */
+static void rest_limit(struct rest *r, uint32_t len)
+{
+	r->cap = clv_slice_head(r->cap, len);
+	r->wire = len;
+}
+
+static enum clv_decoded decode_tcp(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 20)
+		return CLV_DECODED_MALFORMED;
+
+	uint32_t header = (h[12] >> 4) * 4u;
+
+	if (header < 20 || header > r->wire || r->wire > SEGMENT_MAX)
+		return CLV_DECODED_MALFORMED;
+	r->out->src.port = be16(h);
+	r->out->dst.port = be16(h + 2);
+	r->out->seq = be32(h + 4);
+	r->out->ack = be32(h + 8);
+	r->out->tcp_flags = h[13];
+	r->out->len = r->wire - header;
+	r->out->payload = clv_slice_from(r->cap, header);
+	r->tcp_options = clv_slice_sub(r->cap, 20, header - 20);
+	return CLV_DECODED_TCP;
+}
+
+static enum clv_decoded decode_l4(uint8_t proto, struct rest *r)
+{
+	if (proto == PROTO_TCP)
+		return decode_tcp(r);
+	return proto == PROTO_UDP ? CLV_DECODED_UDP : CLV_DECODED_OTHER_L4;
+}
+
+static enum clv_decoded decode_ip4(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 20)
+		return CLV_DECODED_MALFORMED;
+
+	uint32_t header = (h[0] & 0x0f) * 4u;
+	/* 0: segmentation was left to the interface (TSO, BIG TCP), so only the frame knows. */
+	uint32_t total = be16(h + 2) ? be16(h + 2) : r->wire;
+
+	if (header < 20 || total < header)
+		return CLV_DECODED_MALFORMED;
+	if (be16(h + 6) & 0x1fff)
+		return CLV_DECODED_FRAGMENT;
+	r->out->src.addr = clv_addr_v4(h + 12);
+	r->out->dst.addr = clv_addr_v4(h + 16);
+	rest_limit(r, total);
+	if (!rest_drop(r, header))
+		return CLV_DECODED_MALFORMED;
+	return decode_l4(h[9], r);
+}
+
+/* The jumbo payload option (RFC 2675) of a hop-by-hop header; 0 when there is none. */
+static uint32_t ip6_jumbo_len(struct clv_slice s)
+{
+	if (s.len < 8)
+		return 0;
+	s = clv_slice_head(s, (s.data[1] + 1) * 8u);
+	for (size_t at = 2; at + 2 <= s.len;
+	     at += s.data[at] ? 2u + s.data[at + 1] : 1) /* type 0: one byte of padding */
+		if (s.data[at] == 0xc2 && s.data[at + 1] == 4 && at + 6 <= s.len)
+			return be32(s.data + at + 2);
+	return 0;
+}
+
+static bool ip6_is_extension(uint8_t proto)
+{
+	return proto == PROTO_HOP_BY_HOP || proto == PROTO_ROUTING || proto == PROTO_FRAGMENT || proto == PROTO_AUTH ||
+	       proto == PROTO_DEST_OPTIONS || proto == PROTO_MOBILITY;
+}
+
+static uint32_t ip6_extension_len(uint8_t proto, uint8_t len)
+{
+	if (proto == PROTO_FRAGMENT)
+		return 8;
+	return proto == PROTO_AUTH ? (len + 2u) * 4 : (len + 1u) * 8;
+}
+
+static enum clv_decoded decode_ip6(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, 40))
+		return CLV_DECODED_MALFORMED;
+
+	uint8_t proto = h[6];
+	uint32_t len = be16(h + 4);
+
+	r->out->src.addr = clv_addr_v6(h + 8);
+	r->out->dst.addr = clv_addr_v6(h + 24);
+	if (!len && proto == PROTO_HOP_BY_HOP)
+		len = ip6_jumbo_len(r->cap);
+	rest_limit(r, len ? len : r->wire); /* 0: as in IPv4 */
+
+	/* Ends: each round takes 8 captured bytes at least. */
+	while (ip6_is_extension(proto)) {
+		h = r->cap.data;
+		if (r->cap.len < 8)
+			return CLV_DECODED_MALFORMED;
+		if (proto == PROTO_FRAGMENT && be16(h + 2) & 0xfff8)
+			return CLV_DECODED_FRAGMENT;
+		if (!rest_drop(r, ip6_extension_len(proto, h[1])))
+			return CLV_DECODED_MALFORMED;
+		proto = h[0];
+	}
+	return decode_l4(proto, r);
+}
+
+static enum clv_decoded decode_ip(struct rest *r)
+{
+	if (!r->cap.len)
+		return CLV_DECODED_MALFORMED;
+	switch (r->cap.data[0] >> 4) {
+	case 4:
+		return decode_ip4(r);
+	case 6:
+		return decode_ip6(r);
+	default:
+		return CLV_DECODED_MALFORMED;
+	}
+}
+
+/* From behind an EtherType on: VLAN tags, then IP. */
+static enum clv_decoded decode_ethertype(uint16_t type, struct rest *r)
+{
+	while (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD) {
+		const uint8_t *tag = r->cap.data;
+
+		if (!rest_drop(r, 4))
+			return CLV_DECODED_MALFORMED;
+		type = be16(tag + 2);
+	}
+	if (type != ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
+		return CLV_DECODED_NOT_IP;
+	return decode_ip(r);
+}
+
+static enum clv_decoded decode_ethernet(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, 14))
+		return CLV_DECODED_MALFORMED;
+	return decode_ethertype(be16(h + 12), r);
+}
+
+/*
+ * Four bytes of address family. BSD's are in the byte order of the capturing machine, and no family
+ * needs 16 bits: AF_INET is 2 everywhere, AF_INET6 is 10 (Linux), 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (macOS).
+ */
+static enum clv_decoded decode_family(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, 4))
+		return CLV_DECODED_MALFORMED;
+	switch (h[0] | h[3]) { /* one of them is 0 */
+	case 2:
+	case 10:
+	case 24:
+	case 28:
+	case 30:
+		return decode_ip(r);
+	default:
+		return CLV_DECODED_NOT_IP;
+	}
+}
+
+static uint8_t side_of(enum clv_decode_side side, uint8_t packet_type)
+{
+	bool sent = packet_type == SLL_OUTGOING;
+
+	if (side == CLV_DECODE_SIDE_AUTO)
+		return CLV_SIDE_UNKNOWN;
+	return sent == (side == CLV_DECODE_SIDE_HOST) ? CLV_SIDE_OUT : CLV_SIDE_IN;
+}
+
+static enum clv_decoded decode_sll(const struct clv_frame *f, struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, SLL_BYTES))
+		return CLV_DECODED_MALFORMED;
+	r->out->side = side_of(f->side, h[1]);
+	return decode_ethertype(be16(h + 14), r);
+}
+
+/* The link type that clovisor itself writes. */
+static enum clv_decoded decode_sll2(const struct clv_frame *f, struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, SLL2_BYTES))
+		return CLV_DECODED_MALFORMED;
+	r->out->side = side_of(f->side, h[10]);
+
+	enum clv_decoded d = decode_ethertype(be16(h), r);
+
+	if (d == CLV_DECODED_TCP && clv_pcapng_restore(r->tcp_options, r->out))
+		r->out->net = be32(h + 4);
+	return d;
+}
+
+bool clv_decode_knows(int link_type)
+{
+	switch (link_type) {
+	case CLV_LINK_NULL:
+	case CLV_LINK_ETHERNET:
+	case CLV_LINK_RAW:
+	case CLV_LINK_RAW_BSD:
+	case CLV_LINK_RAW_FILE:
+	case CLV_LINK_LOOP:
+	case CLV_LINK_SLL:
+	case CLV_LINK_IPV4:
+	case CLV_LINK_IPV6:
+	case CLV_LINK_SLL2:
+		return true;
+	default:
+		return false;
+	}
+}
+
+enum clv_decoded clv_decode(const struct clv_frame *f, struct clv_packet *out)
+{
+	/* Some writers leave wire_len 0. */
+	uint32_t wire = f->wire_len > f->cap.len ? f->wire_len : (uint32_t)f->cap.len;
+	struct rest r = {.cap = f->cap, .wire = wire, .out = out};
+
+	*out = (struct clv_packet){.side = CLV_SIDE_UNKNOWN};
+	switch (f->link_type) {
+	case CLV_LINK_ETHERNET:
+		return decode_ethernet(&r);
+	case CLV_LINK_SLL:
+		return decode_sll(f, &r);
+	case CLV_LINK_SLL2:
+		return decode_sll2(f, &r);
+	case CLV_LINK_NULL:
+	case CLV_LINK_LOOP:
+		return decode_family(&r);
+	default:
+		return decode_ip(&r);
+	}
+}

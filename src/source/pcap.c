@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns an open capture file: input.c's bytes, libpcap's reading of the file formats, decode.c's of the frames, and
+ * the counts of what became of them. Never captures live and never seeks. One thread.
+ */
+#include "source/pcap.h"
+
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/input.h"
+
+/* Frames a poll() looks at before the caller has its turn. */
+#define POLL_FRAMES 256
+
+#define PCAP_FIGURES(X)                                                          \
+	X(packets, 0, "frames in the file")                                      \
+	X(bytes, 0, "bytes of those frames on the wire")                         \
+	X(records, 0, "TCP segments read from it")                               \
+	X(record_bytes, 0, "captured bytes of those segments, headers included") \
+	X(payload_bytes, 0, "payload bytes of those segments")                   \
+	X(cut_bytes, 0, "payload bytes that were not captured (snaplen)")        \
+	X(udp, 0, "UDP packets (not read yet)")                                  \
+	X(other_l4, 0, "packets of other transports")                            \
+	X(not_ip, 0, "frames that are not IP")                                   \
+	X(drop_fragments, 1, "IP fragments other than the first")                \
+	X(drop_malformed, 1, "packets whose headers do not parse")
+
+struct clv_pcap {
+	struct clv_source source; /* first: a source points here */
+	struct clv_input *input;  /* owned by libpcap's stream */
+	pcap_t *pcap;
+	int link_type;
+	enum clv_decode_side side;
+	int ended; /* 0, or what poll() returns from now on */
+	struct {
+#define X(name, drop, text) uint64_t name;
+		PCAP_FIGURES(X)
+#undef X
+	} count;
+	char *path;
+	char error[PCAP_ERRBUF_SIZE + 512]; /* empty: none */
+};
+
+static void pcap_count(struct clv_pcap *p, enum clv_decoded d)
+{
+	switch (d) {
+	case CLV_DECODED_TCP:
+		p->count.records++;
+		break;
+	case CLV_DECODED_UDP:
+		p->count.udp++;
+		break;
+	case CLV_DECODED_OTHER_L4:
+		p->count.other_l4++;
+		break;
+	case CLV_DECODED_NOT_IP:
+		p->count.not_ip++;
+		break;
+	case CLV_DECODED_FRAGMENT:
+		p->count.drop_fragments++;
+		break;
+	case CLV_DECODED_MALFORMED:
+		p->count.drop_malformed++;
+		break;
+	}
+}
+
+/* One frame; returns whether it was delivered. */
+static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const uint8_t *data, clv_packet_fn fn,
+		       void *ctx)
+{
+	struct clv_frame f = {
+		.link_type = p->link_type,
+		.side = p->side,
+		.wire_len = h->len,
+		.cap = clv_slice(data, h->caplen),
+	};
+	struct clv_packet packet;
+	enum clv_decoded d = clv_decode(&f, &packet);
+
+	p->count.packets++;
+	p->count.bytes += h->len;
+	pcap_count(p, d);
+	if (d != CLV_DECODED_TCP)
+		return false;
+	p->count.record_bytes += h->caplen;
+	p->count.payload_bytes += packet.payload.len;
+	p->count.cut_bytes += packet.len - packet.payload.len;
+	packet.ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec; /* nanoseconds, as asked for */
+	fn(ctx, &packet);
+	return true;
+}
+
+/* libpcap has no more. Says why, and whether what came before the end is all there was to have. */
+static int pcap_end(struct clv_pcap *p, int r)
+{
+	int err = 0;
+	const char *why = clv_input_error(p->input, &err);
+
+	if (!why && r == PCAP_ERROR) {
+		why = pcap_geterr(p->pcap);
+		err = clv_input_ended(p->input) ? 0 : -EBADMSG;
+	}
+	if (why)
+		snprintf(p->error, sizeof(p->error), "%s: %s after packet %llu: %s", p->path,
+			 err ? "broken" : "cut short", (unsigned long long)p->count.packets, why);
+	return err ? err : CLV_SOURCE_END;
+}
+
+static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms)
+{
+	struct clv_pcap *p = (struct clv_pcap *)s;
+	int delivered = 0;
+
+	for (int n = 0; n < POLL_FRAMES && !p->ended; n++) {
+		struct pcap_pkthdr *h;
+		const uint8_t *data;
+
+		if (!clv_input_ready(p->input, n ? 0 : timeout_ms))
+			return delivered;
+
+		int r = pcap_next_ex(p->pcap, &h, &data);
+
+		if (r == 1)
+			delivered += pcap_frame(p, h, data, fn, ctx);
+		else
+			p->ended = pcap_end(p, r);
+	}
+	return p->ended && !delivered ? p->ended : delivered;
+}
+
+static void pcap_source_close(struct clv_source *s)
+{
+	struct clv_pcap *p = (struct clv_pcap *)s;
+
+	if (p->pcap)
+		pcap_close(p->pcap);
+	free(p->path);
+	free(p);
+}
+
+static const struct clv_source_ops pcap_ops = {.poll = pcap_source_poll, .close = pcap_source_close};
+
+/* Each failure says for people what it was; `why` has room for what libpcap says. */
+static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
+{
+	FILE *stream;
+	int err = clv_input_open(p->path, &p->input, &stream);
+
+	if (err) {
+		snprintf(why, PCAP_ERRBUF_SIZE, "%s",
+			 err == -ENODATA   ? "the file is empty"
+			 : err == -ENOTSUP ? "compressed with something other than gzip: decompress it first (zstdcat, "
+					     "xzcat, ...) and read - from a pipe"
+					   : strerror(-err));
+		return err == -ENODATA ? -EINVAL : err;
+	}
+	p->pcap = pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, why);
+	if (!p->pcap) {
+		const char *input_why = clv_input_error(p->input, &err);
+
+		if (input_why)
+			snprintf(why, PCAP_ERRBUF_SIZE, "%s", input_why);
+		fclose(stream);
+		return err ? err : -EINVAL;
+	}
+	p->link_type = pcap_datalink(p->pcap);
+	if (!clv_decode_knows(p->link_type)) {
+		const char *name = pcap_datalink_val_to_name(p->link_type);
+
+		snprintf(why, PCAP_ERRBUF_SIZE,
+			 "link type %s (%d) is not read; Ethernet, loopback, raw IP, SLL and SLL2 are",
+			 name ? name : "unknown", p->link_type);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+int clv_pcap_open(const struct clv_pcap_config *config, struct clv_source **out, char *err, size_t err_len)
+{
+	char why[PCAP_ERRBUF_SIZE] = "out of memory";
+	struct clv_pcap *p = calloc(1, sizeof(*p));
+	int r = -ENOMEM;
+
+	if (p) {
+		p->source.ops = &pcap_ops;
+		p->side = config->side;
+		p->path = strdup(config->path);
+		if (p->path)
+			r = pcap_start(p, why);
+	}
+	if (r) {
+		snprintf(err, err_len, "%s: %s", config->path, why);
+		if (p)
+			pcap_source_close(&p->source);
+		return r;
+	}
+	*out = &p->source;
+	return 0;
+}
+
+const char *clv_pcap_error(const struct clv_source *s)
+{
+	const struct clv_pcap *p = (const struct clv_pcap *)s;
+
+	return p->error[0] ? p->error : NULL;
+}
+
+size_t clv_pcap_figures(const struct clv_source *s, struct clv_figure out[CLV_PCAP_FIGURES])
+{
+	const struct clv_pcap *p = (const struct clv_pcap *)s;
+	size_t n = 0;
+
+#define X(id, is_drop, words) \
+	out[n++] = (struct clv_figure){.name = #id, .text = (words), .drop = (is_drop), .value = p->count.id};
+	PCAP_FIGURES(X)
+#undef X
+	return n;
+}
