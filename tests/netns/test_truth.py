@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spans against what client and server wrote down themselves, and against their own replay."""
+
+import json
+import os
+import re
+import subprocess
+import time
+import unittest
+
+import lab
+from lab import attr, brief, target
+
+TRAFFIC = os.path.join(lab.ROOT, "tests/netns/traffic.py")
+# The times of three processes are compared; clovisor sets its clock against CLOCK_REALTIME once.
+CLOCK_NS = 2_000_000
+WRK_LUA = """
+local n, id = 0, 0
+function setup(thread) thread:set("id", id); id = id + 1 end
+function request()
+    n = n + 1
+    if n % 10 == 0 then return wrk.format("GET", "/missing/" .. id .. "/" .. n) end
+    if n % 7 == 0 then return wrk.format("POST", "/ok/" .. id .. "/" .. n, nil, "some body") end
+    return wrk.format("GET", "/ok/" .. id .. "/" .. n)
+end
+"""
+
+
+def expected(path):
+    """What wrk's script asks for and nginx answers under that path."""
+    _, kind, _, n = path.split("/")
+    if kind == "missing":
+        return "GET", 404
+    return ("POST" if int(n) % 7 == 0 else "GET"), 200
+
+
+class Truth(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = cls.enterClassContext(lab.Lab())
+        cls.web, cls.user = cls.lab.pod("web"), cls.lab.pod("user")
+        cls.web.nginx()
+
+    def exchange(self, name, seed, connections, requests):
+        """Runs the two peers of traffic.py; their logs, joined by request id."""
+        client_log, server_log = self.lab.path(name + ".client"), self.lab.path(name + ".server")
+        server = self.web.spawn("python3", TRAFFIC, "server", "8080", server_log, seed, stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL)
+        server.stdout.readline()
+        client = self.user.spawn("python3", TRAFFIC, "client", self.web.ip, "8080", client_log, seed,
+                                 str(connections), str(requests), stderr=subprocess.PIPE, text=True)
+        _, errors = client.communicate(timeout=150)
+        self.assertEqual(client.returncode, 0, f"seed {seed}: {errors}")
+        time.sleep(0.2)  # the server's last lines
+        server.kill()
+        logs = {}
+        for path in (server_log, client_log):
+            with open(path, encoding="ascii") as f:
+                for record in map(json.loads, f):
+                    logs.setdefault(record["id"], {}).update(record)
+        return logs
+
+    def faults(self, span, log):
+        """What this span says that is not so."""
+        wrong = []
+
+        def expect(what, got, want):
+            if got != want:
+                wrong.append(f"{what} {got!r}, not {want!r}")
+
+        method = attr(span, "http.request.method")
+        expect("method", attr(span, "http.request.method_original", method), log["method"])
+        expect("target", target(span), log["target"])
+        expect("status", attr(span, "http.response.status_code"), log["status"])
+        expect("client port", attr(span, "client.port"), log["port"])
+        expect("request body", attr(span, "http.request.body.size"), log["request_body"])
+        expect("response body", attr(span, "http.response.body.size"), log["response_body"])
+        start, end = int(span["start_time_unix_nano"]), int(span["end_time_unix_nano"])
+        if not log["first_out"] - CLOCK_NS <= start <= log["first_in"] + CLOCK_NS:
+            wrong.append(f"start {start} outside {log['first_out']}..{log['first_in']}")
+        if not log["last_out"] - CLOCK_NS <= end <= log["last_in"] + CLOCK_NS:
+            wrong.append(f"end {end} outside {log['last_out']}..{log['last_in']}")
+        return wrong
+
+    def compare(self, spans, logs, lossy=False):
+        """The numbers of right, wrong and missing spans; with loss, what a span admits not to know is not wrong."""
+        seen, faulty = set(), []
+        for span in spans:
+            ident = re.match(r"/r([\d.]+)/", target(span))
+            if not ident or ident[1] not in logs:
+                faulty.append(f"no such request: {brief(span)}")
+                continue
+            if ident[1] in seen:
+                faulty.append(f"twice: {brief(span)}")
+            seen.add(ident[1])
+            if lossy and attr(span, "http.response.status_code") is None and attr(span, "clovisor.unpaired"):
+                continue
+            wrong = self.faults(span, logs[ident[1]])
+            if lossy and attr(span, "clovisor.gap"):
+                wrong = [w for w in wrong if not w.startswith(("request body None", "response body None"))]
+            if wrong:
+                faulty.append(f"{brief(span)}: {'; '.join(wrong)}")
+        return faulty, sorted(set(logs) - seen)
+
+    def check(self, name, connections, requests, lossy):
+        seed = os.environ.get("CLVT_SEED", f"{time.time_ns()}")
+        t = self.lab.trace("-i", self.web.veth)
+        logs = self.exchange(name, seed, connections, requests)
+        t.stop()
+        faulty, missing = self.compare(t.spans, logs, lossy)
+        print(f"    {name}: seed {seed}, {len(logs)} requests, {len(t.spans)} spans, {len(faulty)} wrong, "
+              f"{len(missing)} missing", flush=True)
+        hint = f"CLVT_SEED={seed}; drops {t.summary['drops']}; "
+        self.assertEqual(faulty[:10], [], hint + f"{len(faulty)} wrong")
+        self.assertLessEqual(len(missing), len(logs) // 100 if lossy else 0, hint + f"missing {missing[:10]}")
+
+    def test_random_traffic(self):
+        self.check("random", 400, 8, lossy=False)
+
+    def test_random_traffic_with_loss(self):
+        self.web.lose(1)
+        self.addCleanup(self.web.run, "nft", "delete table inet clvt")
+        self.check("lossy", 150, 6, lossy=True)
+
+    def test_written_capture_replayed(self):
+        """`-w` and `read` give the same spans: ids, times, attributes."""
+        pcap = self.lab.path("live.pcapng")
+        t = self.lab.trace("-i", self.web.veth, "-i", self.user.veth, "-w", pcap)
+        self.exchange("replay", "replay", 40, 5)
+        self.user.curl("-o", "/dev/null", *[f"http://{self.web.ip}/ok/{i}" for i in range(5)])
+        t.stop()
+        self.assertGreater(len(t.spans), 100)
+        replayed = lab.read(pcap)
+        live, again = ({(s["trace_id"], s["span_id"], s["kind"]): s for s in spans} for spans in (t.spans, replayed))
+        self.assertEqual(len(t.spans), len(replayed))
+        self.assertEqual(live.keys(), again.keys())
+        for key, span in live.items():
+            self.assertEqual(span, again[key])
+
+    def test_wrk(self):
+        """Every request that wrk counts is one span, and every span is right."""
+        script = self.lab.path("paths.lua")
+        with open(script, "w", encoding="ascii") as f:
+            f.write(WRK_LUA)
+        t = self.lab.trace("-i", self.web.veth)
+        out = self.user.run("wrk", "-t1", "-c32", "-d5s", "-s", script, f"http://{self.web.ip}/")
+        t.stop(parse=False)
+        done = int(re.search(r"(\d+) requests in", out)[1])
+        seen, wrong = set(), []
+        for span in t.stream():
+            path = attr(span, "url.path")
+            if attr(span, "http.response.status_code") is None:
+                continue  # cut off when wrk stopped
+            if path in seen or (attr(span, "http.request.method"), attr(span, "http.response.status_code")) != \
+                    expected(path):
+                wrong.append(brief(span))
+            seen.add(path)
+        os.unlink(t.base + ".out")
+        lost = {k: v for k, v in t.summary["drops"].items() if v}
+        print(f"    wrk: {done} requests, {len(seen)} spans, {len(wrong)} wrong, drops {lost}", flush=True)
+        self.assertEqual(wrong[:10], [])
+        self.assertEqual(lost.get("ring_full", 0), 0)
+        self.assertGreaterEqual(len(seen), done)
+        self.assertLessEqual(len(seen), done + 32)
+
+
+if __name__ == "__main__":
+    unittest.main()
