@@ -1,0 +1,835 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.0 and HTTP/1.1: where messages begin and end (RFC 9112). What a span says of them: http1_span.c.
+ *
+ *	message    = start-line CRLF *( field-line CRLF ) CRLF [ body ]
+ *	start-line = method SP target SP "HTTP/1." DIGIT  |  "HTTP/1." DIGIT SP 3DIGIT [ SP reason ]
+ *	field-line = name ":" value *( CRLF 1*( SP | HTAB ) value )
+ *	body       = what Content-Length says | chunks | all until the connection closes (RFC 9112 section 6.3)
+ *	chunk      = hex-size [ ";" extensions ] CRLF data CRLF; size 0 is the last: trailer lines, empty line
+ *
+ * A head is parsed in place, in one pass, when it is complete; bodies are skipped, never read. Owns nothing but
+ * the state it is lent, never allocates, reads no clock. Engine thread.
+ */
+#include "proto/http1.h"
+
+#include "engine/limits.h"
+#include "proto/http1_text.h"
+
+/* A line of the chunked coding (size with extensions, a trailer) longer than this is an attack or a mistake. */
+#define HTTP1_CHUNK_LINE_BYTES 16384u
+/* Start lines that resync() waits for; feed() takes them as long as heads may be. */
+#define HTTP1_RESYNC_LINE_BYTES 16384u
+/* No method on record is longer than 17; what is longer than this is not one. */
+#define HTTP1_METHOD_BYTES 64u
+/* So much of a known method and a target without a line end can be nothing else. */
+#define HTTP1_SURE_BYTES 512u
+
+_Static_assert(CLV_HEAD_BYTES <= 65536, "struct clv_http1_field holds offsets into a head in 16 bits");
+_Static_assert(sizeof(struct clv_http1_facts) <= CLV_FACTS_MAX, "facts outgrew their place");
+
+enum http1_phase {
+	HTTP1_START,       /* before or in a start line */
+	HTTP1_FIELDS,      /* behind a good start line, before the head's end */
+	HTTP1_BODY,        /* fed again when the body is paid for: then it ends */
+	HTTP1_UNTIL_CLOSE, /* the body runs until the direction ends */
+	HTTP1_CHUNK_SIZE,
+	HTTP1_CHUNK_END, /* the line end behind a chunk's data */
+	HTTP1_TRAILER,
+};
+
+struct http1_side {
+	uint32_t scanned; /* bytes of the unconsumed tail known to hold no end of what is being waited for */
+	uint8_t phase;
+	/* resync: */
+	bool candidate;    /* what was kept may begin a message, and began a packet or followed an empty line */
+	uint8_t behind[3]; /* the last bytes before the slice, to know a line start; 0: not known */
+};
+
+struct http1_state {
+	struct http1_side side[2];
+	bool switching; /* a CONNECT or an Upgrade awaits its answer: what follows may not be HTTP */
+};
+
+_Static_assert(sizeof(struct http1_state) <= 128, "one per connection");
+
+/* ---- bytes ------------------------------------------------------------------------------------------ */
+
+/* RFC 9110 section 5.6.2. */
+static const bool http1_tchar[256] = {
+	['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true, ['#'] = true, ['$'] = true,
+	['%'] = true,         ['&'] = true,         ['\''] = true,        ['*'] = true, ['+'] = true, ['-'] = true,
+	['.'] = true,         ['^'] = true,         ['_'] = true,         ['`'] = true, ['|'] = true, ['~'] = true,
+};
+
+static inline bool http1_is_ws(uint8_t c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Bytes of the line end at `at`: 1 (LF), 2 (CRLF), 0 when there is none; -1 when a lone CR ends the slice. */
+static int http1_eol(struct clv_slice in, size_t at)
+{
+	if (at >= in.len)
+		return 0;
+	if (in.data[at] == '\n')
+		return 1;
+	if (in.data[at] != '\r')
+		return 0;
+	if (at + 1 == in.len)
+		return -1;
+	return in.data[at + 1] == '\n' ? 2 : 0;
+}
+
+/* A line without its end and without white space behind it. `end` is the offset of its LF. */
+static struct clv_slice http1_line(struct clv_slice in, size_t at, size_t end)
+{
+	while (end > at && (in.data[end - 1] == '\r' || http1_is_ws(in.data[end - 1])))
+		end--;
+	return clv_slice(in.data + at, end - at);
+}
+
+/* Empty lines before a start line are no message (RFC 9112 section 2.2). */
+static size_t http1_empty_lines(struct clv_slice in)
+{
+	size_t at = 0;
+
+	for (int n; (n = http1_eol(in, at)) > 0;)
+		at += (size_t)n;
+	return at;
+}
+
+static size_t http1_token(struct clv_slice s, size_t from)
+{
+	size_t at = from;
+
+	while (at < s.len && http1_tchar[s.data[at]])
+		at++;
+	return at - from;
+}
+
+/* Methods that may be met where nothing but the bytes says that this is HTTP: those known, and WebDAV's and kin. */
+static const struct clv_slice http1_methods[] = {
+	CLV_LIT("GET"),        CLV_LIT("POST"),      CLV_LIT("PUT"),        CLV_LIT("DELETE"),      CLV_LIT("HEAD"),
+	CLV_LIT("OPTIONS"),    CLV_LIT("CONNECT"),   CLV_LIT("PATCH"),      CLV_LIT("TRACE"),       CLV_LIT("QUERY"),
+	CLV_LIT("PROPFIND"),   CLV_LIT("PROPPATCH"), CLV_LIT("MKCOL"),      CLV_LIT("COPY"),        CLV_LIT("MOVE"),
+	CLV_LIT("LOCK"),       CLV_LIT("UNLOCK"),    CLV_LIT("SEARCH"),     CLV_LIT("REPORT"),      CLV_LIT("MERGE"),
+	CLV_LIT("MKACTIVITY"), CLV_LIT("CHECKOUT"),  CLV_LIT("MKCALENDAR"), CLV_LIT("ACL"),         CLV_LIT("BIND"),
+	CLV_LIT("PURGE"),      CLV_LIT("NOTIFY"),    CLV_LIT("SUBSCRIBE"),  CLV_LIT("UNSUBSCRIBE"), CLV_LIT("LINK"),
+};
+
+/* Is `word` one of them (whole), or could it still become one? */
+static enum clv_match http1_method_match(struct clv_slice word, bool whole)
+{
+	enum clv_match match = CLV_MATCH_NO;
+
+	for (size_t i = 0; i < sizeof(http1_methods) / sizeof(http1_methods[0]); i++) {
+		if (clv_slice_eq(word, http1_methods[i]))
+			return whole ? CLV_MATCH_YES : CLV_MATCH_MAYBE;
+		if (!whole && clv_slice_starts(http1_methods[i], word))
+			match = CLV_MATCH_MAYBE;
+	}
+	return match;
+}
+
+/* "HTTP/1." and a digit, in any case: clients take what servers write. */
+static bool http1_version(const uint8_t *p)
+{
+	return (memcmp(p, "HTTP/1.", 7) == 0 || clv_slice_eq_nocase(clv_slice(p, 7), CLV_LIT("HTTP/1."))) &&
+	       http1_is_digit(p[7]);
+}
+
+/* ---- heads ------------------------------------------------------------------------------------------ */
+
+enum http1_head_result {
+	HTTP1_HEAD_PARTIAL, /* the end is not there yet */
+	HTTP1_HEAD_DONE,
+	HTTP1_HEAD_BAD, /* the first line is there, and is no start line; len: its bytes without the LF */
+};
+
+struct http1_head {
+	struct clv_http1_facts facts;
+	bool started; /* the start line is complete and good */
+	bool has_length, bad_length;
+	bool coded, chunked; /* Transfer-Encoding is there; its last coding is chunked */
+	uint32_t len;
+	uint64_t length; /* Content-Length */
+};
+
+static struct clv_http1_field http1_field_at(size_t at, size_t len)
+{
+	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)len};
+}
+
+static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
+{
+	size_t method = http1_token(line, 0), end = line.len - 8;
+
+	/* At least "M T HTTP/1.1". */
+	if (!method || line.len < method + 11 || !http1_is_ws(line.data[method]) || !http1_version(line.data + end) ||
+	    !http1_is_ws(line.data[end - 1]))
+		return false;
+	struct clv_slice target = clv_slice_trim(clv_slice(line.data + method, end - method));
+	if (!target.len)
+		return false;
+	struct clv_slice name = clv_slice(line.data, method);
+	f->method_len = (uint16_t)method;
+	f->target = http1_field_at((size_t)(target.data - line.data), target.len);
+	f->minor = (uint8_t)(line.data[line.len - 1] - '0');
+	if (clv_slice_eq(name, CLV_LIT("HEAD")))
+		f->flags |= CLV_HTTP1_HEAD;
+	else if (clv_slice_eq(name, CLV_LIT("CONNECT")))
+		f->flags |= CLV_HTTP1_CONNECT;
+	return true;
+}
+
+static bool http1_status_line(struct clv_slice line, struct clv_http1_facts *f)
+{
+	if (line.len < 12 || !http1_version(line.data) || line.data[8] != ' ')
+		return false;
+	struct clv_slice rest = clv_slice_trim(clv_slice_from(line, 8));
+	const uint8_t *d = rest.data;
+	if (rest.len < 3 || d[0] < '1' || d[0] > '9' || !http1_is_digit(d[1]) || !http1_is_digit(d[2]) ||
+	    (rest.len > 3 && !http1_is_ws(d[3])))
+		return false;
+	f->minor = (uint8_t)(line.data[7] - '0');
+	f->status = (uint16_t)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
+	return true;
+}
+
+static bool http1_start_line(enum clv_dir dir, struct clv_slice line, struct clv_http1_facts *f)
+{
+	return dir == CLV_TO_SERVER ? http1_request_line(line, f) : http1_status_line(line, f);
+}
+
+/* Equal repetitions count once, different ones are an error (RFC 9112 section 6.3, point 5). */
+static void http1_content_length(struct http1_head *h, struct clv_slice value)
+{
+	do {
+		uint64_t length;
+		if (!http1_decimal(http1_element(&value), &length) || (h->has_length && length != h->length))
+			h->bad_length = true;
+		else
+			h->length = length;
+		if (h->has_length || h->bad_length)
+			h->facts.flags |= CLV_HTTP1_CONFLICT;
+		h->has_length = true;
+	} while (value.len);
+}
+
+/* "identity" was dropped from HTTP long ago, but it is still sent and says nothing. */
+static void http1_transfer_encoding(struct http1_head *h, struct clv_slice value)
+{
+	do {
+		struct clv_slice coding = http1_element(&value);
+		if (clv_slice_eq_nocase(coding, CLV_LIT("identity")))
+			continue;
+		if (h->chunked)
+			h->facts.flags |= CLV_HTTP1_CONFLICT;
+		h->coded = true;
+		h->chunked = clv_slice_eq_nocase(coding, CLV_LIT("chunked"));
+	} while (value.len);
+}
+
+static void http1_first(struct clv_http1_field *f, size_t at, size_t len)
+{
+	if (!f->len)
+		*f = http1_field_at(at, len);
+}
+
+/* One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. */
+static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
+{
+	static const bool ours[32] = {['c' & 31] = true, ['f' & 31] = true, ['h' & 31] = true,
+				      ['t' & 31] = true, ['u' & 31] = true, ['x' & 31] = true};
+	/* The longest name of ours, some white space, and the colon. */
+	const size_t reach = 32;
+
+	if (!ours[p[at] & 31])
+		return;
+	const uint8_t *colon = memchr(p + at, ':', end - at < reach ? end - at : reach);
+	if (!colon)
+		return;
+	struct clv_slice name = clv_slice(p + at, (size_t)(colon - p) - at);
+	bool spaced = http1_is_ws(name.data[name.len - 1]);
+	if (spaced)
+		name = clv_slice_trim(name);
+
+	size_t from = (size_t)(colon - p) + 1;
+	while (from < end && (http1_is_ws(p[from]) || p[from] == '\r' || p[from] == '\n'))
+		from++;
+	while (end > from && (http1_is_ws(p[end - 1]) || p[end - 1] == '\r' || p[end - 1] == '\n'))
+		end--;
+	size_t len = end - from;
+	struct clv_http1_facts *f = &h->facts;
+
+#define IS(text) clv_slice_eq_nocase(name, CLV_LIT(text))
+	switch (name.len) {
+	case 4:
+		if (IS("host"))
+			http1_first(&f->host, from, len);
+		break;
+	case 7:
+		if (len && IS("upgrade"))
+			f->flags |= CLV_HTTP1_UPGRADE;
+		break;
+	case 9:
+		if (IS("forwarded"))
+			http1_first(&f->forwarded, from, len);
+		break;
+	case 10:
+		if (IS("user-agent"))
+			http1_first(&f->user_agent, from, len);
+		else if (IS("tracestate"))
+			http1_first(&f->tracestate, from, len);
+		break;
+	case 11:
+		if (!IS("traceparent"))
+			break;
+		if (f->traceparent.at)
+			f->flags |= CLV_HTTP1_MANY_TRACEPARENTS;
+		else
+			f->traceparent = http1_field_at(from, len);
+		break;
+	case 14:
+		if (!IS("content-length"))
+			break;
+		http1_content_length(h, clv_slice(p + from, len));
+		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
+		break;
+	case 15:
+		if (IS("x-forwarded-for"))
+			http1_first(&f->forwarded_for, from, len);
+		break;
+	case 16:
+		if (IS("x-forwarded-host"))
+			http1_first(&f->forwarded_host, from, len);
+		break;
+	case 17:
+		if (!IS("transfer-encoding"))
+			break;
+		http1_transfer_encoding(h, clv_slice(p + from, len));
+		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
+		break;
+	default:
+		break;
+	}
+#undef IS
+}
+
+/* The LF that ends the field line at `at`, folds included; in.len when it is not there, or not certain yet. */
+static size_t http1_field_end(struct clv_slice in, size_t at)
+{
+	size_t lf = clv_slice_find(in, at, '\n');
+
+	while (lf + 1 < in.len && http1_is_ws(in.data[lf + 1]))
+		lf = clv_slice_find(in, lf + 1, '\n');
+	return lf + 1 < in.len ? lf : in.len;
+}
+
+/* Parses what is there of the head that begins at in.data[0]. Facts are those of the complete lines. */
+static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, struct http1_head *h)
+{
+	size_t lf = clv_slice_find(in, 0, '\n');
+
+	memset(h, 0, sizeof(*h));
+	if (lf == in.len)
+		return HTTP1_HEAD_PARTIAL;
+	h->len = (uint32_t)lf;
+	if (!http1_start_line(dir, http1_line(in, 0, lf), &h->facts))
+		return HTTP1_HEAD_BAD;
+	h->started = true;
+
+	for (size_t at = lf + 1; at < in.len; at = lf + 1) {
+		int eol = http1_eol(in, at);
+		if (eol) {
+			h->len = (uint32_t)(at + (size_t)eol);
+			return eol > 0 ? HTTP1_HEAD_DONE : HTTP1_HEAD_PARTIAL;
+		}
+		lf = http1_field_end(in, at);
+		if (lf == in.len)
+			break;
+		http1_field(h, in.data, at, lf);
+	}
+	return HTTP1_HEAD_PARTIAL;
+}
+
+/*
+ * Is the empty line that ends a head there? Looks at each byte once, however small the segments: *scanned is
+ * where to go on.
+ */
+static bool http1_head_ends(struct clv_slice in, uint32_t *scanned)
+{
+	for (size_t lf = clv_slice_find(in, *scanned, '\n'); lf < in.len; lf = clv_slice_find(in, lf + 1, '\n')) {
+		int eol = http1_eol(in, lf + 1);
+		if (eol > 0)
+			return true;
+		*scanned = (uint32_t)lf;
+		if (eol < 0 || lf + 1 == in.len)
+			return false;
+	}
+	*scanned = (uint32_t)in.len;
+	return false;
+}
+
+/* Could a head begin like this? Looks at a bounded prefix only: feed() asks whenever it has to wait. */
+static bool http1_plausible(enum clv_dir dir, struct clv_slice in)
+{
+	if (dir == CLV_TO_CLIENT) {
+		struct clv_slice seen = clv_slice_head(in, 7);
+		return clv_slice_eq_nocase(seen, clv_slice_head(CLV_LIT("HTTP/1."), seen.len));
+	}
+	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
+	return method == in.len ? method <= HTTP1_METHOD_BYTES : method > 0 && http1_is_ws(in.data[method]);
+}
+
+/* Tells the sink. Returns the facts of the request that a response answers, or NULL. */
+static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum clv_dir dir, struct clv_slice in,
+						  size_t at, size_t len, const struct clv_http1_facts *f,
+						  uint32_t flags)
+{
+	struct clv_msg msg = {
+		.flags = flags,
+		.at = (uint32_t)at,
+		.head = clv_slice_sub(in, at, len),
+		.facts = f,
+		.facts_size = sizeof(*f),
+	};
+
+	if (dir == CLV_TO_SERVER) {
+		msg.role = CLV_REQUEST;
+		if (!(f->flags & CLV_HTTP1_MANY_TRACEPARENTS))
+			msg.traceparent = clv_slice_sub(msg.head, f->traceparent.at, f->traceparent.len);
+	} else {
+		msg.role = f->status < 200 && f->status != 101 ? CLV_INTERIM : CLV_RESPONSE;
+	}
+	return sink->head(sink, dir, &msg);
+}
+
+/* ---- framing ---------------------------------------------------------------------------------------- */
+
+static void http1_reset(struct http1_side *s)
+{
+	memset(s, 0, sizeof(*s));
+}
+
+static struct clv_fed http1_fed(enum clv_fed_verdict v, size_t used, uint64_t skip)
+{
+	return (struct clv_fed){.v = v, .used = (uint32_t)used, .skip = skip};
+}
+
+static struct clv_fed http1_bad(struct http1_side *s, size_t used)
+{
+	http1_reset(s);
+	return http1_fed(CLV_FED_BAD, used, 0);
+}
+
+/* The message's last byte is the one before `at`. */
+static struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
+{
+	http1_reset(s);
+	sink->end(sink, dir, (uint32_t)at);
+	return http1_fed(CLV_FED_OK, at, 0);
+}
+
+/* The next line's LF, at or after `at`; in.len when it is not there. Looks at each byte once. */
+static size_t http1_chunk_line(struct http1_side *s, struct clv_slice in, size_t at)
+{
+	size_t lf = clv_slice_find(in, at + s->scanned, '\n');
+
+	s->scanned = lf < in.len ? 0 : (uint32_t)(in.len - at);
+	return lf;
+}
+
+/* 1*HEXDIG, below 2^60, then nothing or extensions, which nobody reads. */
+static bool http1_chunk_size(struct clv_slice line, uint64_t *size)
+{
+	uint64_t v = 0;
+	size_t i = 0;
+
+	for (; i < line.len; i++) {
+		uint8_t c = clv_ascii_lower(line.data[i]);
+		if (!http1_is_digit(c) && (uint8_t)(c - 'a') >= 6)
+			break;
+		if (v >> 56)
+			return false;
+		v = v << 4 | (uint64_t)(http1_is_digit(c) ? c - '0' : c - 'a' + 10);
+	}
+	*size = v;
+	struct clv_slice rest = clv_slice_trim(clv_slice_from(line, i));
+	return i && (!rest.len || rest.data[0] == ';');
+}
+
+static struct clv_fed http1_chunks(struct http1_side *s, enum clv_dir dir, struct clv_slice in, size_t at,
+				   struct clv_sink *sink)
+{
+	for (;;) {
+		if (s->phase == HTTP1_CHUNK_END && at < in.len && in.data[at] != '\r' && in.data[at] != '\n')
+			return http1_bad(s, at);
+		size_t lf = http1_chunk_line(s, in, at);
+		if ((lf < in.len ? lf : in.len) - at >= HTTP1_CHUNK_LINE_BYTES)
+			return http1_bad(s, at + HTTP1_CHUNK_LINE_BYTES);
+		if (lf == in.len)
+			return http1_fed(CLV_FED_MORE, at, 0);
+		struct clv_slice line = http1_line(in, at, lf);
+		uint64_t size;
+		at = lf + 1;
+		switch (s->phase) {
+		case HTTP1_CHUNK_SIZE:
+			if (!http1_chunk_size(line, &size))
+				return http1_bad(s, lf);
+			s->phase = size ? HTTP1_CHUNK_END : HTTP1_TRAILER;
+			if (size)
+				return http1_fed(CLV_FED_OK, at, size);
+			break;
+		case HTTP1_CHUNK_END:
+			if (line.len)
+				return http1_bad(s, lf);
+			s->phase = HTTP1_CHUNK_SIZE;
+			break;
+		default:
+			if (!line.len)
+				return http1_done(s, dir, at, sink);
+		}
+	}
+}
+
+/* The body that the head announces begins at `at`. `no_body`: the exchange allows none, whatever the head says. */
+static struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const struct http1_head *h, bool no_body,
+				 size_t at, struct clv_sink *sink)
+{
+	if (no_body || (!h->coded && h->has_length && !h->bad_length && !h->length))
+		return http1_done(s, dir, at, sink);
+	if (h->chunked) {
+		s->phase = HTTP1_CHUNK_SIZE;
+		return http1_fed(CLV_FED_OK, at, 0);
+	}
+	if (!h->coded && h->has_length && !h->bad_length) {
+		s->phase = HTTP1_BODY;
+		return http1_fed(CLV_FED_OK, at, h->length);
+	}
+	if (dir == CLV_TO_CLIENT) {
+		s->phase = HTTP1_UNTIL_CLOSE;
+		return http1_fed(CLV_FED_OK, at, CLV_SKIP_TO_FIN);
+	}
+	/* A request whose length contradicts itself has no end that anyone knows; one that says nothing has no body. */
+	if (h->coded || h->has_length)
+		return http1_bad(s, at);
+	return http1_done(s, dir, at, sink);
+}
+
+/* RFC 9112 section 6.1 and 6.3: what must not stand beside Transfer-Encoding, and where it must not stand. */
+static void http1_flag_conflicts(struct http1_head *h)
+{
+	if (h->coded && (h->has_length || h->facts.minor == 0 || !h->chunked))
+		h->facts.flags |= CLV_HTTP1_CONFLICT;
+}
+
+static struct clv_fed http1_request(struct http1_state *st, struct http1_head *h, struct clv_slice in, size_t at,
+				    struct clv_sink *sink)
+{
+	const struct clv_http1_facts *f = &h->facts;
+
+	http1_report(sink, CLV_TO_SERVER, in, at, h->len, f, 0);
+	if (f->flags & (CLV_HTTP1_CONNECT | CLV_HTTP1_UPGRADE))
+		st->switching = true;
+	return http1_body(&st->side[CLV_TO_SERVER], CLV_TO_SERVER, h, f->flags & CLV_HTTP1_CONNECT, at + h->len, sink);
+}
+
+static struct clv_fed http1_response(struct http1_state *st, struct http1_head *h, struct clv_slice in, size_t at,
+				     struct clv_sink *sink)
+{
+	struct http1_side *s = &st->side[CLV_TO_CLIENT];
+	uint16_t status = h->facts.status;
+	const struct clv_http1_facts *request = http1_report(sink, CLV_TO_CLIENT, in, at, h->len, &h->facts, 0);
+	uint8_t asked = request ? request->flags : 0;
+
+	if (status == 101 || (status / 100 == 2 && asked & CLV_HTTP1_CONNECT)) {
+		struct clv_fed fed = http1_done(s, CLV_TO_CLIENT, at + h->len, sink);
+		fed.v = CLV_FED_OPAQUE;
+		return fed;
+	}
+	/* A final answer that does not switch: the connection stays HTTP. */
+	if (status >= 200 && (!request || asked & (CLV_HTTP1_CONNECT | CLV_HTTP1_UPGRADE)))
+		st->switching = false;
+	bool no_body = status < 200 || status == 204 || status == 304 || asked & CLV_HTTP1_HEAD;
+	return http1_body(s, CLV_TO_CLIENT, h, no_body, at + h->len, sink);
+}
+
+/* Is it worth parsing? Looks at each byte once, however small the segments. */
+static bool http1_head_ready(struct http1_side *s, struct clv_slice in)
+{
+	if (s->phase == HTTP1_FIELDS)
+		return http1_head_ends(in, &s->scanned);
+	if (s->scanned && clv_slice_find(in, s->scanned, '\n') == in.len) {
+		s->scanned = (uint32_t)in.len;
+		return false;
+	}
+	return true;
+}
+
+/* The head is not complete in in.data[0..], and there is room for more of it. */
+static void http1_head_wait(struct http1_side *s, struct clv_slice in, bool started)
+{
+	s->scanned = started ? 0 : (uint32_t)in.len;
+	s->phase = started ? HTTP1_FIELDS : HTTP1_START;
+	if (started)
+		http1_head_ends(in, &s->scanned);
+}
+
+/* Empty lines, then a head. Mostly it is there as a whole, and one pass does. */
+static struct clv_fed http1_start(struct http1_state *st, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
+{
+	struct http1_side *s = &st->side[dir];
+	size_t at = http1_empty_lines(in);
+	struct clv_slice rest = clv_slice_head(clv_slice_from(in, at), CLV_HEAD_BYTES);
+	struct http1_head h;
+
+	if (!rest.len || (rest.len == 1 && rest.data[0] == '\r'))
+		return http1_fed(CLV_FED_MORE, at, 0);
+	if (!http1_head_ready(s, rest) && rest.len < CLV_HEAD_BYTES)
+		return http1_plausible(dir, rest) ? http1_fed(CLV_FED_MORE, at, 0) : http1_bad(s, at);
+	switch (http1_head(dir, rest, &h)) {
+	case HTTP1_HEAD_DONE:
+		http1_reset(s);
+		http1_flag_conflicts(&h);
+		return dir == CLV_TO_SERVER ? http1_request(st, &h, in, at, sink)
+					    : http1_response(st, &h, in, at, sink);
+	case HTTP1_HEAD_BAD:
+		/* Its LF stays, so that resync() sees a line begin. */
+		return http1_bad(s, at + h.len);
+	case HTTP1_HEAD_PARTIAL:
+		break;
+	}
+	if (rest.len == CLV_HEAD_BYTES) {
+		if (h.started)
+			http1_report(sink, dir, in, at, rest.len, &h.facts, CLV_MSG_TRUNCATED);
+		return http1_bad(s, at + rest.len);
+	}
+	if (!http1_plausible(dir, rest))
+		return http1_bad(s, at);
+	http1_head_wait(s, rest, h.started);
+	return http1_fed(CLV_FED_MORE, at, 0);
+}
+
+/* Are the unconsumed bytes of this direction a head's? */
+static bool http1_in_head(const struct http1_state *st, enum clv_dir dir)
+{
+	return st->side[dir].phase <= HTTP1_FIELDS && !(dir == CLV_TO_SERVER && st->switching);
+}
+
+static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
+{
+	struct http1_state *st = state;
+	struct http1_side *s = &st->side[dir];
+
+	if (s->phase == HTTP1_BODY)
+		http1_done(s, dir, 0, sink);
+	switch (s->phase) {
+	case HTTP1_UNTIL_CLOSE:
+		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
+	case HTTP1_START:
+	case HTTP1_FIELDS:
+		return http1_in_head(st, dir) ? http1_start(st, dir, in, sink) : http1_fed(CLV_FED_MORE, 0, 0);
+	default:
+		return http1_chunks(s, dir, in, 0, sink);
+	}
+}
+
+static void http1_open(void *state, const struct clv_conn_info *conn)
+{
+}
+
+/* A head that was cut, but not before its start line ended, still says what was asked or answered. */
+static void http1_report_cut(enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
+{
+	size_t at = http1_empty_lines(rest);
+	struct clv_slice in = clv_slice_head(clv_slice_from(rest, at), CLV_HEAD_BYTES);
+	struct http1_head h;
+
+	if (in.len && http1_head(dir, in, &h) == HTTP1_HEAD_PARTIAL && h.started)
+		http1_report(sink, dir, rest, at, in.len, &h.facts, CLV_MSG_TRUNCATED);
+}
+
+static void http1_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint64_t lost, struct clv_sink *sink)
+{
+	struct http1_state *st = state;
+	struct http1_side *s = &st->side[dir];
+
+	if (http1_in_head(st, dir))
+		http1_report_cut(dir, rest, sink);
+	http1_reset(s);
+	/* The answer to an upgrade may have been in there: HTTP unless the bytes say otherwise. */
+	st->switching = false;
+}
+
+static void http1_fin(void *state, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
+{
+	struct http1_state *st = state;
+	struct http1_side *s = &st->side[dir];
+
+	/* Behind the last chunk some leave out the empty line, and browsers do not mind. */
+	if (s->phase == HTTP1_UNTIL_CLOSE || (s->phase == HTTP1_TRAILER && !rest.len))
+		http1_done(s, dir, 0, sink);
+	else if (http1_in_head(st, dir))
+		http1_report_cut(dir, rest, sink);
+}
+
+/* ---- finding messages -------------------------------------------------------------------------------- */
+
+/* Could a status line begin like this? */
+static enum clv_match http1_probe_status(struct clv_slice in)
+{
+	static const char shape[] = "HTTP/1.# ###";
+	size_t n = in.len < 12 ? in.len : 12;
+
+	for (size_t i = 0; i < n; i++)
+		if (shape[i] == '#' ? !http1_is_digit(in.data[i]) : in.data[i] != (uint8_t)shape[i])
+			return CLV_MATCH_NO;
+	if (in.len <= 12)
+		return CLV_MATCH_MAYBE;
+	uint8_t c = in.data[12];
+	return http1_is_ws(c) || c == '\r' || c == '\n' ? CLV_MATCH_YES : CLV_MATCH_NO;
+}
+
+static bool http1_has_control(struct clv_slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.data[i] < 0x20 || s.data[i] == 0x7f)
+			return true;
+	return false;
+}
+
+/* Could a request line begin like this? `any`: also with a method that nobody knows. */
+static enum clv_match http1_probe_request(struct clv_slice in, bool any)
+{
+	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
+	bool whole = method < in.len;
+	enum clv_match known = http1_method_match(clv_slice(in.data, method), whole);
+
+	if (method > HTTP1_METHOD_BYTES || (known == CLV_MATCH_NO && !any))
+		return CLV_MATCH_NO;
+	if (!whole)
+		return CLV_MATCH_MAYBE;
+	if (!method || in.data[method] != ' ')
+		return CLV_MATCH_NO;
+
+	size_t lf = clv_slice_find(in, method, '\n');
+	struct clv_slice line = lf < in.len ? http1_line(in, 0, lf) : in;
+	struct clv_slice target = clv_slice_from(line, method + 1);
+	/* A CR at the end of the slice may be half of a line end. */
+	if (lf == in.len && target.len && target.data[target.len - 1] == '\r')
+		target.len--;
+	if (http1_has_control(clv_slice_head(target, CLV_DETECT_BYTES)))
+		return CLV_MATCH_NO;
+	if (lf < in.len) {
+		struct clv_http1_facts f = {0};
+		return http1_request_line(line, &f) ? CLV_MATCH_YES : CLV_MATCH_NO;
+	}
+	if (known == CLV_MATCH_YES && target.len >= HTTP1_SURE_BYTES && target.data[0] == '/')
+		return CLV_MATCH_YES;
+	return in.len < CLV_DETECT_BYTES ? CLV_MATCH_MAYBE : CLV_MATCH_NO;
+}
+
+static enum clv_match http1_probe(enum clv_dir dir, struct clv_slice in)
+{
+	in = clv_slice_from(in, http1_empty_lines(in));
+	if (!in.len || (in.len == 1 && in.data[0] == '\r'))
+		return CLV_MATCH_MAYBE;
+	return dir == CLV_TO_SERVER ? http1_probe_request(in, true) : http1_probe_status(in);
+}
+
+/* Is the line at `at` a field line, or empty? */
+static enum clv_match http1_probe_field(struct clv_slice in, size_t at)
+{
+	int eol = http1_eol(in, at);
+	size_t name = http1_token(clv_slice_head(in, at + 256), at);
+
+	if (eol > 0)
+		return CLV_MATCH_YES;
+	if (eol < 0 || at + name >= in.len)
+		return CLV_MATCH_MAYBE;
+	return name && in.data[at + name] == ':' ? CLV_MATCH_YES : CLV_MATCH_NO;
+}
+
+/*
+ * Does a message begin at `at`, for one who does not know what was before? There a method must be one of
+ * http1_methods[]: a word at the end of a body would otherwise grow into the next request's method.
+ * `sure`: a packet begins here; a status line elsewhere may be quoted, unless a field line follows.
+ */
+static enum clv_match http1_begins(enum clv_dir dir, struct clv_slice in, size_t at, bool sure)
+{
+	struct clv_slice s = clv_slice_from(in, at);
+	struct clv_http1_facts f = {0};
+
+	if (!s.len)
+		return CLV_MATCH_NO;
+	if ((dir == CLV_TO_SERVER ? http1_probe_request(s, false) : http1_probe_status(s)) == CLV_MATCH_NO)
+		return CLV_MATCH_NO;
+	size_t lf = clv_slice_find(clv_slice_head(s, HTTP1_RESYNC_LINE_BYTES), 0, '\n');
+	if (lf == HTTP1_RESYNC_LINE_BYTES)
+		return CLV_MATCH_NO;
+	if (lf == s.len)
+		return CLV_MATCH_MAYBE;
+	if (!http1_start_line(dir, http1_line(s, 0, lf), &f))
+		return CLV_MATCH_NO;
+	return sure || dir == CLV_TO_SERVER ? CLV_MATCH_YES : http1_probe_field(s, lf + 1);
+}
+
+/* The byte `back` (1..3) before offset `at`, which may lie before the slice; 0: not known. */
+static uint8_t http1_before(const struct http1_side *s, struct clv_slice in, size_t at, size_t back)
+{
+	return at >= back ? in.data[at - back] : s->behind[3 - (back - at)];
+}
+
+/* Does a line begin at `at`; behind an empty line, if `blank`? */
+static bool http1_line_begins(const struct http1_side *s, struct clv_slice in, size_t at, bool blank)
+{
+	if (http1_before(s, in, at, 1) != '\n')
+		return false;
+	if (!blank)
+		return true;
+	uint8_t c = http1_before(s, in, at, 2);
+	return c == '\n' || (c == '\r' && http1_before(s, in, at, 3) == '\n');
+}
+
+static ptrdiff_t http1_resync(void *state, enum clv_dir dir, struct clv_slice in, bool at_packet)
+{
+	struct http1_side *s = &((struct http1_state *)state)->side[dir];
+	size_t at = 0, kept = 0;
+	bool sure = at_packet || s->candidate;
+
+	s->candidate = false;
+	while (at < in.len) {
+		if ((at == 0 && sure) || http1_line_begins(s, in, at, dir == CLV_TO_SERVER)) {
+			enum clv_match match = http1_begins(dir, in, at, at == 0 && sure);
+			if (match == CLV_MATCH_YES) {
+				http1_reset(s);
+				return (ptrdiff_t)at;
+			}
+			if (match == CLV_MATCH_MAYBE) {
+				s->candidate = at == 0 && sure;
+				kept = in.len - at;
+				break;
+			}
+		}
+		at = clv_slice_find(in, at, '\n') + 1;
+	}
+	size_t gone = in.len - kept;
+	uint8_t behind[3] = {http1_before(s, in, gone, 3), http1_before(s, in, gone, 2), http1_before(s, in, gone, 1)};
+	memcpy(s->behind, behind, sizeof(behind));
+	return -1 - (ptrdiff_t)kept;
+}
+
+const struct clv_proto clv_http1 = {
+	.name = "http",
+	.ports = {80, 8080, 8000, 8081, 8888, 3000, 5000},
+	.state_size = sizeof(struct http1_state),
+	.probe = http1_probe,
+	.open = http1_open,
+	.feed = http1_feed,
+	.gap = http1_gap,
+	.resync = http1_resync,
+	.fin = http1_fin,
+	.describe = clv_http1_describe,
+};

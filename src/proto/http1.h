@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112): what is kept of a head beside its bytes.
+ */
+#ifndef CLV_PROTO_HTTP1_H
+#define CLV_PROTO_HTTP1_H
+
+#include "proto/proto.h"
+
+/* A part of the head: `len` bytes at offset `at`; empty when absent. Two bytes each reach all of CLV_HEAD_BYTES. */
+struct clv_http1_field {
+	uint16_t at, len;
+};
+
+enum clv_http1_flag {
+	CLV_HTTP1_HEAD = 1 << 0,              /* the method is HEAD: its response has no body */
+	CLV_HTTP1_CONNECT = 1 << 1,           /* the method is CONNECT: a 2xx opens a tunnel */
+	CLV_HTTP1_UPGRADE = 1 << 2,           /* there is an Upgrade header: a 101 ends HTTP/1 here */
+	CLV_HTTP1_CONFLICT = 1 << 3,          /* what says where the body ends contradicts itself */
+	CLV_HTTP1_MANY_TRACEPARENTS = 1 << 4, /* more than one traceparent: none is valid */
+};
+
+/* Facts of a request or response. Fields are those of requests; a header that occurs twice counts once, the first. */
+struct clv_http1_facts {
+	struct clv_http1_field target;
+	struct clv_http1_field host;
+	struct clv_http1_field user_agent;
+	struct clv_http1_field forwarded;
+	struct clv_http1_field forwarded_for;  /* X-Forwarded-For */
+	struct clv_http1_field forwarded_host; /* X-Forwarded-Host */
+	struct clv_http1_field traceparent;
+	struct clv_http1_field tracestate;
+	uint16_t method_len; /* the method begins at 0; 0 in a response */
+	uint16_t status;     /* 100..999; 0 in a request */
+	uint8_t minor;       /* HTTP/1.minor */
+	uint8_t flags;       /* enum clv_http1_flag */
+};
+
+extern const struct clv_proto clv_http1;
+
+/* clv_proto.describe (http1_span.c). */
+void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span);
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1 exchanges as spans: OpenTelemetry's HTTP conventions (v1.44), from the facts that http1.c kept.
+ *
+ * Strings borrow from the request's head or from the span's scratch; what has no room left is left out. Never
+ * allocates. Engine thread, once per span.
+ */
+#include "proto/http1.h"
+
+#include "base/buf.h"
+#include "model/span.h"
+#include "proto/http1_text.h"
+
+/* A request target, taken apart (RFC 9112 section 3.2). What is not there is empty. */
+struct http1_url {
+	struct clv_slice scheme, authority, path, query;
+	bool has_query;
+};
+
+struct http1_host {
+	struct clv_slice name;
+	uint16_t port; /* 0: not said */
+};
+
+static struct clv_slice http1_get(struct clv_slice head, struct clv_http1_field f)
+{
+	return clv_slice_sub(head, f.at, f.len);
+}
+
+/* The offset of "://" behind a scheme (RFC 3986 section 3.1), or 0. */
+static size_t http1_scheme(struct clv_slice target)
+{
+	size_t n = 0;
+
+	while (n < target.len && ((uint8_t)((target.data[n] | 0x20) - 'a') < 26 ||
+				  (n && (http1_is_digit(target.data[n]) || strchr("+-.", target.data[n])))))
+		n++;
+	return clv_slice_starts(clv_slice_from(target, n), CLV_LIT("://")) ? n : 0;
+}
+
+static struct http1_url http1_url(struct clv_slice target, bool connect)
+{
+	struct http1_url u = {.scheme = CLV_LIT("http")};
+
+	if (connect) {
+		u.authority = target;
+		return u;
+	}
+	size_t scheme = target.data[0] == '/' ? 0 : http1_scheme(target);
+	if (scheme) {
+		u.scheme = clv_slice_head(target, scheme);
+		target = clv_slice_from(target, scheme + 3);
+		size_t end = 0;
+		while (end < target.len && target.data[end] != '/' && target.data[end] != '?')
+			end++;
+		u.authority = clv_slice_head(target, end);
+		target = clv_slice_from(target, end);
+	}
+	size_t mark = clv_slice_find(target, 0, '?');
+	u.path = clv_slice_head(target, mark);
+	u.has_query = mark < target.len;
+	u.query = clv_slice_from(target, mark + 1);
+	if (scheme && !u.path.len)
+		u.path = CLV_LIT("/");
+	return u;
+}
+
+/* Behind "user:password@"; 0 when there is none. */
+static size_t http1_userinfo(struct clv_slice authority)
+{
+	const uint8_t *at = authority.len ? memrchr(authority.data, '@', authority.len) : NULL;
+
+	return at ? (size_t)(at - authority.data) + 1 : 0;
+}
+
+/* host [ ":" port ], IPv6 with or without brackets. An empty name when it is no such thing. */
+static struct http1_host http1_host(struct clv_slice s)
+{
+	struct http1_host h = {0};
+	struct clv_slice port = {0};
+	uint64_t n;
+
+	s = clv_slice_from(s, http1_userinfo(s));
+	h.name = s;
+	if (s.len && s.data[0] == '[') {
+		size_t end = clv_slice_find(s, 0, ']');
+		h.name = clv_slice_sub(s, 1, end - 1);
+		port = clv_slice_from(s, end + 1);
+	} else {
+		size_t colon = clv_slice_find(s, 0, ':');
+		if (clv_slice_find(s, colon + 1, ':') == s.len || colon == s.len) {
+			h.name = clv_slice_head(s, colon);
+			port = clv_slice_from(s, colon);
+		}
+	}
+	if (port.len > 1 && port.data[0] == ':' && http1_decimal(clv_slice_from(port, 1), &n) && n <= UINT16_MAX)
+		h.port = (uint16_t)n;
+	return h;
+}
+
+/* The value of a parameter of a Forwarded header's first element (RFC 7239 section 4), without quotes. */
+static struct clv_slice http1_forwarded(struct clv_slice value, struct clv_slice name)
+{
+	while (value.len) {
+		size_t end = 0;
+		bool quoted = false;
+		for (; end < value.len; end++) {
+			if (value.data[end] == '"')
+				quoted = !quoted;
+			else if (!quoted && (value.data[end] == ';' || value.data[end] == ','))
+				break;
+		}
+		struct clv_slice pair = clv_slice_trim(clv_slice_head(value, end));
+		size_t equals = clv_slice_find(pair, 0, '=');
+		if (clv_slice_eq_nocase(clv_slice_head(pair, equals), name)) {
+			struct clv_slice v = clv_slice_from(pair, equals + 1);
+			if (v.len >= 2 && v.data[0] == '"' && v.data[v.len - 1] == '"')
+				v = clv_slice_sub(v, 1, v.len - 2);
+			return v;
+		}
+		if (end < value.len && value.data[end] == ',')
+			break;
+		value = clv_slice_from(value, end + 1);
+	}
+	return clv_slice(NULL, 0);
+}
+
+/* Where the request was meant to go: a proxy's word first (servers only), then the target, then Host. */
+static struct http1_host http1_server(const struct clv_http1_facts *f, struct clv_slice head, const struct http1_url *u,
+				      enum clv_span_kind kind)
+{
+	struct clv_slice forwarded_host = http1_get(head, f->forwarded_host);
+	struct clv_slice said[] = {
+		kind == CLV_KIND_SERVER ? http1_forwarded(http1_get(head, f->forwarded), CLV_LIT("host"))
+					: u->authority,
+		kind == CLV_KIND_SERVER ? http1_element(&forwarded_host) : u->authority,
+		u->authority,
+		http1_get(head, f->host),
+	};
+	struct http1_host h = {0};
+
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]) && !h.name.len; i++)
+		h = http1_host(said[i]);
+	return h;
+}
+
+/* Whom proxies say the request came from; empty when they do not, or hide it. */
+static struct clv_slice http1_client(const struct clv_http1_facts *f, struct clv_slice head)
+{
+	struct clv_slice list = http1_get(head, f->forwarded_for);
+	struct clv_slice said[] = {http1_forwarded(http1_get(head, f->forwarded), CLV_LIT("for")),
+				   http1_element(&list)};
+
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+		struct clv_slice name = http1_host(said[i]).name;
+		if (name.len && name.data[0] != '_' && !clv_slice_eq_nocase(name, CLV_LIT("unknown")))
+			return name;
+	}
+	return clv_slice(NULL, 0);
+}
+
+/* Room for `cap` bytes in the span; without it the buffer counts as cut. */
+static struct clv_buf http1_room(struct clv_span *span, size_t cap)
+{
+	struct clv_buf b = clv_buf(clv_span_scratch(span, cap), cap);
+
+	b.cut = !b.data;
+	return b;
+}
+
+static struct clv_slice http1_text(const struct clv_buf *b)
+{
+	return clv_slice(b->data, b->cut ? 0 : b->len);
+}
+
+static void http1_put_str(struct clv_span *span, enum clv_attr_key key, struct clv_slice value)
+{
+	if (value.len)
+		clv_span_str(span, key, value);
+}
+
+static struct clv_slice http1_addr(struct clv_span *span, const struct clv_addr *a)
+{
+	char *text = clv_span_scratch(span, CLV_ADDR_TEXT);
+
+	return clv_slice(text, text ? clv_addr_format(a, text) : 0);
+}
+
+/* A value without its line folds (RFC 9112 section 5.2: each is as good as spaces). */
+static struct clv_slice http1_unfold(struct clv_span *span, struct clv_slice value)
+{
+	if (clv_slice_find(value, 0, '\n') == value.len)
+		return value;
+	struct clv_buf b = http1_room(span, value.len);
+	for (size_t i = 0; i < value.len; i++)
+		clv_buf_char(&b, value.data[i] == '\r' || value.data[i] == '\n' ? ' ' : (char)value.data[i]);
+	return http1_text(&b);
+}
+
+/* Keys whose values are secrets: OpenTelemetry's list for url.full and url.query. Case-sensitive. */
+static bool http1_secret(struct clv_slice key)
+{
+	static const struct clv_slice list[] = {
+		CLV_LIT("X-Amz-Signature"),  CLV_LIT("X-Amz-Credential"), CLV_LIT("X-Amz-Security-Token"),
+		CLV_LIT("AWSAccessKeyId"),   CLV_LIT("Signature"),        CLV_LIT("sig"),
+		CLV_LIT("X-Goog-Signature"),
+	};
+	return http1_is_one_of(key, list, sizeof(list) / sizeof(list[0]));
+}
+
+/* Cuts the next "key=value" off a query. */
+static struct clv_slice http1_param(struct clv_slice *query)
+{
+	size_t end = clv_slice_find(*query, 0, '&');
+	struct clv_slice param = clv_slice_head(*query, end);
+
+	*query = clv_slice_from(*query, end + 1);
+	return param;
+}
+
+/* The query as it may be shown: itself, mostly. */
+static struct clv_slice http1_redact(struct clv_span *span, struct clv_slice query)
+{
+	size_t secrets = 0;
+
+	for (struct clv_slice rest = query; rest.len;) {
+		struct clv_slice param = http1_param(&rest);
+		secrets += http1_secret(clv_slice_head(param, clv_slice_find(param, 0, '=')));
+	}
+	if (!secrets)
+		return query;
+	struct clv_buf b = http1_room(span, query.len + secrets * (sizeof("=REDACTED") - 1));
+	for (struct clv_slice rest = query; rest.len;) {
+		struct clv_slice param = http1_param(&rest);
+		struct clv_slice key = clv_slice_head(param, clv_slice_find(param, 0, '='));
+		clv_buf_slice(&b, http1_secret(key) ? key : param);
+		if (http1_secret(key))
+			clv_buf_lit(&b, "=REDACTED");
+		if (param.data + param.len < query.data + query.len)
+			clv_buf_char(&b, '&');
+	}
+	return http1_text(&b);
+}
+
+/* scheme://authority/path?query, for url.full. The asterisk is no path (RFC 9110 section 7.1). */
+static struct clv_slice http1_full(struct clv_span *span, const struct http1_url *u, struct clv_slice host)
+{
+	struct clv_slice authority = u->authority.len ? u->authority : host;
+	size_t userinfo = http1_userinfo(authority);
+	struct clv_buf b = http1_room(span, u->scheme.len + authority.len + u->path.len + u->query.len + 96);
+
+	clv_buf_slice(&b, u->scheme);
+	clv_buf_lit(&b, "://");
+	if (userinfo)
+		clv_buf_lit(&b, "REDACTED:REDACTED@");
+	if (authority.len) {
+		clv_buf_slice(&b, clv_slice_from(authority, userinfo));
+	} else {
+		bool v4 = clv_addr_is_v4(&span->server.addr);
+		char text[CLV_ADDR_TEXT];
+		size_t len = clv_addr_format(&span->server.addr, text);
+		clv_buf_put(&b, "[", !v4);
+		clv_buf_put(&b, text, len);
+		clv_buf_put(&b, "]", !v4);
+		if (span->server.port != 80) {
+			clv_buf_char(&b, ':');
+			clv_buf_u64(&b, span->server.port);
+		}
+	}
+	if (!clv_slice_eq(u->path, CLV_LIT("*")))
+		clv_buf_slice(&b, u->path);
+	if (u->has_query) {
+		clv_buf_char(&b, '?');
+		clv_buf_slice(&b, u->query);
+	}
+	return http1_text(&b);
+}
+
+/* What OpenTelemetry calls known: RFC 9110, PATCH, QUERY. Case-sensitive. */
+static bool http1_method_known(struct clv_slice m)
+{
+	static const struct clv_slice list[] = {
+		CLV_LIT("GET"),     CLV_LIT("POST"),    CLV_LIT("PUT"),   CLV_LIT("DELETE"), CLV_LIT("HEAD"),
+		CLV_LIT("OPTIONS"), CLV_LIT("CONNECT"), CLV_LIT("PATCH"), CLV_LIT("TRACE"),  CLV_LIT("QUERY"),
+	};
+	return http1_is_one_of(m, list, sizeof(list) / sizeof(list[0]));
+}
+
+/* Method, URL, and the target for people, without its secrets. */
+static void http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head, struct http1_url *u,
+				   struct clv_span *span)
+{
+	struct clv_slice method = clv_slice_head(head, f->method_len), target = http1_get(head, f->target);
+	bool known = http1_method_known(method);
+	struct clv_slice query = http1_redact(span, u->query);
+	bool secret = query.data != u->query.data || http1_userinfo(u->authority);
+
+	span->method = method;
+	span->name = known ? method : CLV_LIT("HTTP");
+	clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD, known ? method : CLV_LIT("_OTHER"));
+	if (!known)
+		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD_ORIGINAL, method);
+
+	u->query = query;
+	http1_put_str(span, CLV_ATTR_URL_PATH, u->path);
+	http1_put_str(span, CLV_ATTR_URL_QUERY, query);
+	clv_span_str(span, CLV_ATTR_URL_SCHEME, u->scheme);
+	struct clv_slice host = http1_unfold(span, http1_get(head, f->host));
+	struct clv_slice full = {0};
+	if (span->kind == CLV_KIND_CLIENT || secret)
+		full = http1_full(span, u, host);
+	if (span->kind == CLV_KIND_CLIENT)
+		http1_put_str(span, CLV_ATTR_URL_FULL, full);
+	span->target = secret ? full : target;
+	http1_put_str(span, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, http1_get(head, f->user_agent)));
+}
+
+/* Who spoke to whom: as the heads say, and as the wire does. */
+static void http1_describe_ends(const struct clv_http1_facts *f, struct clv_slice head, const struct http1_url *u,
+				struct clv_span *span)
+{
+	bool serving = span->kind == CLV_KIND_SERVER;
+	struct clv_slice client_addr = http1_addr(span, &span->client.addr), server_addr = {0};
+	struct http1_host server = http1_server(f, head, u, span->kind);
+	struct clv_slice client = serving ? http1_client(f, head) : clv_slice(NULL, 0);
+
+	if (!serving || !server.name.len)
+		server_addr = http1_addr(span, &span->server.addr);
+	http1_put_str(span, CLV_ATTR_SERVER_ADDRESS, server.name.len ? server.name : server_addr);
+	clv_span_int(span, CLV_ATTR_SERVER_PORT, server.port ? server.port : span->server.port);
+	http1_put_str(span, CLV_ATTR_CLIENT_ADDRESS, client.len ? client : client_addr);
+	if (!client.len)
+		clv_span_int(span, CLV_ATTR_CLIENT_PORT, span->client.port);
+	http1_put_str(span, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
+	clv_span_int(span, CLV_ATTR_NETWORK_PEER_PORT, serving ? span->client.port : span->server.port);
+	clv_span_str(span, CLV_ATTR_NETWORK_TRANSPORT, CLV_LIT("tcp"));
+	clv_span_str(span, CLV_ATTR_NETWORK_TYPE,
+		     clv_addr_is_v4(&span->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
+}
+
+static void http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span)
+{
+	struct clv_buf b = http1_room(span, 3);
+	bool error = f->status >= (span->kind == CLV_KIND_SERVER ? 500 : 400);
+
+	clv_buf_u64(&b, f->status);
+	span->result = http1_text(&b);
+	span->status_code = f->status;
+	clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, f->status);
+	if (error) {
+		span->status = CLV_STATUS_ERROR;
+		http1_put_str(span, CLV_ATTR_ERROR_TYPE, span->result);
+	}
+}
+
+void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
+{
+	static const struct clv_slice versions[] = {
+		CLV_LIT("1.0"), CLV_LIT("1.1"), CLV_LIT("1.2"), CLV_LIT("1.3"), CLV_LIT("1.4"),
+		CLV_LIT("1.5"), CLV_LIT("1.6"), CLV_LIT("1.7"), CLV_LIT("1.8"), CLV_LIT("1.9"),
+	};
+	const struct clv_http1_facts *request = pair->request, *response = pair->response;
+	struct clv_slice head = pair->request_head;
+	struct http1_url u = http1_url(http1_get(head, request->target), request->flags & CLV_HTTP1_CONNECT);
+
+	http1_describe_request(request, head, &u, span);
+	http1_describe_ends(request, head, &u, span);
+	clv_span_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, versions[request->minor]);
+	if (response)
+		http1_describe_response(response, span);
+	if (pair->request_ended)
+		clv_span_int(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
+	if (response && pair->response_ended)
+		clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
+	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
+		clv_span_bool(span, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
+}
