@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run loop. Owns engine, output, capture file and summary for the length of a run; never opens a source.
+ * All on the main thread, which is the engine's thread; only the output has one of its own.
+ */
+#include "cli/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "export/json.h"
+#include "export/out.h"
+#include "export/summary.h"
+#include "source/pcapng.h"
+
+/* How late the engine's deadlines and --duration may be noticed while nothing flows. */
+#define POLL_MS 100
+/* How long the source may take to stop. */
+#define STOP_NS       (10ull * 1000 * 1000 * 1000)
+#define HEXDUMP_BYTES 256u
+
+struct run {
+	const struct clv_run_config *config;
+	const struct clv_options *options;
+	struct clv_engine *engine;
+	struct clv_out *out;
+	struct clv_pcapng *capture;
+	FILE *summary_file;
+	uint64_t shown;
+	bool full; /* the limit is reached */
+	bool failed;
+	struct clv_text text;
+	struct clv_json json;
+	struct clv_summary summary;
+};
+
+volatile sig_atomic_t clv_run_stop;
+static int run_signal_fd = -1;
+
+static void run_on_signal(int signal)
+{
+	static const uint64_t one = 1;
+	int keep = errno;
+
+	if (clv_run_stop)
+		_exit(128 + signal);
+	clv_run_stop = signal;
+	if (run_signal_fd >= 0 && write(run_signal_fd, &one, sizeof(one)) < 0)
+		errno = 0; /* it is readable already */
+	errno = keep;
+}
+
+void clv_run_signals(void)
+{
+	struct sigaction end = {.sa_handler = run_on_signal}, ignore = {.sa_handler = SIG_IGN};
+
+	run_signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sigaction(SIGINT, &end, NULL);
+	sigaction(SIGTERM, &end, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int clv_run_signal_fd(void)
+{
+	return run_signal_fd;
+}
+
+static uint64_t run_clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- per packet and per span ------------------------------------------------------------------------- */
+
+static void run_hexdump(const struct clv_packet *p)
+{
+	char text[HEXDUMP_BYTES * 6], from[CLV_ADDR_TEXT], to[CLV_ADDR_TEXT];
+	struct clv_buf b = clv_buf(text, sizeof(text));
+	struct clv_slice shown = clv_slice_head(p->payload, HEXDUMP_BYTES);
+
+	clv_addr_format(&p->src.addr, from);
+	clv_addr_format(&p->dst.addr, to);
+	clv_buf_printf(&b, "%s %u -> %s %u seq %u, %u bytes, %zu captured\n", from, p->src.port, to, p->dst.port,
+		       p->seq, p->len, p->payload.len);
+	for (size_t i = 0; i < shown.len; i += 16) {
+		struct clv_slice row = clv_slice_sub(shown, i, 16);
+
+		clv_buf_printf(&b, "  %04zx ", i);
+		for (size_t j = 0; j < 16; j++)
+			if (j < row.len)
+				clv_buf_printf(&b, " %02x", row.data[j]);
+			else
+				clv_buf_lit(&b, "   ");
+		clv_buf_lit(&b, "  ");
+		for (size_t j = 0; j < row.len; j++)
+			clv_buf_char(&b, row.data[j] >= 0x20 && row.data[j] < 0x7f ? (char)row.data[j] : '.');
+		clv_buf_char(&b, '\n');
+	}
+	fwrite(b.data, 1, b.len, stderr);
+}
+
+static void run_on_packet(void *ctx, const struct clv_packet *p)
+{
+	struct run *r = ctx;
+
+	if (r->options->hexdump && p->payload.len)
+		run_hexdump(p);
+	if (r->capture) {
+		int err = clv_pcapng_packet(r->capture, p);
+
+		if (err) {
+			clv_error("cannot write %s: %s; going on without it", r->options->write_path, strerror(-err));
+			r->failed = true;
+		}
+	}
+	clv_engine_packet(r->engine, p);
+}
+
+static void run_on_span(void *ctx, const struct clv_span *span)
+{
+	struct run *r = ctx;
+	bool json = r->options->output == CLV_OUTPUT_JSON;
+
+	if (r->full || !clv_filter_match(&r->options->filter, span))
+		return;
+	clv_summary_span(&r->summary, span);
+	char *line = clv_out_room(r->out, json ? clv_json_bound(&r->json, span) : clv_text_bound(&r->text, span));
+	if (!line)
+		return;
+	clv_out_commit(r->out, json ? clv_json_write(&r->json, span, line) : clv_text_write(&r->text, span, line));
+	r->full = ++r->shown == r->options->limit;
+}
+
+static void run_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
+{
+	struct run *r = ctx;
+
+	r->config->source->ops->verdict(r->config->source, ref, v);
+}
+
+/* ---- figures --------------------------------------------------------------------------------------------- */
+
+/* Two parts may count the same thing, each on its side: the source's then says so in its name. */
+static struct clv_figure run_source_figure(struct clv_figure f)
+{
+	static const char *const both[][2] = {
+		{"retransmits", "kernel_retransmits"},
+		{"skipped_bytes", "kernel_skipped_bytes"},
+	};
+
+	for (size_t i = 0; i < sizeof(both) / sizeof(*both); i++)
+		if (strcmp(f.name, both[i][0]) == 0)
+			f.name = both[i][1];
+	return f;
+}
+
+static void run_figures(struct run *r)
+{
+	const struct clv_engine_stats *e = clv_engine_stats(r->engine);
+	struct clv_figure figures[CLV_RUN_FIGURES];
+	struct clv_summary *s = &r->summary;
+
+	clv_summary_reset(s);
+	size_t n = r->config->figures(r->config->ctx, figures);
+	for (size_t i = 0; i < n; i++)
+		clv_summary_set(s, run_source_figure(figures[i]));
+#define X(name, drop, text) clv_summary_set(s, (struct clv_figure){#name, text, drop, e->name});
+	CLV_ENGINE_STATS(X)
+#undef X
+	clv_summary_set(s, (struct clv_figure){"output_full", "requests not shown because the output was too slow",
+					       true, clv_out_dropped(r->out)});
+	clv_summary_set(s, (struct clv_figure){"write_lost", "packets that -w could not write", true,
+					       r->capture ? clv_pcapng_lost(r->capture) : 0});
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------- */
+
+static void run_tick(struct run *r)
+{
+	struct clv_source *s = r->config->source;
+	uint64_t now_ns = s->ops->now_ns ? s->ops->now_ns(s) : 0;
+
+	if (now_ns)
+		clv_engine_tick(r->engine, now_ns);
+	clv_out_tick(r->out);
+	if (r->text.width)
+		clv_text_resize(&r->text, STDOUT_FILENO);
+}
+
+/* Polls until something ends the run. Returns 0, or what the source said. */
+static int run_loop(struct run *r)
+{
+	const struct clv_run_config *c = r->config;
+	uint64_t start_ns = run_clock_ns(), stats_ns = start_ns + 1000000000;
+
+	while (!clv_run_stop && !r->full) {
+		int n = c->source->ops->poll(c->source, run_on_packet, r, POLL_MS);
+
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return n == CLV_SOURCE_END ? 0 : n;
+		run_tick(r);
+		if (c->service && c->service(c->ctx)) {
+			r->failed = true;
+			return 0;
+		}
+		if (clv_out_error(r->out)) /* clv_out_close() tells it again */
+			return 0;
+		uint64_t now_ns = run_clock_ns();
+		if (r->options->stats && now_ns >= stats_ns) {
+			run_figures(r);
+			clv_summary_line(&r->summary, stderr);
+			stats_ns = now_ns + 1000000000;
+		}
+		if (c->duration_ns && now_ns - start_ns >= c->duration_ns)
+			return 0;
+	}
+	return 0;
+}
+
+/* No more packets come after this, and none that came is lost. */
+static void run_drain(struct run *r)
+{
+	const struct clv_run_config *c = r->config;
+	uint64_t end_ns = run_clock_ns() + STOP_NS;
+
+	uint64_t count;
+
+	if (!c->stopped)
+		return;
+	if (read(run_signal_fd, &count, sizeof(count)) < 0)
+		count = 0; /* no signal: fine as well */
+	while (!c->stopped(c->ctx) && run_clock_ns() < end_ns) {
+		if (c->source->ops->poll(c->source, run_on_packet, r, 10) < 0)
+			return;
+		clv_out_tick(r->out);
+	}
+	while (c->source->ops->poll(c->source, run_on_packet, r, 0) > 0)
+		clv_out_tick(r->out);
+}
+
+static int run_open(struct run *r)
+{
+	const struct clv_options *o = r->options;
+	const struct clv_engine_config engine = {
+		.memory_bytes = o->memory_bytes,
+		.ports = o->ports,
+		.port_count = o->port_count,
+		.egress = o->egress,
+		.egress_count = o->egress_count,
+		.on_span = run_on_span,
+		.span_ctx = r,
+		.verdict = r->config->source->ops->verdict ? run_on_verdict : NULL,
+		.verdict_ctx = r,
+	};
+	int err;
+
+	clv_text_init(&r->text, STDOUT_FILENO, o->color);
+	clv_json_init(&r->json, o->service);
+	if (o->summary_path && !(r->summary_file = fopen(o->summary_path, "we"))) {
+		clv_error("cannot write %s: %s", o->summary_path, strerror(errno));
+		return -errno;
+	}
+	if (o->write_path && (err = clv_pcapng_open(o->write_path, &r->capture))) {
+		clv_error("cannot write %s: %s", o->write_path, strerror(-err));
+		return err;
+	}
+	err = clv_out_open(STDOUT_FILENO, !r->config->live, &clv_run_stop, &r->out);
+	if (!err)
+		err = clv_engine_new(&engine, &r->engine);
+	if (err)
+		clv_error("cannot start: %s", strerror(-err));
+	return err;
+}
+
+static void run_report(struct run *r, bool quiet)
+{
+	if (!quiet)
+		clv_summary_text(&r->summary, stderr);
+	if (!r->summary_file)
+		return;
+	if (clv_summary_json(&r->summary, r->summary_file)) {
+		clv_error("cannot write %s: %s", r->options->summary_path, strerror(errno));
+		r->failed = true;
+	}
+}
+
+static void run_close(struct run *r)
+{
+	int err = clv_pcapng_close(r->capture);
+
+	if (err && !r->failed) {
+		clv_error("cannot write %s: %s", r->options->write_path, strerror(-err));
+		r->failed = true;
+	}
+	clv_engine_free(r->engine);
+	if (r->summary_file)
+		fclose(r->summary_file);
+}
+
+int clv_run(const struct clv_run_config *config)
+{
+	struct run *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return CLV_EXIT_FAILURE;
+	r->config = config;
+	r->options = config->options;
+	if (run_open(r)) {
+		clv_out_close(r->out);
+		run_close(r);
+		free(r);
+		return CLV_EXIT_FAILURE;
+	}
+
+	int err = run_loop(r);
+	if (err && config->live)
+		clv_error("cannot read packets: %s", strerror(-err));
+	run_drain(r);
+	clv_engine_flush(r->engine);
+	run_figures(r);
+	int out_err = clv_out_close(r->out);
+	if (out_err && out_err != -EPIPE)
+		clv_error("cannot write to standard output: %s", strerror(-out_err));
+	run_report(r, out_err == -EPIPE);
+	run_close(r);
+	bool failed = r->failed || err || (out_err && out_err != -EPIPE);
+	free(r);
+	return failed ? CLV_EXIT_FAILURE : CLV_EXIT_OK;
+}

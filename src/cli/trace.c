@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `clovisor trace`: the requests at network interfaces as they happen. Decides which interfaces are looked at, now
+ * and when links come and go; attaching is attach.c's business, on its own thread. Main thread.
+ *
+ * Three ways to ask: -i by name, --netns by the namespace that a link leads into, and neither: every link that
+ * leads into another namespace. An interface is known by its index; one that comes back has a new one.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/run.h"
+#include "source/attach.h"
+#include "source/links.h"
+#include "source/ring.h"
+
+enum { OPT_NETNS = 256, OPT_DURATION, OPT_SNAPLEN, OPT_ATTACH, OPT_RING, OPT_MAX_FLOWS };
+
+struct namespace
+{
+	const char *text; /* as given */
+	int fd;
+	int32_t nsid; /* -1: no link leads there yet */
+};
+
+enum place_state { PLACE_ASKED, PLACE_ATTACHED, PLACE_FAILED };
+
+/* An interface that is looked at, or will be. */
+struct place {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+	enum place_state state;
+	enum clv_attach_mode mode;
+};
+
+struct trace {
+	struct clv_options options;
+	const char *ifaces[CLV_OPTION_REPEAT];
+	size_t iface_count;
+	struct namespace netns[CLV_OPTION_REPEAT];
+	size_t netns_count;
+	uint64_t duration_ns, snaplen, ring_bytes, max_flows;
+	enum clv_attach_mode mode;
+
+	struct clv_ring *ring;
+	struct clv_attach *attach;
+	struct clv_links *links;
+	struct place *places;
+	size_t place_count, place_cap;
+	bool ready, failed, stopping;
+};
+
+static bool trace_is_named(const struct trace *t, const char *name)
+{
+	for (size_t i = 0; i < t->iface_count; i++)
+		if (strcmp(t->ifaces[i], name) == 0)
+			return true;
+	return false;
+}
+
+static bool trace_wants(const struct trace *t, const struct clv_link *l)
+{
+	if (trace_is_named(t, l->name))
+		return true;
+	for (size_t i = 0; i < t->netns_count; i++)
+		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
+			return true;
+	return t->iface_count + t->netns_count == 0 && clv_link_is_pod(l);
+}
+
+static struct place *trace_place(struct trace *t, uint32_t ifindex)
+{
+	for (size_t i = 0; i < t->place_count; i++)
+		if (t->places[i].ifindex == ifindex)
+			return &t->places[i];
+	return NULL;
+}
+
+static struct place *trace_place_new(struct trace *t, const struct clv_link *l)
+{
+	if (t->place_count == t->place_cap) {
+		size_t cap = t->place_cap ? 2 * t->place_cap : 16;
+		struct place *p = reallocarray(t->places, cap, sizeof(*p));
+
+		if (!p)
+			return NULL;
+		t->places = p;
+		t->place_cap = cap;
+	}
+	struct place *p = &t->places[t->place_count++];
+	*p = (struct place){.ifindex = l->ifindex};
+	memcpy(p->name, l->name, sizeof(p->name));
+	return p;
+}
+
+static void trace_forget(struct trace *t, struct place *p)
+{
+	*p = t->places[--t->place_count];
+}
+
+static enum clv_viewpoint trace_view(const struct trace *t, const struct clv_link *l)
+{
+	if (t->options.side == CLV_CHOOSE_AUTO)
+		return clv_link_is_pod(l) ? CLV_VIEW_POD : CLV_VIEW_HOST;
+	return t->options.side == CLV_CHOOSE_POD ? CLV_VIEW_POD : CLV_VIEW_HOST;
+}
+
+static void trace_consider(struct trace *t, const struct clv_link *l)
+{
+	if (trace_place(t, l->ifindex) || !trace_wants(t, l))
+		return;
+	struct clv_attach_request request = {
+		.ifindex = l->ifindex,
+		.view = trace_view(t, l),
+		.l3 = clv_link_is_l3(l),
+		.mode = t->mode,
+	};
+	memcpy(request.name, l->name, sizeof(request.name));
+	if (!trace_place_new(t, l) || clv_attach_add(t->attach, &request))
+		clv_error("%s: no memory to attach to it", l->name);
+}
+
+static void trace_on_listed(void *ctx, const struct clv_link *l)
+{
+	trace_consider(ctx, l);
+}
+
+/* Numbers of namespaces are given lazily: a new link may be what gives one. */
+static void trace_number_namespaces(struct trace *t)
+{
+	for (size_t i = 0; i < t->netns_count; i++)
+		if (t->netns[i].nsid < 0 && clv_links_netns_id(t->links, t->netns[i].fd, &t->netns[i].nsid))
+			t->netns[i].nsid = -1;
+}
+
+static void trace_on_news(void *ctx, const struct clv_link *l, bool gone)
+{
+	struct trace *t = ctx;
+
+	if (!gone) {
+		trace_number_namespaces(t);
+		trace_consider(t, l);
+		return;
+	}
+	struct place *p = trace_place(t, l->ifindex);
+	if (!p)
+		return;
+	clv_info("%s is gone%s", p->name, t->place_count > 1 ? "" : "; waiting for another interface");
+	clv_attach_remove(t->attach, p->ifindex);
+	trace_forget(t, p);
+}
+
+/* ---- attaching ------------------------------------------------------------------------------------------- */
+
+static const char *trace_mode_name(enum clv_attach_mode mode)
+{
+	return mode == CLV_ATTACH_TCX ? "tcx" : "clsact";
+}
+
+/* What failed and what to do about it; an interface that was asked for by name ends the run. */
+static void trace_on_failure(struct trace *t, struct place *p, int error)
+{
+	const char *hint = "";
+
+	if (error == -ENODEV && !trace_is_named(t, p->name)) {
+		trace_forget(t, p);
+		return;
+	}
+	if (error == -EPERM || error == -EACCES)
+		hint = "; run as root or with CAP_BPF and CAP_NET_ADMIN (clovisor check tells more)";
+	else if (t->mode == CLV_ATTACH_TCX && (error == -EINVAL || error == -EOPNOTSUPP))
+		hint = "; this kernel may have no tcx (it came with 6.6): try --attach auto";
+	clv_error("cannot attach to %s: %s%s", p->name, strerror(-error), hint);
+	p->state = PLACE_FAILED;
+	if (trace_is_named(t, p->name))
+		t->failed = true;
+}
+
+static void trace_on_attach(void *ctx, const struct clv_attach_event *e)
+{
+	struct trace *t = ctx;
+	struct place *p = trace_place(t, e->request.ifindex);
+
+	if (t->stopping || !p)
+		return;
+	if (e->outcome == CLV_ATTACH_FAILED) {
+		trace_on_failure(t, p, e->error);
+	} else if (e->outcome == CLV_ATTACH_DONE) {
+		if (e->swept)
+			clv_info("%s: removed %u filters that a killed clovisor left", p->name, e->swept);
+		if (t->ready && p->state != PLACE_ATTACHED)
+			clv_info("attached to %s (%s)", p->name, trace_mode_name(e->used));
+		p->state = PLACE_ATTACHED;
+		p->mode = e->used;
+	} else {
+		trace_forget(t, p);
+	}
+}
+
+/* One line, written at once: others wait for it. */
+static void trace_say_ready(const struct trace *t)
+{
+	char line[4096];
+	struct clv_buf b = clv_buf(line, sizeof(line) - 64);
+	size_t named = 0, attached = 0;
+
+	clv_buf_lit(&b, "ready:");
+	for (size_t i = 0; i < t->place_count; i++) {
+		const struct place *p = &t->places[i];
+
+		if (p->state != PLACE_ATTACHED)
+			continue;
+		attached++;
+		if (b.cap - b.len < IF_NAMESIZE + 16)
+			continue;
+		clv_buf_printf(&b, "%s %s (%s)", named ? "," : "", p->name, trace_mode_name(p->mode));
+		named++;
+	}
+	b.cap = sizeof(line);
+	if (attached > named)
+		clv_buf_printf(&b, " and %zu more", attached - named);
+	if (attached == 0 && t->netns_count)
+		clv_buf_lit(&b, " no interface leads into that namespace yet; waiting for one");
+	else if (attached == 0)
+		clv_buf_lit(&b, " no interface of a pod or container yet; waiting for one");
+	clv_buf_char(&b, '\n');
+	if (write(STDERR_FILENO, b.data, b.len) < 0)
+		return; /* nobody left to tell */
+}
+
+/* When all that was asked for at the start is attached, or has failed. */
+static void trace_check_ready(struct trace *t)
+{
+	bool attached = false, failed = false;
+
+	for (size_t i = 0; i < t->place_count; i++) {
+		if (t->places[i].state == PLACE_ASKED)
+			return;
+		attached |= t->places[i].state == PLACE_ATTACHED;
+		failed |= t->places[i].state == PLACE_FAILED;
+	}
+	if (failed && !attached)
+		t->failed = true;
+	if (t->failed)
+		return;
+	t->ready = true;
+	trace_say_ready(t);
+}
+
+/* ---- the run's callbacks ----------------------------------------------------------------------------------- */
+
+static int trace_service(void *ctx)
+{
+	struct trace *t = ctx;
+	int err = clv_links_poll(t->links, trace_on_news, t);
+
+	if (err < 0 && err != -EAGAIN && err != -EINTR) {
+		clv_error("cannot follow the network interfaces: %s", strerror(-err));
+		return err;
+	}
+	clv_attach_poll(t->attach, trace_on_attach, t);
+	if (!t->ready && !t->failed)
+		trace_check_ready(t);
+	return t->failed ? -1 : 0;
+}
+
+/* Programs off first, one by one, while the ring is still read. */
+static bool trace_stopped(void *ctx)
+{
+	struct trace *t = ctx;
+
+	if (!t->stopping) {
+		t->stopping = true;
+		for (size_t i = 0; i < t->place_count; i++)
+			clv_attach_remove(t->attach, t->places[i].ifindex);
+	}
+	clv_attach_poll(t->attach, trace_on_attach, t);
+	return clv_attach_pending(t->attach) == 0;
+}
+
+static size_t trace_figures(void *ctx, struct clv_figure out[CLV_RUN_FIGURES])
+{
+	_Static_assert(CLV_RING_FIGURES <= CLV_RUN_FIGURES, "room for the reader's figures");
+	return clv_ring_figures(((struct trace *)ctx)->ring, out);
+}
+
+/* ---- start and end ------------------------------------------------------------------------------------------ */
+
+static int trace_open_ring(struct trace *t)
+{
+	uint16_t ports[CLV_OPTION_REPEAT];
+	struct clv_ring_config config = {
+		.ring_bytes = (uint32_t)t->ring_bytes,
+		.max_flows = (uint32_t)t->max_flows,
+		.snaplen = (uint32_t)t->snaplen,
+		.ports = ports,
+		.port_count = t->options.port_count,
+	};
+
+	for (size_t i = 0; i < t->options.port_count; i++)
+		ports[i] = t->options.ports[i].port;
+	int err = clv_ring_open(&config, &t->ring);
+	if (err == -EPERM || err == -EACCES)
+		clv_error("cannot load BPF: %s; run as root or with CAP_BPF and CAP_NET_ADMIN (clovisor check tells "
+			  "more)",
+			  strerror(-err));
+	else if (err)
+		clv_error("cannot load BPF: %s; clovisor check tells what this kernel lacks", strerror(-err));
+	return err;
+}
+
+/* The interfaces and namespaces that were named must exist. */
+static int trace_find_named(struct trace *t)
+{
+	struct clv_link link;
+	int err;
+
+	for (size_t i = 0; i < t->iface_count; i++) {
+		err = clv_links_find(t->links, t->ifaces[i], &link);
+		if (err) {
+			clv_error("cannot find interface %s: %s; ip link lists them", t->ifaces[i], strerror(-err));
+			return err;
+		}
+	}
+	for (size_t i = 0; i < t->netns_count; i++) {
+		t->netns[i].nsid = -1;
+		t->netns[i].fd = clv_links_netns_open(t->netns[i].text);
+		if (t->netns[i].fd < 0) {
+			clv_error(
+				"cannot open network namespace %s: %s; it must be a name of ip netns, a process id or "
+				"a path",
+				t->netns[i].text, strerror(-t->netns[i].fd));
+			return t->netns[i].fd;
+		}
+	}
+	return 0;
+}
+
+static void trace_on_first_list(void *ctx, const struct clv_link *l)
+{
+}
+
+/* Everything that is there; what comes later is told by trace_service(). */
+static int trace_start(struct trace *t)
+{
+	int err = clv_links_list(t->links, trace_on_first_list, NULL); /* gives namespaces their numbers */
+
+	if (!err) {
+		trace_number_namespaces(t);
+		err = clv_links_list(t->links, trace_on_listed, t);
+	}
+	if (err)
+		clv_error("cannot list the network interfaces: %s", strerror(-err));
+	return err;
+}
+
+static int trace_open(struct trace *t)
+{
+	int err = clv_links_open(&t->links);
+
+	if (err) {
+		clv_error("cannot ask for network interfaces: %s", strerror(-err));
+		return err;
+	}
+	err = trace_find_named(t);
+	if (!err)
+		err = trace_open_ring(t);
+	if (err)
+		return err;
+	err = clv_attach_open(t->ring, &t->attach);
+	int fds[] = {clv_run_signal_fd(), clv_links_fd(t->links), err ? -1 : clv_attach_fd(t->attach)};
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds) && !err; i++)
+		err = clv_ring_wake_on(t->ring, fds[i]);
+	if (err) {
+		clv_error("cannot start: %s", strerror(-err));
+		return err;
+	}
+	return trace_start(t);
+}
+
+static void trace_close(struct trace *t)
+{
+	clv_attach_close(t->attach);
+	if (t->ring) {
+		struct clv_source *s = clv_ring_source(t->ring);
+
+		s->ops->close(s);
+	}
+	clv_links_close(t->links);
+	for (size_t i = 0; i < t->netns_count; i++)
+		if (t->netns[i].fd >= 0)
+			close(t->netns[i].fd);
+	free(t->places);
+}
+
+/* ---- command line --------------------------------------------------------------------------------------------- */
+
+static const struct argp_option trace_options[] = {
+	{0, 0, 0, 0,
+	 "Where to look (without -i and --netns: every veth that leads into another namespace, also those "
+	 "that appear later):",
+	 1},
+	{"interface", 'i', "IFACE", 0, "This interface (repeatable)", 0},
+	{"netns", OPT_NETNS, "NAME|PID|PATH", 0, "The interfaces that lead into this network namespace (repeatable)",
+	 0},
+	{"attach", OPT_ATTACH, "auto|tcx|clsact", 0, "How: tcx needs Linux 6.6. Default: auto, tcx where there is one",
+	 0},
+	{0, 0, 0, 0, "How much to take:", 5},
+	{"duration", OPT_DURATION, "TIME", 0, "End after this time: 30s, 5m, 1h", 0},
+	{"snaplen", OPT_SNAPLEN, "BYTES", 0,
+	 "Take at most so many payload bytes of a packet. Default: what parsers need", 0},
+	{"ring", OPT_RING, "SIZE", 0, "Ring buffer between kernel and clovisor, a power of two. Default: 8M", 0},
+	{"max-flows", OPT_MAX_FLOWS, "N", 0, "Connections that the kernel half remembers. Default: 65536", 0},
+	{0},
+};
+
+static void trace_add_name(struct argp_state *state, const char **list, size_t *count, const char *arg)
+{
+	if (*count == CLV_OPTION_REPEAT)
+		argp_error(state, "-i may be given %d times", CLV_OPTION_REPEAT);
+	else if (!*arg || strlen(arg) >= IF_NAMESIZE)
+		argp_error(state, "-i %s: an interface's name has 1 to %d letters", arg, IF_NAMESIZE - 1);
+	else
+		list[(*count)++] = arg;
+}
+
+static error_t trace_parse(int key, char *arg, struct argp_state *state)
+{
+	struct trace *t = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &t->options;
+		break;
+	case 'i':
+		trace_add_name(state, t->ifaces, &t->iface_count, arg);
+		break;
+	case OPT_NETNS:
+		if (t->netns_count == CLV_OPTION_REPEAT)
+			argp_error(state, "--netns may be given %d times", CLV_OPTION_REPEAT);
+		else
+			t->netns[t->netns_count++] = (struct namespace){.text = arg, .fd = -1, .nsid = -1};
+		break;
+	case OPT_ATTACH:
+		if (strcmp(arg, "auto") == 0)
+			t->mode = CLV_ATTACH_AUTO;
+		else if (strcmp(arg, "tcx") == 0)
+			t->mode = CLV_ATTACH_TCX;
+		else if (strcmp(arg, "clsact") == 0)
+			t->mode = CLV_ATTACH_CLSACT;
+		else
+			argp_error(state, "--attach %s: it must be auto, tcx or clsact", arg);
+		break;
+	case OPT_DURATION:
+		if (clv_parse_seconds(arg, &t->duration_ns) || !t->duration_ns)
+			argp_error(state, "--duration %s: it must be a time, as in 30s or 5m", arg);
+		break;
+	case OPT_SNAPLEN:
+		if (clv_parse_count(arg, CLV_REC_MAX_CAP, &t->snaplen))
+			argp_error(state, "--snaplen %s: it must be a number of bytes from 1 to %u", arg,
+				   CLV_REC_MAX_CAP);
+		break;
+	case OPT_RING:
+		if (clv_parse_size(arg, &t->ring_bytes) || t->ring_bytes < 4096 || t->ring_bytes > 1u << 30)
+			argp_error(state, "--ring %s: it must be a size from 4K to 1G, as in 8M", arg);
+		break;
+	case OPT_MAX_FLOWS:
+		if (clv_parse_count(arg, 1u << 24, &t->max_flows))
+			argp_error(state, "--max-flows %s: it must be a number from 1 to %u", arg, 1u << 24);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+int clv_cmd_trace(int argc, char **argv)
+{
+	static const struct argp_child shared[] = {{&clv_options_argp, 0, NULL, 0}, {0}};
+	static const struct argp argp = {
+		.options = trace_options,
+		.parser = trace_parse,
+		.doc = "Show the HTTP requests at network interfaces as they happen, each with its response. When "
+		       "everything asked for is attached, a line that begins with 'ready' appears on standard error. "
+		       "SIGINT and SIGTERM end the run and show what is pending.\v"
+		       "Examples:\n"
+		       "  clovisor trace                               every container of this machine\n"
+		       "  clovisor trace --netns web --filter status=5xx\n"
+		       "  clovisor trace -i eth0 --port 8080 --json --limit 100\n"
+		       "  clovisor trace --egress 10.0.0.0/8:5000 -w calls.pcapng",
+		.children = shared,
+	};
+	static struct trace t;
+	int status = CLV_EXIT_FAILURE;
+
+	clv_options_init(&t.options);
+	clv_cli_parse(&argp, argc, argv, &t);
+	clv_run_signals();
+	if (trace_open(&t) == 0)
+		status = clv_run(&(struct clv_run_config){
+			.options = &t.options,
+			.source = clv_ring_source(t.ring),
+			.live = true,
+			.duration_ns = t.duration_ns,
+			.ctx = &t,
+			.figures = trace_figures,
+			.service = trace_service,
+			.stopped = trace_stopped,
+		});
+	trace_close(&t);
+	return status;
+}
