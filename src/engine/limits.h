@@ -19,8 +19,13 @@
 /* An acknowledgement this far past what was seen is taken for noise. */
 #define CLV_ACK_AHEAD_BYTES (64ull << 20)
 
+/* A reset this far past what was seen is taken for noise, or an attack. */
+#define CLV_RST_AHEAD_BYTES (1ull << 20)
+
 /* Bytes of a direction from its start on that may decide what it is. */
 #define CLV_DETECT_BYTES 4096u
+/* Packets of a connection joined midstream that are looked at before it is left alone. */
+#define CLV_PROBE_PACKETS 64u
 
 /* A hole is given up this long (packet time) after... */
 #define CLV_GAP_ACKED_NS   (100ull * 1000 * 1000)       /* ...the receiver is known to have the bytes */

@@ -216,7 +216,7 @@ static void take(struct clv_streams *st, int d, uint64_t pos, struct clv_slice b
 		while (s->next < pos && clv_streams_give_up(st, p->ts_ns))
 			;
 		if (s->next < pos)
-			deliver_hole(st, d, pos - s->next, p->ts_ns);
+			deliver_hole(st, d, pos - s->next, 0);
 		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
 	}
 	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) &&
@@ -237,7 +237,7 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 		if (ack > other->acked)
 			other->acked = ack;
 		if (other->mute && ack > other->next)
-			deliver_hole(st, !d, ack - other->next, p->ts_ns);
+			deliver_hole(st, !d, ack - other->next, 0);
 	}
 	if (p->hole_len)
 		take(st, d, clv_stream_pos(s, p->hole_seq), clv_slice(NULL, 0), p->hole_len, ack, p, &seen);
@@ -279,7 +279,7 @@ enum clv_blocked clv_streams_blocked(const struct clv_streams *st)
 }
 
 /* Gives up the hole at the front of direction d, up to `end`. */
-static void give_up_hole(struct clv_streams *st, int d, uint64_t end, uint64_t now_ns)
+static void give_up_hole(struct clv_streams *st, int d, uint64_t end)
 {
 	struct clv_stream *s = &st->s[d];
 
@@ -287,7 +287,7 @@ static void give_up_hole(struct clv_streams *st, int d, uint64_t end, uint64_t n
 		end = s->waiting->pos;
 	if (!s->data_seen)
 		s->mute = true;
-	deliver_hole(st, d, end - s->next, now_ns);
+	deliver_hole(st, d, end - s->next, 0);
 }
 
 /*
@@ -303,9 +303,9 @@ static bool give_up_cause(struct clv_streams *st, uint64_t now_ns)
 	if (w[0] && w[1])
 		w[w[0]->ts_ns <= w[1]->ts_ns ? 0 : 1]->ack = 0;
 	else if (w[0])
-		give_up_hole(st, 1, w[0]->ack, now_ns);
+		give_up_hole(st, 1, w[0]->ack);
 	else
-		give_up_hole(st, 0, w[1]->ack, now_ns);
+		give_up_hole(st, 0, w[1]->ack);
 	drain(st, now_ns);
 	return true;
 }
@@ -320,7 +320,7 @@ bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns)
 			continue;
 		if (s->acked > s->next && s->acked < end)
 			end = s->acked;
-		give_up_hole(st, d, end, now_ns);
+		give_up_hole(st, d, end);
 		drain(st, now_ns);
 		return true;
 	}

@@ -59,7 +59,7 @@ struct clv_run {
 /* Who receives the streams; `d` is the stream's index. Calls come in stream order. */
 struct clv_stream_ops {
 	void (*data)(void *ctx, int d, const struct clv_run *run);
-	/* `len` bytes that will never come. ts_ns: when the capture passed them. */
+	/* `len` bytes that will never come. ts_ns: when the capture passed them; 0: it never saw them. */
 	void (*hole)(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns);
 	void (*fin)(void *ctx, int d, uint64_t ts_ns);
 };

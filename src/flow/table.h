@@ -22,7 +22,7 @@ struct clv_flow {
 	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
 	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
 	uint64_t wait_since_ns; /* blocked, or closed, since then */
-	uint64_t last_ns; /* of its newest packet */
+	uint64_t last_ns;       /* of its newest packet */
 	uint64_t hash;
 	struct clv_flow_key key;
 	struct clv_streams streams;
@@ -30,7 +30,8 @@ struct clv_flow {
 	uint8_t blocked;                 /* enum clv_blocked it is queued for */
 	bool side_known;
 	bool closed;
-	void *conn; /* the engine's */
+	int8_t client; /* the stream that goes to the server, when a SYN told; else -1 */
+	void *conn;    /* the engine's */
 };
 
 struct clv_flows {

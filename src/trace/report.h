@@ -3,6 +3,7 @@
 #ifndef CLV_TRACE_REPORT_H
 #define CLV_TRACE_REPORT_H
 
+#include "model/span.h"
 #include "proto/proto.h"
 #include "trace/exchange.h"
 

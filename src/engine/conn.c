@@ -1,0 +1,828 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns what is between delivered bytes and spans: detection, the parser's unconsumed tail, the debt of skipped
+ * bodies, the open exchanges, and what the kernel is told. Knows no protocol by name. Engine thread only.
+ */
+#include "engine/conn.h"
+
+#include <assert.h>
+
+#include "engine/engine_internal.h"
+#include "engine/limits.h"
+#include "trace/report.h"
+
+/* ---- exchanges to spans --------------------------------------------------------------------------------- */
+
+static bool client_side(const struct clv_conn *c)
+{
+	return c->flow->side_known && c->client == 0;
+}
+
+/* Takes the exchange out, reports it, frees it. */
+static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
+{
+	struct clv_engine *e = c->engine;
+	struct clv_report r = {
+		.proto = c->proto,
+		.client = clv_flow_endpoint(c->flow, c->client),
+		.server = clv_flow_endpoint(c->flow, !c->client),
+		.kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER,
+		.side_known = c->flow->side_known,
+		.retransmits = c->retransmits,
+		.closed_ns = closed_ns,
+		.error = error,
+		.overflow = e->overflow,
+	};
+
+	for (int d = 0; d < 2; d++) {
+		if (c->half[d].open != x)
+			continue;
+		c->half[d].open = NULL;
+		if (d == c->client)
+			x->request_body_bytes = c->half[d].body_bytes;
+		else
+			x->response_body_bytes = c->half[d].body_bytes;
+	}
+	clv_exchanges_take(&c->exchanges, x);
+	clv_report_span(&r, x, &e->span);
+	e->stats.spans++;
+	e->config.on_span(e->config.span_ctx, &e->span);
+	clv_exchange_free(&e->mem, x);
+}
+
+static void report_if_done(struct clv_conn *c, struct clv_exchange *x)
+{
+	if (x->response_end_ns && c->half[c->client].open != x)
+		report(c, x, NULL, 0);
+}
+
+void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
+{
+	struct clv_exchange *x;
+
+	while ((x = clv_exchanges_first(&c->exchanges)))
+		report(c, x, error, ts_ns);
+}
+
+/* ---- the parser's sink ------------------------------------------------------------------------------------ */
+
+/* Lives for one call of the parser; knows where the slice it was given stands in the stream. */
+struct conn_sink {
+	struct clv_sink base;
+	struct clv_conn *c;
+	int d;
+	struct clv_mark old; /* of the slice's first byte */
+	struct clv_mark new; /* of the byte at `split`: the first of the newest packet */
+	uint32_t split;
+	bool spoke; /* something was reported */
+};
+
+static struct clv_mark mark_at(const struct conn_sink *s, uint32_t at)
+{
+	struct clv_mark m = at < s->split ? s->old : s->new;
+
+	m.pos = s->old.pos + at;
+	return m;
+}
+
+static void on_request(struct conn_sink *s, const struct clv_msg *msg)
+{
+	struct clv_conn *c = s->c;
+	struct clv_engine *e = c->engine;
+	struct clv_mark at = mark_at(s, msg->at);
+	struct clv_exchange *x;
+
+	e->stats.requests++;
+	x = clv_exchanges_request(&c->exchanges, &e->mem, msg, &at);
+	if (!x && c->exchanges.count < CLV_PENDING_MAX) {
+		/* The budget is used up: make room once, at others' cost. */
+		size_t size = sizeof(*x) + msg->facts_size + msg->head.len;
+		void *room = clv_engine_alloc(e, size);
+		clv_mem_free(&e->mem, room, size);
+		x = room ? clv_exchanges_request(&c->exchanges, &e->mem, msg, &at) : NULL;
+	}
+	c->half[s->d].open = x;
+	if (!x) {
+		e->stats.drop_pending_overflow++;
+		clv_exchanges_lost(&c->exchanges);
+		return;
+	}
+	if (x->unsure && c->midstream)
+		x->flags |= CLV_SPAN_MIDSTREAM;
+	x->retransmits_before = c->retransmits;
+}
+
+/* Whoever asked before x will not be answered any more. */
+static void drop_before(struct clv_conn *c, struct clv_exchange *x)
+{
+	struct clv_exchange *first;
+
+	while ((first = clv_exchanges_first(&c->exchanges)) != x && !first->response.ts_ns)
+		report(c, first, NULL, 0);
+}
+
+static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
+{
+	struct clv_conn *c = s->c;
+	struct clv_mark at = mark_at(s, msg->at);
+	struct clv_exchange *x = clv_exchanges_match(&c->exchanges, msg, &at);
+
+	if (msg->role == CLV_INTERIM)
+		return x ? clv_exchange_facts(x) : NULL;
+	c->engine->stats.responses++;
+	c->half[s->d].open = x;
+	if (!x) {
+		c->engine->stats.drop_orphan_responses++;
+		return NULL;
+	}
+	if (!c->exchanges.by_id)
+		drop_before(c, x);
+	clv_exchange_answer(x, msg, &at);
+	return clv_exchange_facts(x);
+}
+
+static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const struct clv_msg *msg)
+{
+	struct conn_sink *s = (struct conn_sink *)base;
+
+	s->spoke = true;
+	s->c->half[s->d].body_bytes = 0;
+	if (msg->role == CLV_RESPONSE)
+		s->c->half[s->d].sought = s->c->packet_sought;
+	if (msg->role == CLV_REQUEST) {
+		on_request(s, msg);
+		return NULL;
+	}
+	return on_response(s, msg);
+}
+
+static void sink_end(struct clv_sink *base, enum clv_dir dir, uint32_t at)
+{
+	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn *c = s->c;
+	struct clv_half *h = &c->half[s->d];
+	struct clv_exchange *x = h->open;
+
+	s->spoke = true;
+	if (!x)
+		return;
+	h->open = NULL;
+	if (dir == CLV_TO_SERVER) {
+		x->request_end_ns = h->newest_ns;
+		x->request_body_bytes = h->body_bytes;
+	} else {
+		x->response_end_ns = h->newest_ns;
+		x->response_body_bytes = h->body_bytes;
+	}
+	report_if_done(c, x);
+}
+
+static enum clv_dir dir_of(const struct clv_conn *c, int d)
+{
+	return d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
+}
+
+/* A sink for `h`'s tail with nothing behind it. */
+static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark first)
+{
+	return (struct conn_sink){.base = {.head = sink_head, .end = sink_end}, .c = c, .d = d, .old = first};
+}
+
+/* ---- the tail ------------------------------------------------------------------------------------------------ */
+
+static struct clv_slice tail_of(const struct clv_half *h)
+{
+	return clv_slice(h->tail, h->tail_len);
+}
+
+static void tail_drop(struct clv_conn *c, struct clv_half *h)
+{
+	clv_mem_free(&c->engine->mem, h->tail, h->tail_size);
+	h->tail = NULL;
+	h->tail_len = h->tail_size = h->need = 0;
+}
+
+static void tail_consume(struct clv_conn *c, struct clv_half *h, uint32_t used)
+{
+	if (used >= h->tail_len) {
+		tail_drop(c, h);
+		return;
+	}
+	memmove(h->tail, h->tail + used, h->tail_len - used);
+	h->tail_len -= used;
+	h->tail_mark.pos += used;
+}
+
+/* Appends as much of `bytes` as the bound allows. Returns the number of bytes taken; 0 also without memory. */
+static uint32_t tail_append(struct clv_conn *c, struct clv_half *h, struct clv_slice bytes, const struct clv_mark *at)
+{
+	size_t want = h->tail_len + bytes.len;
+
+	if (want > CLV_TAIL_BYTES)
+		want = CLV_TAIL_BYTES;
+	if (want > h->tail_size) {
+		size_t size = clv_mem_class_size(want < 512 ? 512 : want);
+		uint8_t *grown = clv_engine_alloc(c->engine, size);
+
+		if (!grown)
+			return 0;
+		if (h->tail_len)
+			memcpy(grown, h->tail, h->tail_len);
+		clv_mem_free(&c->engine->mem, h->tail, h->tail_size);
+		h->tail = grown;
+		h->tail_size = (uint32_t)size;
+	}
+	uint32_t taken = (uint32_t)(want - h->tail_len);
+	if (h->tail_len == 0)
+		h->tail_mark = *at;
+	if (taken)
+		memcpy(h->tail + h->tail_len, bytes.data, taken);
+	h->tail_len += taken;
+	return taken;
+}
+
+/* ---- gaps --------------------------------------------------------------------------------------------------- */
+
+/* Answers that were being read or still to come may lie in the gap: none of them can be told any more. */
+static void lose_responses(struct clv_conn *c)
+{
+	struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
+
+	while (x) {
+		struct clv_node *next = x->node.next;
+
+		if (!x->response_end_ns) {
+			x->flags |= CLV_SPAN_GAP;
+			report(c, x, NULL, 0);
+		}
+		x = next == &c->exchanges.pending ? NULL : clv_list_entry(next, struct clv_exchange, node);
+	}
+}
+
+/* The parser of direction d lost its place: `lost` bytes are missing (0: none, but it cannot go on). */
+static void lose_place(struct clv_conn *c, int d, uint64_t lost)
+{
+	struct clv_half *h = &c->half[d];
+	struct conn_sink sink = sink_for(c, d, h->tail_mark);
+
+	if (!h->hunting) {
+		sink.split = h->tail_len;
+		c->proto->gap(c->state, dir_of(c, d), tail_of(h), lost, &sink.base);
+		struct clv_exchange *x = h->open;
+		h->open = NULL;
+		if (x) {
+			x->flags |= CLV_SPAN_GAP;
+			if (d == c->client)
+				x->request_body_bytes = h->body_bytes;
+			else
+				x->response_body_bytes = h->body_bytes;
+		}
+		if (d != c->client && !c->exchanges.by_id)
+			lose_responses(c);
+		else if (d != c->client && x)
+			report(c, x, NULL, 0);
+		else if (x)
+			report_if_done(c, x);
+		clv_exchanges_lost(&c->exchanges);
+	}
+	tail_drop(c, h);
+	h->hunting = true;
+	h->skipping = false;
+	h->debt = 0;
+}
+
+/* ---- feeding --------------------------------------------------------------------------------------------------- */
+
+/* What is left of a run, with its place. */
+struct rest {
+	struct clv_slice bytes;
+	struct clv_mark at;
+	bool at_packet; /* begins with a packet's first byte */
+};
+
+static void rest_advance(struct rest *r, size_t n)
+{
+	if (n == 0)
+		return;
+	r->bytes = clv_slice_from(r->bytes, n);
+	r->at.pos += n;
+	r->at_packet = false;
+}
+
+/* Pays the debt of a skipped body from data. Returns false while it is not paid. */
+static bool pay(struct clv_half *h, struct rest *r)
+{
+	uint64_t n = r->bytes.len < h->debt ? r->bytes.len : h->debt;
+
+	h->body_bytes += n;
+	if (h->debt != CLV_SKIP_TO_FIN)
+		h->debt -= n;
+	rest_advance(r, n);
+	return h->debt == 0;
+}
+
+/* The next input for the parser: the tail with some of the rest behind it, or just the rest. */
+struct input {
+	struct clv_slice bytes;
+	uint32_t old_len; /* bytes of the tail that were there before */
+	uint32_t added;   /* bytes of the rest in it */
+};
+
+static struct input next_input(struct clv_conn *c, struct clv_half *h, const struct rest *r)
+{
+	if (!h->tail_len)
+		return (struct input){.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
+	uint32_t old_len = h->tail_len;
+	size_t step = h->need > old_len + 2048 ? h->need - old_len : 2048;
+	uint32_t added = tail_append(c, h, clv_slice_head(r->bytes, step), &r->at);
+
+	return (struct input){.bytes = tail_of(h), .old_len = old_len, .added = added};
+}
+
+/* Takes `used` bytes off the input: off the tail, or off the rest where the tail is used up. */
+static void consume(struct clv_conn *c, struct clv_half *h, struct rest *r, const struct input *in, uint32_t used)
+{
+	if (in->old_len == 0) {
+		rest_advance(r, used);
+	} else if (used >= in->old_len) { /* go on in the packet itself */
+		tail_drop(c, h);
+		rest_advance(r, used - in->old_len);
+	} else {
+		tail_consume(c, h, used);
+		rest_advance(r, in->added);
+	}
+}
+
+/* Keeps the rest for later. */
+static void keep_rest(struct clv_conn *c, int d, struct rest *r)
+{
+	struct clv_half *h = &c->half[d];
+
+	while (r->bytes.len) {
+		uint32_t taken = tail_append(c, h, r->bytes, &r->at);
+
+		if (taken == 0) { /* longer than anything may be */
+			c->engine->stats.drop_parse_errors++;
+			lose_place(c, d, 0);
+			rest_advance(r, r->bytes.len);
+			return;
+		}
+		rest_advance(r, taken);
+	}
+}
+
+/* After a gap: finds the next message. Returns false when the input holds none. */
+static bool hunt(struct clv_conn *c, int d, struct rest *r)
+{
+	struct clv_half *h = &c->half[d];
+	bool at_packet = h->tail_len == 0 && r->at_packet;
+	struct input in = next_input(c, h, r);
+	ptrdiff_t found = c->proto->resync(c->state, dir_of(c, d), in.bytes, at_packet);
+
+	if (found >= 0) {
+		assert((size_t)found <= in.bytes.len);
+		consume(c, h, r, &in, (uint32_t)found);
+		h->hunting = false;
+		return true;
+	}
+	size_t keep = (size_t)(-1 - found);
+	if (keep > in.bytes.len || keep > CLV_DETECT_BYTES)
+		keep = 0;
+	consume(c, h, r, &in, (uint32_t)(in.bytes.len - keep));
+	if (!in.old_len || !in.added) /* all of the rest was looked at, or it finds no room */
+		keep_rest(c, d, r);
+	return false;
+}
+
+static void go_opaque(struct clv_conn *c);
+
+/* The tail may hold the first bytes of a body that is being skipped. */
+static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
+{
+	struct rest tail = {.bytes = tail_of(h), .at = h->tail_mark};
+
+	pay(h, &tail);
+	if (h->tail_len)
+		tail_consume(c, h, h->tail_len - (uint32_t)tail.bytes.len);
+}
+
+/* Without memory the tail cannot grow: what it waits for is lost. */
+static void lose_rest(struct clv_conn *c, int d, struct rest *r)
+{
+	c->engine->stats.drop_memory++;
+	lose_place(c, d, r->bytes.len);
+	rest_advance(r, r->bytes.len);
+}
+
+/* One call of the parser. Returns true when it should be asked again though nothing of the run is left. */
+static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
+{
+	struct clv_half *h = &c->half[d];
+	struct input in = next_input(c, h, r);
+	struct conn_sink sink = sink_for(c, d, in.old_len ? h->tail_mark : r->at);
+	bool stuck = in.old_len && r->bytes.len && !in.added;
+	bool more_coming = in.added < r->bytes.len;
+
+	if (stuck) {
+		lose_rest(c, d, r);
+		return false;
+	}
+	if (in.old_len && h->need > in.bytes.len) {
+		rest_advance(r, in.added);
+		return false;
+	}
+	sink.split = in.old_len;
+	sink.new = r->at;
+	h->skipping = false;
+	h->need = 0;
+	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink.base);
+	assert(fed.used <= in.bytes.len);
+	*spoke |= sink.spoke;
+	if (c->phase != CLV_CONN_SPEAKING)
+		return false;
+	consume(c, h, r, &in, fed.used);
+
+	switch (fed.v) {
+	case CLV_FED_OK:
+		assert(fed.used || fed.skip || in.bytes.len == 0);
+		if (fed.skip) {
+			h->debt = fed.skip;
+			h->skipping = true;
+			pay_from_tail(c, h);
+		}
+		return h->tail_len > 0;
+	case CLV_FED_MORE:
+		if (h->tail_len == 0 && !more_coming)
+			keep_rest(c, d, r);
+		if (h->tail_len)
+			h->need = fed.need;
+		return false;
+	case CLV_FED_BAD:
+		c->engine->stats.drop_parse_errors++;
+		if (h->tail_len) /* what is bad goes, or it would be found again */
+			tail_drop(c, h);
+		else
+			rest_advance(r, 1);
+		lose_place(c, d, 0);
+		return false;
+	case CLV_FED_OPAQUE:
+		go_opaque(c);
+		return false;
+	}
+	return false;
+}
+
+/* Gives a delivered run (or nothing, to be asked again) to the parser of direction d. True: it reported something. */
+static bool pump(struct clv_conn *c, int d, struct rest r)
+{
+	struct clv_half *h = &c->half[d];
+	bool spoke = false, ask = true;
+
+	while (c->phase == CLV_CONN_SPEAKING) {
+		if (h->debt && !pay(h, &r))
+			break;
+		if (!ask && !r.bytes.len && !h->skipping)
+			break;
+		if (h->hunting)
+			ask = hunt(c, d, &r); /* what it found may all be in the tail */
+		else
+			ask = feed_once(c, d, &r, &spoke);
+	}
+	return spoke;
+}
+
+/* Feeds direction d; what it reports may be what the other direction's tail has waited for. */
+static void feed(struct clv_conn *c, int d, struct rest r)
+{
+	for (int turns = 0; turns < 64; turns++) {
+		if (!pump(c, d, r) || c->phase != CLV_CONN_SPEAKING)
+			return;
+		d = !d;
+		if (!c->half[d].tail_len || c->half[d].hunting)
+			return;
+		c->half[d].need = 0;
+		r = (struct rest){0};
+	}
+}
+
+/* ---- to the kernel -------------------------------------------------------------------------------------------------
+ */
+
+static void tell(struct clv_conn *c, int d, enum clv_verdict_kind kind, uint64_t pos)
+{
+	struct clv_engine *e = c->engine;
+	struct clv_kverdict v = {.kind = kind, .seq = (uint32_t)pos, .seek = c->half[d].seek};
+
+	e->config.verdict(e->config.verdict_ctx, &c->flow->kernel[d], &v);
+}
+
+/* Stands in window_end once the kernel knows that there is none. */
+#define TOLD UINT64_MAX
+
+/* What the kernel was told no longer holds. */
+static void retell(struct clv_conn *c)
+{
+	for (int d = 0; d < 2; d++) {
+		c->half[d].window_end = 0;
+		c->half[d].kernel_skip_end = 0;
+	}
+}
+
+void clv_conn_steer(struct clv_conn *c, int d)
+{
+	struct clv_half *h = &c->half[d];
+
+	if (!c->engine->config.verdict || !c->flow->kernel[d].gen)
+		return;
+	if (c->phase == CLV_CONN_OPAQUE || c->phase == CLV_CONN_PROBING) {
+		if (h->window_end != TOLD)
+			tell(c, d, c->phase == CLV_CONN_OPAQUE ? CLV_VERDICT_IGNORE : CLV_VERDICT_PROBE, 0);
+		h->window_end = TOLD;
+		return;
+	}
+	uint64_t next = c->flow->streams.s[d].next;
+	if (h->debt > CLV_KERNEL_SKIP_BYTES) {
+		uint64_t reach = h->debt < CLV_KERNEL_SKIP_MAX ? h->debt : CLV_KERNEL_SKIP_MAX;
+
+		if (h->kernel_skip_end < next + reach / 2) {
+			h->kernel_skip_end = next + reach;
+			tell(c, d, CLV_VERDICT_SKIP, h->kernel_skip_end);
+			h->seek = d != c->client && !h->mismatched;
+		}
+		next = h->kernel_skip_end > next ? h->kernel_skip_end : next;
+	}
+	if (h->window_end < next + CLV_WINDOW_AHEAD / 2) {
+		h->window_end = next + CLV_WINDOW_AHEAD;
+		tell(c, d, CLV_VERDICT_WINDOW, h->window_end);
+	}
+}
+
+/* ---- what it is ------------------------------------------------------------------------------------------------- */
+
+static void go_opaque(struct clv_conn *c)
+{
+	clv_conn_finish(c, NULL, 0);
+	for (int d = 0; d < 2; d++) {
+		tail_drop(c, &c->half[d]);
+		c->half[d].debt = 0;
+		c->half[d].skipping = false;
+	}
+	if (c->phase != CLV_CONN_SPEAKING)
+		c->engine->stats.opaque_flows++;
+	c->phase = CLV_CONN_OPAQUE;
+	retell(c);
+	clv_conn_steer(c, 0);
+	clv_conn_steer(c, 1);
+}
+
+/* The connection speaks `proto`, and stream `client` goes to the server. */
+static void go_speaking(struct clv_conn *c, const struct clv_proto *proto, int client)
+{
+	struct clv_endpoint server = clv_flow_endpoint(c->flow, !client);
+	struct clv_conn_info info = {.server_port = server.port, .midstream = c->midstream};
+
+	c->client = (int8_t)client;
+	if (!clv_engine_wants(c->engine, &server, client_side(c))) {
+		go_opaque(c);
+		return;
+	}
+	c->state = clv_engine_alloc(c->engine, proto->state_size);
+	if (!c->state) {
+		go_opaque(c);
+		return;
+	}
+	memset(c->state, 0, proto->state_size);
+	c->proto = proto;
+	c->phase = CLV_CONN_SPEAKING;
+	retell(c);
+	clv_exchanges_init(&c->exchanges, proto->caps & CLV_CAP_BY_ID, c->midstream);
+	proto->open(c->state, &info);
+	/* A half that said nothing yet and starts in its middle begins with a hunt. */
+	if (c->midstream)
+		c->half[0].hunting = c->half[1].hunting = true;
+}
+
+/* Asks every protocol. Returns the best answer; on YES also which protocol and which stream is the client's. */
+static enum clv_match ask(const struct clv_conn *c, int d, struct clv_slice in, const struct clv_proto **proto,
+			  int *client)
+{
+	enum clv_match best = CLV_MATCH_NO;
+
+	for (const struct clv_proto *const *p = clv_protos; *p; p++)
+		for (int as_client = 0; as_client < 2; as_client++) {
+			if (c->client >= 0 && as_client != c->client)
+				continue;
+			enum clv_match m = (*p)->probe(d == as_client ? CLV_TO_SERVER : CLV_TO_CLIENT, in);
+
+			if (m == CLV_MATCH_YES) {
+				*proto = *p;
+				*client = as_client;
+				return m;
+			}
+			if (m > best)
+				best = m;
+		}
+	return best;
+}
+
+/* Does a rule say what is spoken here? */
+static bool forced(const struct clv_conn *c, const struct clv_proto **proto, int *client)
+{
+	for (int server = 0; server < 2; server++) {
+		const struct clv_proto *p = clv_engine_forced(c->engine, clv_flow_endpoint(c->flow, server).port);
+
+		if (!p || (c->client >= 0 && c->client == server))
+			continue;
+		*proto = p;
+		*client = !server;
+		return true;
+	}
+	return false;
+}
+
+/* The parser gets what both directions have said so far, the client first. */
+static void feed_buffered(struct clv_conn *c)
+{
+	for (int i = 0; i < 2 && c->phase == CLV_CONN_SPEAKING; i++) {
+		int d = i == 0 ? c->client : !c->client;
+
+		if (c->half[d].tail_len)
+			feed(c, d, (struct rest){.at = c->half[d].tail_mark});
+	}
+}
+
+static void give_up_detection(struct clv_conn *c, int d)
+{
+	tail_drop(c, &c->half[d]);
+	if (c->phase == CLV_CONN_DETECTING || ++c->probes >= CLV_PROBE_PACKETS)
+		go_opaque(c);
+	else
+		clv_conn_steer(c, d);
+}
+
+static void detect(struct clv_conn *c, int d, struct rest r)
+{
+	struct clv_half *h = &c->half[d];
+	const struct rest run = r;
+	const struct clv_proto *proto = NULL;
+	int client = c->client;
+
+	keep_rest(c, d, &r);
+	enum clv_match m = forced(c, &proto, &client) ? CLV_MATCH_YES : ask(c, d, tail_of(h), &proto, &client);
+	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && h->tail_len > run.bytes.len) {
+		/* What was kept was no beginning; this packet may be one. */
+		tail_drop(c, h);
+		r = run;
+		keep_rest(c, d, &r);
+		m = ask(c, d, tail_of(h), &proto, &client);
+	}
+	if (m == CLV_MATCH_YES) {
+		go_speaking(c, proto, client);
+		h->hunting = false;
+		feed_buffered(c);
+	} else if (m == CLV_MATCH_NO || h->tail_len >= CLV_DETECT_BYTES) {
+		give_up_detection(c, d);
+	}
+}
+
+void clv_conn_reprobe(struct clv_conn *c)
+{
+	for (int d = 0; d < 2; d++)
+		tail_drop(c, &c->half[d]);
+}
+
+/* ---- from the streams ---------------------------------------------------------------------------------------------
+ */
+
+/* A body being skipped holds nobody up, however little of it the kernel sends. */
+static void give_credit(struct clv_conn *c)
+{
+	for (int d = 0; d < 2; d++) {
+		struct clv_stream *s = &c->flow->streams.s[d];
+		uint64_t debt = c->half[d].debt;
+
+		s->credit = debt == CLV_SKIP_TO_FIN ? UINT64_MAX : debt ? s->next + debt : 0;
+	}
+}
+
+static void conn_data(void *ctx, int d, const struct clv_run *run)
+{
+	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+	struct rest r = {.bytes = run->bytes,
+			 .at = {.pos = run->pos, .ts_ns = run->ts_ns, .ack_seq = run->ack_seq},
+			 .at_packet = true};
+
+	if (!c)
+		return;
+	if (run->ts_ns > c->half[d].newest_ns)
+		c->half[d].newest_ns = run->ts_ns;
+	if (c->half[d].open && d != c->client)
+		c->half[d].open->response_seen_ns = c->half[d].newest_ns;
+	if (c->phase == CLV_CONN_SPEAKING)
+		feed(c, d, r);
+	else if (c->phase != CLV_CONN_OPAQUE)
+		detect(c, d, r);
+	give_credit(c);
+}
+
+static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+{
+	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+
+	if (!c || c->phase == CLV_CONN_OPAQUE)
+		return;
+	struct clv_half *h = &c->half[d];
+	struct clv_engine *e = c->engine;
+	if (ts_ns > h->newest_ns)
+		h->newest_ns = ts_ns;
+	if (c->phase != CLV_CONN_SPEAKING) {
+		tail_drop(c, h);
+		c->phase = CLV_CONN_PROBING;
+		c->midstream = true;
+		return;
+	}
+	if (h->debt) {
+		uint64_t paid = len < h->debt ? len : h->debt;
+
+		h->body_bytes += paid;
+		e->stats.skipped_bytes += paid;
+		len -= paid;
+		if (h->debt != CLV_SKIP_TO_FIN)
+			h->debt -= paid;
+		if (h->open && d != c->client)
+			h->open->response_seen_ns = h->newest_ns;
+		if (!h->debt)
+			feed(c, d, (struct rest){.at = {.pos = pos + paid, .ts_ns = h->newest_ns}});
+	}
+	if (len && c->phase == CLV_CONN_SPEAKING) {
+		e->stats.drop_gaps++;
+		e->stats.drop_gap_bytes += len;
+		if (h->sought) {
+			e->stats.drop_sought_mismatch++;
+			h->seek = false;
+			h->mismatched = true;
+			h->sought = false;
+			h->window_end = 0; /* says it again, without the privilege */
+		}
+		lose_place(c, d, len);
+	}
+	give_credit(c);
+}
+
+static void conn_fin(void *ctx, int d, uint64_t ts_ns)
+{
+	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+
+	if (!c || c->phase != CLV_CONN_SPEAKING)
+		return;
+	struct clv_half *h = &c->half[d];
+	struct conn_sink sink = sink_for(c, d, h->tail_mark);
+	sink.split = h->tail_len;
+	if (!h->hunting)
+		c->proto->fin(c->state, dir_of(c, d), tail_of(h), &sink.base);
+	tail_drop(c, h);
+	h->debt = 0;
+	h->skipping = false;
+	struct clv_exchange *unfinished = h->open;
+	if (d != c->client) {
+		clv_conn_finish(c, CLV_ERROR_CLOSED, ts_ns);
+	} else if (unfinished) { /* the rest of the request will not come; its answer may */
+		unfinished->request_body_bytes = h->body_bytes;
+		h->open = NULL;
+		report_if_done(c, unfinished);
+	}
+	give_credit(c);
+}
+
+const struct clv_stream_ops clv_conn_stream_ops = {.data = conn_data, .hole = conn_hole, .fin = conn_fin};
+
+/* ---- lifecycle ------------------------------------------------------------------------------------------------------
+ */
+
+struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream)
+{
+	struct clv_conn *c = clv_engine_alloc(e, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof(*c));
+	c->engine = e;
+	c->flow = f;
+	c->client = (int8_t)client;
+	c->midstream = midstream;
+	c->phase = midstream ? CLV_CONN_PROBING : CLV_CONN_DETECTING;
+	clv_exchanges_init(&c->exchanges, false, midstream);
+	return c;
+}
+
+void clv_conn_free(struct clv_conn *c)
+{
+	if (!c)
+		return;
+	struct clv_mem *mem = &c->engine->mem;
+	for (int d = 0; d < 2; d++)
+		tail_drop(c, &c->half[d]);
+	if (c->state)
+		clv_mem_free(mem, c->state, c->proto->state_size);
+	clv_mem_free(mem, c, sizeof(*c));
+}

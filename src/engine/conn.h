@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection above TCP: what protocol it speaks, what its parser still needs, and its open exchanges.
+ * Internal to the engine: between flow/ (delivered bytes), proto/ (parsers) and trace/ (pairs, spans).
+ */
+#ifndef CLV_ENGINE_CONN_H
+#define CLV_ENGINE_CONN_H
+
+#include "engine/engine.h"
+#include "flow/table.h"
+#include "trace/exchange.h"
+
+/* One direction, by stream index. */
+struct clv_half {
+	uint8_t *tail; /* bytes that the parser has not consumed */
+	uint32_t tail_len, tail_size;
+	uint32_t need;             /* no use calling the parser with less */
+	struct clv_mark tail_mark; /* of tail[0] */
+	uint64_t debt;             /* bytes to skip; CLV_SKIP_TO_FIN: all */
+	uint64_t body_bytes;       /* skipped since the last head */
+	uint64_t newest_ns;        /* of all bytes delivered */
+	struct clv_exchange *open; /* whose message of this direction is unfinished */
+	uint64_t window_end;       /* the kernel copies up to here; 0: not known */
+	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
+	bool skipping;             /* a skip was asked for and its end not yet announced to the parser */
+	bool hunting;              /* after a gap: the next message must be found first */
+	bool seek;                 /* carries long bodies: the kernel may read their lengths */
+	bool sought;               /* it did so for the body now being skipped */
+	bool mismatched;           /* and was wrong once: no more of that */
+};
+
+enum clv_conn_phase {
+	CLV_CONN_DETECTING, /* from the stream's first bytes */
+	CLV_CONN_PROBING,   /* joined midstream: from the first bytes of any packet */
+	CLV_CONN_SPEAKING,
+	CLV_CONN_OPAQUE, /* nothing for us, or no longer */
+};
+
+struct clv_conn {
+	struct clv_engine *engine;
+	struct clv_flow *flow;
+	const struct clv_proto *proto; /* once SPEAKING */
+	void *state;                   /* the parser's, proto->state_size bytes */
+	struct clv_half half[2];
+	struct clv_exchanges exchanges;
+	uint64_t retransmits;
+	uint8_t phase; /* enum clv_conn_phase */
+	int8_t client; /* stream that goes to the server; -1: not known */
+	bool midstream;
+	bool packet_sought; /* of the packet being worked on */
+	uint16_t probes;    /* packets probed in vain */
+};
+
+/* error.type of a request whose connection ended under it. */
+#define CLV_ERROR_CLOSED "connection_closed"
+#define CLV_ERROR_RESET  "connection_reset"
+
+/* NULL without memory. `client`: -1 when no SYN told. */
+struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream);
+/* Frees everything; pending exchanges must have been finished. NULL is allowed. */
+void clv_conn_free(struct clv_conn *c);
+
+/* What streams deliver; ctx is the flow, whose conn may be NULL. */
+extern const struct clv_stream_ops clv_conn_stream_ops;
+
+/*
+ * The connection is over, or no longer followed: reports every exchange still open. `error` as in struct
+ * clv_report.
+ */
+void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns);
+
+/* A packet was taken in probe mode: what was buffered is void, the packet's bytes follow. */
+void clv_conn_reprobe(struct clv_conn *c);
+
+/* Tells the kernel what direction d needs from now on. */
+void clv_conn_steer(struct clv_conn *c, int d);
+
+#endif

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the flows and their clock. A packet goes: deadlines that lie before it -> its flow -> reassembly (which
+ * calls conn.c with what it can deliver) -> what the kernel is told. Never reads a clock, a file or a socket.
+ * One thread.
+ */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/conn.h"
+#include "engine/engine_internal.h"
+#include "engine/limits.h"
+
+/* ---- what is wanted ---------------------------------------------------------------------------------------- */
+
+static const struct clv_port_rule *port_rule(const struct clv_engine *e, uint16_t port)
+{
+	for (size_t i = 0; i < e->config.port_count; i++)
+		if (e->config.ports[i].port == port)
+			return &e->config.ports[i];
+	return NULL;
+}
+
+static bool egress_match(const struct clv_engine *e, const struct clv_endpoint *server)
+{
+	for (size_t i = 0; i < e->config.egress_count; i++) {
+		const struct clv_egress_rule *r = &e->config.egress[i];
+
+		if ((r->port == 0 || r->port == server->port) &&
+		    clv_addr_prefix_eq(&r->addr, &server->addr, r->prefix_bits))
+			return true;
+	}
+	return false;
+}
+
+bool clv_engine_wants(const struct clv_engine *e, const struct clv_endpoint *server, bool client_side)
+{
+	if (client_side && e->config.egress_count)
+		return egress_match(e, server);
+	return !e->config.port_count || port_rule(e, server->port);
+}
+
+const struct clv_proto *clv_engine_forced(const struct clv_engine *e, uint16_t port)
+{
+	const struct clv_port_rule *r = port_rule(e, port);
+
+	return r ? r->proto : NULL;
+}
+
+/* Could this packet belong to a connection that is wanted, whichever end the server is? */
+static bool may_want(const struct clv_engine *e, const struct clv_packet *p)
+{
+	bool outgoing = p->side != CLV_SIDE_IN, incoming = p->side != CLV_SIDE_OUT;
+
+	if (!e->config.port_count && !e->config.egress_count)
+		return true;
+	return clv_engine_wants(e, &p->src, incoming && p->side != CLV_SIDE_UNKNOWN) ||
+	       clv_engine_wants(e, &p->dst, outgoing && p->side != CLV_SIDE_UNKNOWN) ||
+	       clv_engine_wants(e, &p->src, false) || clv_engine_wants(e, &p->dst, false);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------- */
+
+static void flow_finish(struct clv_engine *e, struct clv_flow *f, const char *error)
+{
+	struct clv_conn *c = f->conn;
+
+	if (c)
+		clv_conn_finish(c, error, f->last_ns);
+	clv_conn_free(c);
+	f->conn = NULL;
+}
+
+static void flow_remove(struct clv_engine *e, struct clv_flow *f)
+{
+	flow_finish(e, f, NULL);
+	clv_flows_remove(&e->flows, f);
+}
+
+/* Gives up one flow other than the one being worked on. */
+static bool evict(struct clv_engine *e)
+{
+	struct clv_flow *f = clv_list_first(&e->flows.closed, struct clv_flow, used);
+
+	if (!f || f == e->busy) {
+		struct clv_node *n = e->flows.used.next;
+
+		if (n != &e->flows.used && clv_list_entry(n, struct clv_flow, used) == e->busy)
+			n = n->next;
+		if (n == &e->flows.used)
+			return false;
+		f = clv_list_entry(n, struct clv_flow, used);
+		e->stats.drop_memory++;
+	}
+	flow_remove(e, f);
+	return true;
+}
+
+void *clv_engine_alloc(struct clv_engine *e, size_t size)
+{
+	void *p;
+
+	while (!(p = clv_mem_alloc(&e->mem, size)))
+		if (size > CLV_MEM_MAX || !evict(e))
+			return NULL;
+	return p;
+}
+
+/* ---- one flow's delivery --------------------------------------------------------------------------------------- */
+
+static uint64_t delivered(const struct clv_flow *f)
+{
+	return f->streams.s[0].next + f->streams.s[1].next;
+}
+
+static void steer(struct clv_flow *f)
+{
+	if (!f->conn)
+		return;
+	clv_conn_steer(f->conn, 0);
+	clv_conn_steer(f->conn, 1);
+}
+
+/* After anything was delivered or given up: is it over, and what does it wait for? */
+static void settle(struct clv_engine *e, struct clv_flow *f, uint64_t before, uint64_t now_ns)
+{
+	if (f->streams.s[0].fin_done && f->streams.s[1].fin_done) {
+		flow_finish(e, f, CLV_ERROR_CLOSED);
+		clv_flows_close(&e->flows, f);
+		return;
+	}
+	clv_flows_wait(&e->flows, f, clv_streams_blocked(&f->streams), delivered(f) != before, now_ns);
+	steer(f);
+}
+
+static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
+{
+	uint64_t before = delivered(f);
+
+	e->busy = f;
+	clv_streams_give_up(&f->streams, now_ns);
+	settle(e, f, before, now_ns);
+	e->busy = NULL;
+}
+
+/* ---- the clock ----------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t patience(enum clv_blocked b)
+{
+	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
+}
+
+static void expire_waits(struct clv_engine *e, enum clv_blocked kind, uint64_t now_ns)
+{
+	struct clv_flow *f;
+
+	while ((f = clv_list_first(&e->flows.wait[kind - 1], struct clv_flow, wait))) {
+		uint64_t deadline_ns = f->wait_since_ns + patience(kind);
+
+		if (deadline_ns > now_ns)
+			return;
+		give_up(e, f, deadline_ns);
+	}
+}
+
+/* Everything that was to happen before now_ns happens. */
+static void advance(struct clv_engine *e, uint64_t now_ns)
+{
+	struct clv_flow *f;
+
+	if (now_ns <= e->now_ns)
+		return;
+	e->now_ns = now_ns;
+	expire_waits(e, CLV_BLOCKED_LOST, now_ns);
+	expire_waits(e, CLV_BLOCKED_LATE, now_ns);
+	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
+	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
+		flow_remove(e, f);
+	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns)
+		flow_remove(e, f);
+}
+
+/* ---- a packet
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* A connection begins in f: anew, or for the first time. */
+static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct clv_packet *p)
+{
+	clv_streams_fini(&f->streams);
+	clv_streams_init(&f->streams, &clv_conn_stream_ops, f, &e->mem);
+	clv_list_remove(&f->wait);
+	f->blocked = CLV_BLOCKED_NO;
+	f->side_known = p->side != CLV_SIDE_UNKNOWN;
+	f->client = -1;
+	memset(f->kernel, 0, sizeof(f->kernel));
+	if (f->closed) {
+		f->closed = false;
+		clv_list_touch(&e->flows.used, &f->used);
+	}
+	e->stats.flows++;
+}
+
+static struct clv_flow *flow_add(struct clv_engine *e, const struct clv_flow_key *key, uint64_t hash,
+				 const struct clv_packet *p)
+{
+	struct clv_flow *f;
+
+	while (!(f = clv_flows_add(&e->flows, key, hash)))
+		if (!evict(e))
+			return NULL;
+	flow_begin(e, f, p);
+	return f;
+}
+
+/* A SYN or SYN-ACK: does it begin another connection than the one that f holds? */
+static bool begins_another(const struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	const struct clv_stream *s = &f->streams.s[d];
+
+	if (s->syn_seen)
+		return s->syn != p->seq && (f->closed || s->data_seen || f->streams.s[!d].data_seen || d == f->client);
+	if (!s->started)
+		return f->closed;
+	/* Joined midstream: the SYN of what is running already, late, or a new connection's. */
+	int64_t ahead = (int64_t)(clv_stream_pos(s, p->seq + 1) - s->next);
+	return f->closed || ahead > 0 || ahead < -(int64_t)CLV_WINDOW_AHEAD;
+}
+
+static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_stream *s = &f->streams.s[d];
+
+	if (begins_another(f, d, p)) {
+		flow_finish(e, f, NULL);
+		flow_begin(e, f, p);
+	}
+	if (s->started && !(s->syn_seen && s->syn != p->seq && !s->data_seen))
+		return; /* seen before */
+	clv_stream_start(&f->streams, d, p->seq + 1);
+	s->syn_seen = true;
+	s->syn = p->seq;
+	f->client = (int8_t)(p->tcp_flags & CLV_TCP_ACK ? !d : d);
+}
+
+/* On a connection seen from its SYN on, an acknowledgement tells where the other stream begins. */
+static void take_other_start(struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_stream *other = &f->streams.s[!d];
+
+	if (f->client < 0 || other->started || !(p->tcp_flags & CLV_TCP_ACK))
+		return;
+	clv_stream_start(&f->streams, !d, p->ack);
+	other->syn_seen = true;
+	other->syn = p->ack - 1;
+}
+
+/* Which slot of the kernel's table this direction has; a new one knows nothing of what was said before. */
+static void take_kernel_ref(struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_conn *c = f->conn;
+	struct clv_kernel_ref *ref = &f->kernel[d];
+
+	if (ref->gen == p->kernel.gen && ref->slot == p->kernel.slot)
+		return;
+	*ref = p->kernel;
+	if (c) {
+		c->half[d].window_end = 0;
+		c->half[d].kernel_skip_end = 0;
+	}
+}
+
+static bool begin_conn(struct clv_engine *e, struct clv_flow *f)
+{
+	/* From the start only if no byte can be missing: both streams known by their SYN, as far as known at all. */
+	bool midstream = f->client < 0 || !f->streams.s[f->client].syn_seen;
+
+	f->conn = clv_conn_new(e, f, f->client, midstream);
+	return f->conn != NULL;
+}
+
+/* A packet taken in probe mode: what lies before it, in both directions, was left out without a word. */
+static void take_probe(struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	clv_stream_start(&f->streams, d, p->seq);
+	if (f->streams.s[!d].started)
+		clv_stream_start(&f->streams, !d, p->ack);
+	if (f->conn)
+		clv_conn_reprobe(f->conn);
+}
+
+static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_stream *s = &f->streams.s[d];
+	uint64_t before = delivered(f);
+
+	if (p->probe)
+		take_probe(f, d, p);
+	if (!s->started)
+		clv_stream_start(&f->streams, d, p->hole_len ? p->hole_seq : p->seq);
+	if (!f->conn && (p->len || p->hole_len) && !begin_conn(e, f)) {
+		e->stats.drop_memory++;
+		return;
+	}
+	struct clv_conn *c = f->conn;
+	if (c) {
+		c->retransmits += p->retransmits;
+		c->packet_sought = p->sought;
+	}
+	uint32_t again = clv_streams_packet(&f->streams, d, p);
+	if (again && c && f->conn) {
+		c->retransmits++;
+		e->stats.retransmits++;
+	}
+	e->stats.retransmits += p->retransmits;
+	settle(e, f, before, e->now_ns);
+}
+
+/* A reset counts when it comes from where the stream is, or the flow is lost to it anyway. */
+static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_stream *s = &f->streams.s[d];
+
+	if (s->started && (p->tcp_flags & CLV_TCP_ACK || p->seq)) {
+		int64_t off = (int64_t)(clv_stream_pos(s, p->seq) - s->next);
+
+		if (off < -1 || off > (int64_t)CLV_RST_AHEAD_BYTES)
+			return;
+	}
+	while (clv_streams_give_up(&f->streams, p->ts_ns))
+		;
+	flow_finish(e, f, CLV_ERROR_RESET);
+	clv_flows_close(&e->flows, f);
+}
+
+void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
+{
+	bool syn = p->tcp_flags & CLV_TCP_SYN;
+	uint64_t hash;
+	int d;
+
+	advance(e, p->ts_ns);
+	if (!may_want(e, p))
+		return;
+	struct clv_flow_key key = clv_flow_key_of(p, &d);
+	struct clv_flow *f = clv_flows_find(&e->flows, &key, &hash);
+	if (!f && (syn || p->len || p->hole_len))
+		f = flow_add(e, &key, hash, p);
+	if (!f)
+		return;
+	e->busy = f;
+	clv_flows_touch(&e->flows, f, e->now_ns);
+	if (syn)
+		take_syn(e, f, d, p);
+	take_other_start(f, d, p);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (!f->closed)
+		take_payload(e, f, d, p);
+	if (!f->closed && p->tcp_flags & CLV_TCP_RST)
+		take_rst(e, f, d, p);
+	e->busy = NULL;
+}
+
+void clv_engine_tick(struct clv_engine *e, uint64_t now_ns)
+{
+	advance(e, now_ns);
+}
+
+void clv_engine_flush(struct clv_engine *e)
+{
+	struct clv_flow *f;
+
+	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used))) {
+		e->busy = f;
+		while (clv_streams_give_up(&f->streams, e->now_ns))
+			;
+		bool closed = f->streams.s[0].fin_done && f->streams.s[1].fin_done;
+		flow_finish(e, f, closed ? CLV_ERROR_CLOSED : NULL);
+		clv_flows_remove(&e->flows, f);
+	}
+	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)))
+		flow_remove(e, f);
+	e->busy = NULL;
+}
+
+/* ---- lifecycle
+ * ----------------------------------------------------------------------------------------------------------- */
+
+int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **out)
+{
+	struct clv_engine *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->config = *config;
+	e->overflow = malloc(CLV_SPAN_OVERFLOW);
+	clv_mem_init(&e->mem, config->memory_bytes ? config->memory_bytes : CLV_MEMORY_BYTES);
+	if (!e->overflow || clv_flows_init(&e->flows, &e->mem) != 0) {
+		free(e->overflow);
+		free(e);
+		return -ENOMEM;
+	}
+	*out = e;
+	return 0;
+}
+
+void clv_engine_free(struct clv_engine *e)
+{
+	struct clv_flow *f;
+
+	if (!e)
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct clv_node *queue = i ? &e->flows.closed : &e->flows.used;
+
+		while ((f = clv_list_first(queue, struct clv_flow, used)))
+			clv_flows_remove(&e->flows, f); /* what hangs on it goes with the arenas */
+	}
+	clv_flows_fini(&e->flows);
+	clv_mem_fini(&e->mem);
+	free(e->overflow);
+	free(e);
+}
+
+const struct clv_engine_stats *clv_engine_stats(const struct clv_engine *e)
+{
+	return &e->stats;
+}
+
+void clv_engine_memory(const struct clv_engine *e, size_t *used_bytes, size_t *peak_bytes, uint64_t *fresh)
+{
+	if (used_bytes)
+		*used_bytes = e->mem.used_bytes;
+	if (peak_bytes)
+		*peak_bytes = e->mem.peak_bytes;
+	if (fresh)
+		*fresh = e->mem.fresh;
+}

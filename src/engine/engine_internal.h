@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's own struct, shared by engine.c and conn.c only. */
+#ifndef CLV_ENGINE_INTERNAL_H
+#define CLV_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+#include "flow/table.h"
+
+struct clv_engine {
+	struct clv_engine_config config;
+	struct clv_mem mem;
+	struct clv_flows flows;
+	struct clv_engine_stats stats;
+	uint64_t now_ns;       /* newest packet or tick */
+	struct clv_flow *busy; /* being worked on: not to be evicted */
+	struct clv_span span;
+	char *overflow;
+};
+
+/* A block under the budget; evicts least recently used flows to make room. NULL only when nothing helps. */
+void *clv_engine_alloc(struct clv_engine *e, size_t size);
+
+/* Does the configuration want requests to `server`, made by the observed endpoint (`client_side`) or to it? */
+bool clv_engine_wants(const struct clv_engine *e, const struct clv_endpoint *server, bool client_side);
+/* The protocol that a --port rule names for this server port, or NULL. */
+const struct clv_proto *clv_engine_forced(const struct clv_engine *e, uint16_t port);
+
+#endif
