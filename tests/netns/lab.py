@@ -128,7 +128,7 @@ http {{
         location /missing/ {{ return 404 "nothing at $request_uri\\n"; }}
         location /broken/ {{ return 503 "broken\\n"; }}
         location /empty/ {{ return 204; }}
-        location /put/ {{ client_body_in_single_buffer on; client_body_buffer_size 32m; proxy_pass http://unix:{top}/sink:; }}
+        location /put/ {{ client_body_buffer_size 32m; proxy_pass http://unix:{top}/sink:; }}
         {extra}
     }}
     server {{ listen unix:{top}/sink; return 201 "stored\\n"; }}

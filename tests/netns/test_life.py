@@ -135,8 +135,8 @@ class Life(unittest.TestCase):
         """A request still waiting for its answer is a span that says so."""
         t = self.trace()
         code = "import socket, sys, time; s = socket.create_connection((sys.argv[1], 80));" \
-               "s.sendall(b'POST /put/1 HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 9\\r\\n\\r\\n'); print('sent', flush=True);" \
-               "time.sleep(100)"
+               "s.sendall(b'POST /put/1 HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 9\\r\\n\\r\\n');" \
+               "print('sent', flush=True); time.sleep(100)"
         client = self.user.spawn("python3", "-c", code, self.web.ip, stdout=subprocess.PIPE)
         client.stdout.readline()
         t.stop()

@@ -162,7 +162,8 @@ class Requests(unittest.TestCase):
             self.lab.spawn_in(self.user.ns, "python3", "-c", code, self.web.ip, stdin=f).wait(20)
         t.wait_spans(1)
         t.stop()
-        self.assertEqual([(s["name"], target(s), s["status"]["code"]) for s in t.spans], [("PUT", "/put/never", "ERROR")])
+        self.assertEqual([(s["name"], target(s), s["status"]["code"]) for s in t.spans],
+                         [("PUT", "/put/never", "ERROR")])
         self.assertIn("error.type", t.spans[0]["attributes"])
         self.assertNotIn("http.response.status_code", t.spans[0]["attributes"])
 

@@ -289,7 +289,8 @@ def request(rng, ident, last):
     """(head, body bytes, record)"""
     method = rng.choice(METHODS)
     version = "1.0" if rng.random() < 0.1 else "1.1"
-    path = f"/r{ident}/" + rng.choice(["", "index.html", "a//b/./c", "%20%ff", "x" * rng.randrange(300), "~;,:@!$&'()*+="])
+    path = f"/r{ident}/" + rng.choice(["", "index.html", "a//b/./c", "%20%ff", "x" * rng.randrange(300),
+                                      "~;,:@!$&'()*+="])
     query = rng.choice([None, None, "", "a=1&b=2", "q=%0d%0a", "u=http://x/?y", "z" * 200])
     target = path + ("" if query is None else "?" + query)
     uri = target if rng.random() < 0.9 else "http://absolute.example:8080" + target

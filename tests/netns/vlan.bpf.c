@@ -7,7 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define TAG 0x8100
+#define TAG         0x8100
 #define SERVICE_TAG 0x88a8
 
 SEC("tag/push")
