@@ -35,7 +35,7 @@ struct clv_rec {
 	__u64 ts_ns; /* CLOCK_MONOTONIC when the hook ran */
 	__u32 ifindex;
 	__u32 slot; /* index into map "ctl" */
-	__u16 gen;  /* generation of that slot; control words carry it */
+	__u16 gen;  /* generation of that slot; control words carry it. 0: the kernel keeps no state of this flow */
 	__u8 tcp_flags;
 	__u8 flags; /* enum clv_rec_flag */
 	__u32 seq;  /* of data[0]; for a SYN, the SYN's own sequence number */
@@ -65,7 +65,7 @@ enum clv_word_flag {
 	CLV_WORD_VALID = 1 << 0,
 	CLV_WORD_IGNORE = 1 << 1, /* window only: no payload of this direction; SYN/FIN/RST only */
 	CLV_WORD_PROBE = 1 << 2,  /* window only: only the first packet after a change of direction, at most
-	                             CLV_PROBE_BYTES of it */
+				     CLV_PROBE_BYTES of it */
 	CLV_WORD_SEEK = 1 << 3,   /* window only: read Content-Length in the kernel */
 };
 
@@ -88,7 +88,7 @@ static inline __u16 clv_word_flags(clv_word w)
 
 struct clv_ctl_dir {
 	clv_word window; /* payload at or after this sequence number is not copied */
-	clv_word skip;   /* payload before this sequence number is not copied */
+	clv_word skip;   /* payload before this sequence number is not copied; the kernel clears it when passed */
 };
 
 struct clv_ctl {
@@ -97,6 +97,10 @@ struct clv_ctl {
 
 /* Bytes of a direction that are copied before user space has said anything about it. */
 #define CLV_WINDOW_BYTES (64u * 1024u)
+/* A window end farther ahead than this is not believed: the word is older than half the sequence space. */
+#define CLV_WINDOW_MAX (1u << 20)
+/* Likewise a skip. */
+#define CLV_SKIP_MAX    (1u << 30)
 #define CLV_PROBE_BYTES 1024u
 /* The largest payload one record carries. */
 #define CLV_REC_MAX_CAP 65536u
@@ -107,26 +111,26 @@ struct clv_ctl {
  * What the kernel half counted. X(name, text): the name is the key in --summary JSON under "drops" where
  * `drop` is 1, otherwise a plain figure.
  */
-#define CLV_KSTATS(X)                                                                                                  \
-	X(packets, 0, "packets seen by the hooks")                                                                     \
-	X(bytes, 0, "bytes of those packets, from the network header on")                                              \
-	X(records, 0, "records sent to user space")                                                                    \
-	X(record_bytes, 0, "bytes of those records, headers included")                                                 \
-	X(payload_bytes, 0, "payload bytes copied to user space")                                                      \
-	X(skipped_bytes, 0, "payload bytes left out because a body was being skipped")                                 \
-	X(pure_acks, 0, "TCP segments without payload or SYN/FIN/RST")                                                 \
-	X(retransmits, 0, "segments whose payload had been seen before")                                               \
-	X(udp, 0, "UDP packets (not read yet)")                                                                        \
-	X(other_l4, 0, "packets of other transports")                                                                  \
-	X(not_ip, 0, "frames that are not IP")                                                                         \
-	X(unwanted, 0, "TCP segments of ports that were not asked for")                                                \
-	X(ignored, 0, "TCP segments of flows that no parser wanted")                                                   \
-	X(sought, 0, "bodies whose length the kernel read itself")                                                     \
-	X(drop_ring_full, 1, "records lost because the ring buffer was full")                                          \
-	X(drop_window_bytes, 1, "payload bytes beyond a flow's window, not copied")                                    \
-	X(drop_fragments, 1, "IP fragments other than the first")                                                      \
-	X(drop_malformed, 1, "packets whose headers do not parse")                                                     \
-	X(drop_flow_evicted, 1, "kernel flow entries given up for a newer flow")                                       \
+#define CLV_KSTATS(X)                                                                  \
+	X(packets, 0, "packets seen by the hooks")                                     \
+	X(bytes, 0, "bytes of those packets, from the network header on")              \
+	X(records, 0, "records sent to user space")                                    \
+	X(record_bytes, 0, "bytes of those records, headers included")                 \
+	X(payload_bytes, 0, "payload bytes copied to user space")                      \
+	X(skipped_bytes, 0, "payload bytes left out because a body was being skipped") \
+	X(pure_acks, 0, "TCP segments without payload or SYN/FIN/RST")                 \
+	X(retransmits, 0, "segments whose payload had been seen before")               \
+	X(udp, 0, "UDP packets (not read yet)")                                        \
+	X(other_l4, 0, "packets of other transports")                                  \
+	X(not_ip, 0, "frames that are not IP")                                         \
+	X(unwanted, 0, "TCP segments of ports that were not asked for")                \
+	X(ignored, 0, "TCP segments of flows that no parser wanted")                   \
+	X(sought, 0, "bodies whose length the kernel read itself")                     \
+	X(drop_ring_full, 1, "records lost because the ring buffer was full")          \
+	X(drop_window_bytes, 1, "payload bytes beyond a flow's window, not copied")    \
+	X(drop_fragments, 1, "IP fragments other than the first")                      \
+	X(drop_malformed, 1, "packets whose headers do not parse")                     \
+	X(drop_flow_evicted, 1, "kernel flow entries given up for a newer flow")       \
 	X(drop_lease_expired, 1, "packets seen while user space was not reading")
 
 struct clv_kstats {
@@ -145,6 +149,13 @@ struct clv_kstats {
  * and wakes, once.
  */
 #define CLV_LEASE_NS (5ull * 1000 * 1000 * 1000)
+
+/* The whole of .bss, so that the lease of somebody else's object is found at offset 0. */
+struct clv_shared {
+	__u64 lease_ns;
+	__u32 want_wake;
+	__u32 wake_armed;
+};
 
 _Static_assert(sizeof(struct clv_rec) == 88, "clv_rec is part of the wire format");
 _Static_assert(sizeof(struct clv_ctl) == 32, "clv_ctl is part of the wire format");

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The flow table and what is known of each direction's sequence space.
+ *
+ * The table is an array of sets of four ways: a lookup is one index, two cache lines and no helper, and memory
+ * is bounded by construction. Both hooks may work on one flow at once, on two CPUs: each writes only its own
+ * direction, and whatever a race can do to the rest costs bytes copied twice, never bytes left out.
+ */
+#ifndef CLV_BPF_FLOW_H
+#define CLV_BPF_FLOW_H
+
+#include "maps.h"
+#include "parse.h"
+
+/* Sequence numbers compare by their distance (RFC 9293 section 3.4). */
+static __always_inline bool seq_before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
+static __always_inline __u32 seq_min(__u32 a, __u32 b)
+{
+	return seq_before(a, b) ? a : b;
+}
+
+static __always_inline __u32 seq_max(__u32 a, __u32 b)
+{
+	return seq_before(a, b) ? b : a;
+}
+
+/* ---- the table ------------------------------------------------------------------------------------- */
+
+struct flow_ref {
+	struct flow *flow;
+	struct clv_ctl *ctl;
+	__u32 slot;
+};
+
+static __always_inline void key_make(struct flow_key *k, const struct segment *s, __u32 ifindex, enum clv_hook hook)
+{
+	bool from_inside = hook == CLV_HOOK_INGRESS;
+
+	k->inside = from_inside ? s->src : s->dst;
+	k->outside = from_inside ? s->dst : s->src;
+	k->inside_port = from_inside ? s->sport : s->dport;
+	k->outside_port = from_inside ? s->dport : s->sport;
+	k->ifindex = ifindex;
+}
+
+static __always_inline bool key_eq(const struct flow_key *a, const struct flow_key *b)
+{
+	const __u64 *x = (const void *)a, *y = (const void *)b;
+
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
+}
+
+static __always_inline __u64 key_hash(const struct flow_key *k)
+{
+	const __u64 *w = (const void *)k;
+	__u64 h = hash_seed;
+
+#pragma unroll
+	for (int i = 0; i < 5; i++) {
+		h = (h ^ w[i]) * 0x9e3779b97f4a7c15ull;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+/* When a flow was last used, for choosing which to give up; 0 when it is over. */
+static __always_inline __u32 flow_last(const struct flow *f)
+{
+	const struct dir *a = &f->dir[0], *b = &f->dir[1];
+	__u8 a_flags = a->gen == f->gen ? a->flags : 0, b_flags = b->gen == f->gen ? b->flags : 0;
+
+	if ((a_flags | b_flags) & DIR_RESET || a_flags & b_flags & DIR_CLOSED)
+		return 0;
+	return a->last > b->last ? a->last : b->last;
+}
+
+static __always_inline void ctl_clear(struct clv_ctl *c)
+{
+	c->dir[0].window = c->dir[0].skip = c->dir[1].window = c->dir[1].skip = 0;
+}
+
+/* A new generation: both directions' state and all control words are void from here on. */
+static __always_inline void flow_renew(struct flow *f, struct clv_ctl *c)
+{
+	__u16 gen = f->gen + 1;
+
+	ctl_clear(c);
+	f->gen = gen ? gen : 1;
+}
+
+/*
+ * Finds the flow of `key`, or makes it in a free way or that of the least recently used flow of its set. False
+ * when another CPU is just doing the same: the caller then goes without state.
+ */
+static __noinline bool flow_get(const struct flow_key *key, struct flow_ref *ref, struct clv_kstats *st, bool create)
+{
+	__u64 hash = key_hash(key);
+	__u32 tag = (hash >> 32) | 2, set_index = (__u32)hash & set_mask;
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &set_index);
+	__u32 oldest = ~0u, victim = 0, victim_tag = 0, way;
+
+	if (!set)
+		return false;
+	for (way = 0; way < WAYS; way++)
+		if (set->tag[way] == tag && key_eq(&set->way[way].key, key))
+			goto found;
+	if (!create)
+		return false;
+	for (way = 0; way < WAYS; way++) {
+		__u32 seen = *(volatile __u32 *)&set->tag[way];
+		__u32 last = seen ? flow_last(&set->way[way]) : 0;
+
+		if (seen != 1 && (last < oldest || !seen)) {
+			oldest = last;
+			victim = way;
+			victim_tag = seen;
+		}
+		if (!seen)
+			break;
+	}
+	if (oldest == ~0u)
+		return false;
+	way = victim & (WAYS - 1);
+	if (__sync_val_compare_and_swap(&set->tag[way], victim_tag, 1) != victim_tag)
+		return false;
+	if (victim_tag && oldest)
+		st->drop_flow_evicted++;
+	set->way[way].key = *key;
+	ref->slot = set_index * WAYS + way;
+	ref->ctl = bpf_map_lookup_elem(&ctl, &ref->slot);
+	if (!ref->ctl)
+		return false;
+	ref->flow = &set->way[way];
+	flow_renew(ref->flow, ref->ctl);
+	ref->flow->dir[0].gen = ref->flow->dir[1].gen = 0;
+	__sync_lock_test_and_set(&set->tag[way], tag);
+	return true;
+found:
+	ref->slot = set_index * WAYS + way;
+	ref->flow = &set->way[way];
+	ref->ctl = bpf_map_lookup_elem(&ctl, &ref->slot);
+	return ref->ctl;
+}
+
+/* ---- one direction --------------------------------------------------------------------------------- */
+
+static __always_inline void dir_start(struct dir *d, __u16 gen, __u32 first, __u8 flags)
+{
+	d->holes = 0;
+	if (flags & DIR_JOINED) {
+		d->hole[0].lo = first - CLV_WINDOW_BYTES;
+		d->hole[0].hi = first;
+		d->holes = 1;
+	}
+	d->next = first;
+	d->unsent_from = d->unsent_to = first;
+	d->window_end = first + CLV_WINDOW_BYTES;
+	d->retransmits = 0;
+	d->flags = flags;
+	d->gen = gen;
+}
+
+/*
+ * [lo, hi) below `next` has not been seen. Past HOLES of them the highest one grows to cover it: what lies
+ * between may then be copied twice. Holes a quarter of the sequence space old would soon compare as new: gone.
+ */
+__noinline int hole_open(struct dir *d, __u32 lo, __u32 hi)
+{
+	__u32 highest = 0, free = HOLES;
+
+	if (!d)
+		return 0;
+	for (__u32 i = 0; i < HOLES; i++) {
+		struct hole *h = &d->hole[i];
+
+		if (d->holes & 1 << i && hi - h->lo > CLV_SKIP_MAX)
+			d->holes &= ~(1 << i);
+		if (!(d->holes & 1 << i))
+			free = i;
+		else if (seq_before(d->hole[highest & (HOLES - 1)].hi, h->hi))
+			highest = i;
+	}
+	if (free < HOLES) {
+		d->hole[free].lo = lo;
+		d->hole[free].hi = hi;
+		d->holes |= 1 << free;
+		return 0;
+	}
+	struct hole *h = &d->hole[highest & (HOLES - 1)];
+
+	h->lo = seq_min(h->lo, lo);
+	h->hi = seq_max(h->hi, hi);
+	return 0;
+}
+
+/* Takes [lo, hi) out of the holes. Did it touch one? */
+__noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
+{
+	int touched = 0;
+	__u32 rest_lo = 0, rest_hi = 0;
+
+	if (!d)
+		return 0;
+	for (__u32 i = 0; i < HOLES; i++) {
+		struct hole *h = &d->hole[i];
+
+		if (!(d->holes & 1 << i) || !seq_before(lo, h->hi) || !seq_before(h->lo, hi))
+			continue;
+		touched = 1;
+		bool keeps_low = seq_before(h->lo, lo), keeps_high = seq_before(hi, h->hi);
+
+		if (keeps_low && keeps_high) {
+			rest_lo = hi;
+			rest_hi = h->hi;
+			h->hi = lo;
+		} else if (keeps_low) {
+			h->hi = lo;
+		} else if (keeps_high) {
+			h->lo = hi;
+		} else {
+			d->holes &= ~(1 << i);
+		}
+	}
+	if (rest_lo != rest_hi)
+		hole_open(d, rest_lo, rest_hi);
+	return touched;
+}
+
+enum place {
+	PLACE_NEXT,  /* begins where the last one ended */
+	PLACE_APART, /* after a gap, or into a hole */
+	PLACE_SEEN,  /* nothing new */
+};
+
+/*
+ * Where do the payload bytes [*lo, hi) stand? Marks them as seen. Bytes at their front that had been seen are
+ * cut off (*lo moves). A hole is noted before `next` passes it.
+ */
+static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
+{
+	__u32 next = d->next;
+
+	if (*lo == next) {
+		d->next = hi;
+		return PLACE_NEXT;
+	}
+	if (*lo - next + CLV_SKIP_MAX > 2 * CLV_SKIP_MAX) { /* no TCP window reaches that far: start afresh */
+		dir_start(d, d->gen, *lo, DIR_JOINED);
+		d->next = hi;
+		return PLACE_APART;
+	}
+	if (seq_before(next, *lo)) {
+		hole_open(d, next, *lo);
+		d->next = hi;
+		return PLACE_APART;
+	}
+	bool filled = d->holes && hole_fill(d, *lo, seq_min(next, hi));
+
+	if (seq_before(next, hi)) {
+		d->next = hi;
+		if (filled)
+			return PLACE_APART;
+		*lo = next;
+		return PLACE_NEXT;
+	}
+	return filled ? PLACE_APART : PLACE_SEEN;
+}
+
+/* ---- control words --------------------------------------------------------------------------------- */
+
+static __always_inline clv_word word_read(const clv_word *from, __u16 gen)
+{
+	clv_word w = *(const volatile clv_word *)from;
+
+	return clv_word_gen(w) == gen && clv_word_flags(w) & CLV_WORD_VALID ? w : 0;
+}
+
+/* The end of what is being skipped at `seq`; `seq` itself when nothing is. A skip that is passed is cleared. */
+static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, __u32 seq)
+{
+	__u32 end = seq;
+	clv_word w = word_read(&c->skip, d->gen);
+
+	if (d->flags & DIR_SKIP) {
+		if (seq_before(seq, d->skip_until))
+			end = d->skip_until;
+		else
+			d->flags &= ~DIR_SKIP;
+	}
+	if (!w)
+		return end;
+	if (clv_word_seq(w) - seq - 1 < CLV_SKIP_MAX)
+		return seq_max(end, clv_word_seq(w));
+	__sync_val_compare_and_swap(&c->skip, w, 0);
+	return end;
+}
+
+/* How many bytes from `seq` on user space wants. */
+static __always_inline __u32 dir_window(const struct dir *d, clv_word window, __u32 seq)
+{
+	__u32 left = (window ? clv_word_seq(window) : d->window_end) - seq;
+
+	return left <= CLV_WINDOW_MAX ? left : 0;
+}
+
+/*
+ * The bytes [lo, hi) are left out. True when they join what was left out before and is not reported; false when
+ * the caller has to report that first.
+ */
+static __always_inline bool dir_leave_out(struct dir *d, __u32 lo, __u32 hi)
+{
+	if (d->unsent_from == d->unsent_to) {
+		d->unsent_from = lo;
+		d->unsent_to = hi;
+	} else if (d->unsent_to == lo) {
+		d->unsent_to = hi;
+	} else if (d->unsent_from == hi) {
+		d->unsent_from = lo;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+#endif
