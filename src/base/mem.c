@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Power-of-two blocks on free lists. Small classes are cut from 64 KiB arenas, large ones come one by one;
- * either way the system is asked only when a free list is empty. Not thread-safe: one owner, one thread.
+ * Power-of-two blocks on free lists. Small classes are cut from 64 KiB arenas that stay until fini; large blocks
+ * come one by one and go back to the system once a few lie idle, so that one burst of long heads does not hold
+ * memory for good. Not thread-safe: one owner, one thread.
  */
 #include "base/mem.h"
 
@@ -9,6 +10,9 @@
 #include <string.h>
 
 #define ARENA_BYTES ((size_t)64 * 1024)
+/* Blocks from this size on are the system's own; so much of them may lie idle. */
+#define LARGE_BYTES      ((size_t)16 * 1024)
+#define LARGE_IDLE_BYTES ((size_t)2 * 1024 * 1024)
 
 struct arena {
 	struct arena *next;
@@ -40,23 +44,23 @@ void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
 
 void clv_mem_fini(struct clv_mem *m)
 {
-	struct arena *a = m->arenas;
-
-	while (a) {
-		struct arena *next = a->next;
-
+	for (struct arena *a = m->arenas, *next; a; a = next) {
+		next = a->next;
 		free(a);
-		a = next;
 	}
+	for (unsigned class = class_of(LARGE_BYTES); class < CLV_MEM_CLASSES; class ++)
+		for (struct block *b = m->free[class], *next; b; b = next) {
+			next = b->next;
+			free(b);
+		}
 	clv_mem_init(m, 0);
 }
 
-/* Fills a class's free list from the system. Returns false when the system has no memory. */
+/* Fills a small class's free list from a new arena. Returns false when the system has no memory. */
 static bool refill(struct clv_mem *m, unsigned class)
 {
-	size_t size = (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
-	size_t count = size < ARENA_BYTES / 4 ? ARENA_BYTES / size : 1;
-	struct arena *a = malloc(sizeof(*a) + size * count);
+	size_t size = (size_t)1 << (class + CLV_MEM_MIN_SHIFT), count = ARENA_BYTES / size;
+	struct arena *a = malloc(sizeof(*a) + ARENA_BYTES);
 
 	if (!a)
 		return false;
@@ -73,6 +77,39 @@ static bool refill(struct clv_mem *m, unsigned class)
 	return true;
 }
 
+static void *take_large(struct clv_mem *m, unsigned class, size_t bytes)
+{
+	struct block *b = m->free[class];
+
+	if (b) {
+		m->free[class] = b->next;
+		m->idle_bytes -= bytes;
+		return b;
+	}
+	m->fresh++;
+	return malloc(bytes);
+}
+
+static void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
+{
+	if (m->idle_bytes + bytes > LARGE_IDLE_BYTES) {
+		free(b);
+		return;
+	}
+	b->next = m->free[class];
+	m->free[class] = b;
+	m->idle_bytes += bytes;
+}
+
+static void *take_small(struct clv_mem *m, unsigned class)
+{
+	if (!m->free[class] && !refill(m, class))
+		return NULL;
+	struct block *b = m->free[class];
+	m->free[class] = b->next;
+	return b;
+}
+
 void *clv_mem_alloc(struct clv_mem *m, size_t size)
 {
 	if (size == 0 || size > CLV_MEM_MAX)
@@ -82,14 +119,13 @@ void *clv_mem_alloc(struct clv_mem *m, size_t size)
 
 	if (bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
-	if (!m->free[class] && !refill(m, class))
+	void *p = bytes >= LARGE_BYTES ? take_large(m, class, bytes) : take_small(m, class);
+	if (!p)
 		return NULL;
-	struct block *b = m->free[class];
-	m->free[class] = b->next;
 	m->used_bytes += bytes;
 	if (m->used_bytes > m->peak_bytes)
 		m->peak_bytes = m->used_bytes;
-	return b;
+	return p;
 }
 
 void *clv_mem_zalloc(struct clv_mem *m, size_t size)
@@ -106,9 +142,14 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 	if (!p)
 		return;
 	unsigned class = class_of(size);
+	size_t bytes = (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
 	struct block *b = p;
 
+	m->used_bytes -= bytes;
+	if (bytes >= LARGE_BYTES) {
+		put_large(m, class, bytes, b);
+		return;
+	}
 	b->next = m->free[class];
 	m->free[class] = b;
-	m->used_bytes -= (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
 }

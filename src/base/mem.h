@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory under one byte budget: blocks in power-of-two classes from 64 B to 1 MiB, kept on free lists and
- * never given back to the system before fini. After warm-up nothing allocates: `fresh` stands still.
+ * Memory under one byte budget: blocks in power-of-two classes from 64 B to 1 MiB, kept on free lists. After
+ * warm-up nothing allocates: `fresh` stands still.
  *
  * One clv_mem belongs to one thread. When the budget is used up, clv_mem_alloc() returns NULL and the caller
  * makes room (the engine evicts its least recently used flow) or goes on with less and counts it.
@@ -22,13 +22,14 @@ struct clv_mem {
 	size_t budget_bytes; /* what may be in use at once */
 	size_t used_bytes;   /* in use now, by class size */
 	size_t peak_bytes;
+	size_t idle_bytes; /* large blocks on free lists */
 	uint64_t fresh; /* blocks taken from the system since init */
 	void *free[CLV_MEM_CLASSES];
-	void *arenas; /* every system allocation, for fini */
+	void *arenas; /* what small blocks were cut from, for fini */
 };
 
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes);
-/* Returns everything to the system. All blocks become invalid. */
+/* Returns to the system all small blocks, which become invalid, and all large ones that were freed. */
 void clv_mem_fini(struct clv_mem *m);
 
 /* A block of at least `size` bytes (1..CLV_MEM_MAX), 16-byte aligned, contents undefined; NULL when the budget

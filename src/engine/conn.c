@@ -602,27 +602,45 @@ static void go_speaking(struct clv_conn *c, const struct clv_proto *proto, int c
 		c->half[0].hunting = c->half[1].hunting = true;
 }
 
-/* Asks every protocol. Returns the best answer; on YES also which protocol and which stream is the client's. */
-static enum clv_match ask(const struct clv_conn *c, int d, struct clv_slice in, const struct clv_proto **proto,
-			  int *client)
+/* Asks every protocol whether `in` is what a client (stream `client`) or its server says. */
+static enum clv_match ask_as(const struct clv_conn *c, int d, int client, struct clv_slice in,
+			     const struct clv_proto **proto)
 {
 	enum clv_match best = CLV_MATCH_NO;
 
-	for (const struct clv_proto *const *p = clv_protos; *p; p++)
-		for (int as_client = 0; as_client < 2; as_client++) {
-			if (c->client >= 0 && as_client != c->client)
-				continue;
-			enum clv_match m = (*p)->probe(d == as_client ? CLV_TO_SERVER : CLV_TO_CLIENT, in);
+	for (const struct clv_proto *const *p = clv_protos; *p; p++) {
+		enum clv_match m = (*p)->probe(d == client ? CLV_TO_SERVER : CLV_TO_CLIENT, in);
 
-			if (m == CLV_MATCH_YES) {
-				*proto = *p;
-				*client = as_client;
-				return m;
-			}
-			if (m > best)
-				best = m;
+		if (m > best) {
+			best = m;
+			*proto = *p;
 		}
+		if (m == CLV_MATCH_YES)
+			break;
+	}
 	return best;
+}
+
+/*
+ * What do the bytes say? Who sent the SYN is asked first; but bytes decide, and a server that speaks like a
+ * client is one. On YES *proto and *client are set.
+ */
+static enum clv_match ask(const struct clv_conn *c, int d, struct clv_slice in, const struct clv_proto **proto,
+			  int *client)
+{
+	int first = c->client >= 0 ? c->client : d;
+	enum clv_match m = ask_as(c, d, first, in, proto);
+
+	if (m == CLV_MATCH_YES) {
+		*client = first;
+		return m;
+	}
+	enum clv_match other = ask_as(c, d, !first, in, proto);
+	if (other == CLV_MATCH_YES) {
+		*client = !first;
+		return other;
+	}
+	return c->client >= 0 || m > other ? m : other;
 }
 
 /* Does a rule say what is spoken here? */
@@ -825,4 +843,15 @@ void clv_conn_free(struct clv_conn *c)
 	if (c->state)
 		clv_mem_free(mem, c->state, c->proto->state_size);
 	clv_mem_free(mem, c, sizeof(*c));
+}
+
+void clv_conn_abandon(struct clv_conn *c)
+{
+	struct clv_exchange *x;
+
+	while (c && (x = clv_exchanges_first(&c->exchanges))) {
+		clv_exchanges_take(&c->exchanges, x);
+		clv_exchange_free(&c->engine->mem, x);
+	}
+	clv_conn_free(c);
 }

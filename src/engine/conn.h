@@ -60,6 +60,9 @@ struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int clie
 /* Frees everything; pending exchanges must have been finished. NULL is allowed. */
 void clv_conn_free(struct clv_conn *c);
 
+/* Frees everything, pending exchanges as well, without reporting them. NULL is allowed. */
+void clv_conn_abandon(struct clv_conn *c);
+
 /* What streams deliver; ctx is the flow, whose conn may be NULL. */
 extern const struct clv_stream_ops clv_conn_stream_ops;
 

@@ -416,8 +416,10 @@ void clv_engine_free(struct clv_engine *e)
 	for (int i = 0; i < 2; i++) {
 		struct clv_node *queue = i ? &e->flows.closed : &e->flows.used;
 
-		while ((f = clv_list_first(queue, struct clv_flow, used)))
-			clv_flows_remove(&e->flows, f); /* what hangs on it goes with the arenas */
+		while ((f = clv_list_first(queue, struct clv_flow, used))) {
+			clv_conn_abandon(f->conn);
+			clv_flows_remove(&e->flows, f);
+		}
 	}
 	clv_flows_fini(&e->flows);
 	clv_mem_fini(&e->mem);

@@ -74,11 +74,15 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	return x;
 }
 
-/* Could a response beginning at `at` answer x at all: begun after x was sent, and by a server that had seen x? */
+/*
+ * Could a response beginning at `at` answer x at all? Not if the client had read past it before it asked, nor if
+ * the server had not got as far as x. (That the server acknowledges x itself is usual but not needed: it may
+ * answer in the very moment that x arrives.)
+ */
 static bool possible(const struct clv_exchange *x, const struct clv_mark *at)
 {
 	return (int32_t)((uint32_t)at->pos - x->request.ack_seq) >= 0 &&
-	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) > 0;
+	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
 }
 
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
