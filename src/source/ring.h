@@ -53,14 +53,13 @@ struct clv_source *clv_ring_source(struct clv_ring *r);
  */
 int clv_ring_wake_on(struct clv_ring *r, int fd);
 
-/* The program of a hook, for attaching. Borrowed. */
-int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook);
+/* The program of a hook, for attaching; `l3`: to a device whose packets have no Ethernet header. Borrowed. */
+int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, bool l3);
 
 /*
- * Before attaching: says how to read the packets of an interface. `l3`: its packets have no Ethernet header
- * (tun, wireguard, ...). Returns 0, -ENOSPC past CLV_RING_LINKS interfaces at once, or another -errno.
+ * Before attaching: says whose interface it is. Returns 0, or -ENOSPC past CLV_RING_LINKS interfaces at once.
  */
-int clv_ring_set_link(struct clv_ring *r, uint32_t ifindex, enum clv_viewpoint view, bool l3);
+int clv_ring_set_link(struct clv_ring *r, uint32_t ifindex, enum clv_viewpoint view);
 void clv_ring_forget_link(struct clv_ring *r, uint32_t ifindex);
 #define CLV_RING_LINKS 4096u
 
