@@ -142,7 +142,8 @@ class Lab(contextlib.ExitStack):
         sweep()
         self.pods = 0
         self.top = tempfile.mkdtemp(prefix="clvt-")
-        self.callback(shutil.rmtree, self.top, ignore_errors=True)
+        if "CLVT_KEEP" not in os.environ:  # set it to look into logs and captures afterwards
+            self.callback(shutil.rmtree, self.top, ignore_errors=True)
         self.node = f"{PREFIX}{os.getpid()}-node"
         self._add_namespace(self.node)
         for sysctl in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
