@@ -13,7 +13,13 @@ A description has one statement a line; '#' begins a comment. About the file, be
     gzip [MEMBERS]              gzip'ed, in so many members (1)
     snaplen N                   bytes of each frame that are captured
     truncate N                  cut so many bytes off the end of the file
-    args ...                    options for `clovisor read` (the golden runner's business)
+
+For the golden runner, which knows what to expect from it:
+
+    args ...                    options for `clovisor read`
+    stdin                       the file comes from standard input
+    warns TEXT                  standard error says this
+    exit STATUS                 the exit status (0)
 
 About what follows it:
 
@@ -120,7 +126,7 @@ class Capture:
         self.now = START_NS
         self.format, self.endian, self.resolution, self.link = "pcap", "<", "us", "ethernet"
         self.members, self.snaplen, self.truncate = 0, 262144, 0
-        self.args = []
+        self.args, self.stdin, self.warns, self.exit = [], False, None, 0
         self.conns = {}
         self.conn = None
         self.tags, self.ip_options, self.ip6_headers = [], b"", []
@@ -158,7 +164,7 @@ class Capture:
         flags = sum(FLAGS[f] for f in options.get("flags", "PA"))
         start = (conn.next[way] - int(options.get("back", 0))) & 0xffffffff
         pieces = [(i, payload[i:i + size]) for i in range(0, max(len(payload), 1), size)]
-        order = [int(n) - 1 for n in options["emit"].split(",")] if "emit" in options else range(len(pieces))
+        order = [int(n) - 1 for n in options["emit"].split(",") if n] if "emit" in options else range(len(pieces))
         first = 1 if flags & 2 else 0  # the SYN takes a sequence number of its own, before its data
         for n in order:
             at, piece = pieces[n]
@@ -291,6 +297,12 @@ class Capture:
             self.truncate = int(rest[0])
         elif key == "args":
             self.args = rest
+        elif key == "stdin":
+            self.stdin = True
+        elif key == "warns":
+            self.warns = " ".join(rest)
+        elif key == "exit":
+            self.exit = int(rest[0])
         elif key == "conn":
             self.do_conn(*rest)
         elif key == "isn":
