@@ -352,7 +352,6 @@ int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, bool l3)
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
 
-/* libbpf explains itself at length; whoever asks for debug lines gets it. */
 static int ring_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char line[1024];
@@ -363,6 +362,11 @@ static int ring_print(enum libbpf_print_level level, const char *fmt, va_list ar
 	line[strcspn(line, "\n")] = '\0';
 	clv_debug("%s", line);
 	return 0;
+}
+
+void clv_ring_hush_libbpf(void)
+{
+	libbpf_set_print(ring_print);
 }
 
 /* The power of two at or above v (at most 2^30), 0 when there is none. */
@@ -424,7 +428,7 @@ static int ring_map_memory(struct clv_ring *r)
 
 static int ring_load(struct clv_ring *r, const struct clv_ring_config *config)
 {
-	libbpf_set_print(ring_print);
+	clv_ring_hush_libbpf();
 	r->bpf = capture__open();
 	if (!r->bpf)
 		return -errno;

@@ -63,6 +63,9 @@ int clv_ring_set_link(struct clv_ring *r, uint32_t ifindex, enum clv_viewpoint v
 void clv_ring_forget_link(struct clv_ring *r, uint32_t ifindex);
 #define CLV_RING_LINKS 4096u
 
+/* libbpf explains its failures on stderr; from here on only where debug lines are asked for. Open calls it. */
+void clv_ring_hush_libbpf(void);
+
 #define CLV_RING_FIGURES 32
 /* Fills `out` with every count of wire/record.h and the reader's own. Returns how many. */
 size_t clv_ring_figures(struct clv_ring *r, struct clv_figure out[CLV_RING_FIGURES]);
