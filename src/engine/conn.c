@@ -71,17 +71,22 @@ struct conn_sink {
 	struct clv_sink base;
 	struct clv_conn *c;
 	int d;
-	struct clv_mark old; /* of the slice's first byte */
-	struct clv_mark new; /* of the byte at `split`: the first of the newest packet */
-	uint32_t split;
-	bool spoke; /* something was reported */
+	struct clv_mark first; /* of the slice's first byte, when it is not the tail */
+	bool spoke;            /* something was reported */
 };
 
+/* Of the byte at offset `at` of the slice, which is the tail where there is one. */
 static struct clv_mark mark_at(const struct conn_sink *s, uint32_t at)
 {
-	struct clv_mark m = at < s->split ? s->old : s->new;
+	const struct clv_tail *t = s->c->half[s->d].tail;
+	struct clv_mark m = s->first;
+	uint32_t from = 0;
 
-	m.pos = s->old.pos + at;
+	for (uint32_t i = 0; t && i < t->marks && t->at[i] <= at; i++) {
+		m = t->mark[i];
+		from = t->at[i];
+	}
+	m.pos += at - from;
 	return m;
 }
 
@@ -182,63 +187,103 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 	return d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
 }
 
-/* A sink for `h`'s tail with nothing behind it. */
 static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark first)
 {
-	return (struct conn_sink){.base = {.head = sink_head, .end = sink_end}, .c = c, .d = d, .old = first};
+	return (struct conn_sink){.base = {.head = sink_head, .end = sink_end}, .c = c, .d = d, .first = first};
 }
 
 /* ---- the tail ------------------------------------------------------------------------------------------------ */
 
 static struct clv_slice tail_of(const struct clv_half *h)
 {
-	return clv_slice(h->tail, h->tail_len);
+	return h->tail ? clv_slice(h->tail->data, h->tail->len) : clv_slice(NULL, 0);
+}
+
+static size_t tail_bytes(uint32_t room)
+{
+	return sizeof(struct clv_tail) + room;
 }
 
 static void tail_drop(struct clv_conn *c, struct clv_half *h)
 {
-	clv_mem_free(&c->engine->mem, h->tail, h->tail_size);
+	if (h->tail)
+		clv_mem_free(&c->engine->mem, h->tail, tail_bytes(h->tail->room));
 	h->tail = NULL;
-	h->tail_len = h->tail_size = h->need = 0;
+	h->need = 0;
 }
 
 static void tail_consume(struct clv_conn *c, struct clv_half *h, uint32_t used)
 {
-	if (used >= h->tail_len) {
+	struct clv_tail *t = h->tail;
+	uint32_t gone = 0;
+
+	if (!t || used >= t->len) {
 		tail_drop(c, h);
 		return;
 	}
-	memmove(h->tail, h->tail + used, h->tail_len - used);
-	h->tail_len -= used;
-	h->tail_mark.pos += used;
+	memmove(t->data, t->data + used, t->len - used);
+	t->len -= used;
+	while (gone + 1 < t->marks && t->at[gone + 1] <= used)
+		gone++;
+	t->mark[gone].pos += used - t->at[gone];
+	t->at[gone] = used;
+	t->marks -= gone;
+	for (uint32_t i = 0; i < t->marks; i++) {
+		t->mark[i] = t->mark[i + gone];
+		t->at[i] = t->at[i + gone] - used;
+	}
+}
+
+/* Notes that the bytes from here on came with packet `at`. Too many packets: the second oldest is forgotten. */
+static void tail_mark(struct clv_tail *t, const struct clv_mark *at)
+{
+	const struct clv_mark *last = t->marks ? &t->mark[t->marks - 1] : NULL;
+
+	if (last && last->ts_ns == at->ts_ns && last->ack_seq == at->ack_seq)
+		return;
+	if (t->marks == CLV_TAIL_MARKS) {
+		t->marks--;
+		memmove(&t->mark[1], &t->mark[2], (t->marks - 1) * sizeof(t->mark[0]));
+		memmove(&t->at[1], &t->at[2], (t->marks - 1) * sizeof(t->at[0]));
+	}
+	t->at[t->marks] = t->len;
+	t->mark[t->marks++] = *at;
+}
+
+/* Makes room for `len` bytes in all. False without memory. */
+static bool tail_reserve(struct clv_conn *c, struct clv_half *h, uint32_t len)
+{
+	struct clv_tail *old = h->tail;
+
+	if (old && len <= old->room)
+		return true;
+	size_t size = clv_mem_class_size(tail_bytes(len < 512 ? 512 : len));
+	struct clv_tail *t = clv_engine_alloc(c->engine, size);
+	if (!t)
+		return false;
+	if (old) {
+		memcpy(t, old, tail_bytes(old->len));
+		clv_mem_free(&c->engine->mem, old, tail_bytes(old->room));
+	} else {
+		t->len = t->marks = 0;
+	}
+	t->room = (uint32_t)(size - sizeof(*t));
+	h->tail = t;
+	return true;
 }
 
 /* Appends as much of `bytes` as the bound allows. Returns the number of bytes taken; 0 also without memory. */
 static uint32_t tail_append(struct clv_conn *c, struct clv_half *h, struct clv_slice bytes, const struct clv_mark *at)
 {
-	size_t want = h->tail_len + bytes.len;
+	uint32_t len = (uint32_t)tail_of(h).len;
 
-	if (want > CLV_TAIL_BYTES)
-		want = CLV_TAIL_BYTES;
-	if (want > h->tail_size) {
-		size_t size = clv_mem_class_size(want < 512 ? 512 : want);
-		uint8_t *grown = clv_engine_alloc(c->engine, size);
-
-		if (!grown)
-			return 0;
-		if (h->tail_len)
-			memcpy(grown, h->tail, h->tail_len);
-		clv_mem_free(&c->engine->mem, h->tail, h->tail_size);
-		h->tail = grown;
-		h->tail_size = (uint32_t)size;
-	}
-	uint32_t taken = (uint32_t)(want - h->tail_len);
-	if (h->tail_len == 0)
-		h->tail_mark = *at;
-	if (taken)
-		memcpy(h->tail + h->tail_len, bytes.data, taken);
-	h->tail_len += taken;
-	return taken;
+	bytes = clv_slice_head(bytes, CLV_TAIL_BYTES - len);
+	if (!bytes.len || !tail_reserve(c, h, len + (uint32_t)bytes.len))
+		return 0;
+	tail_mark(h->tail, at);
+	memcpy(h->tail->data + len, bytes.data, bytes.len);
+	h->tail->len += (uint32_t)bytes.len;
+	return (uint32_t)bytes.len;
 }
 
 /* ---- gaps --------------------------------------------------------------------------------------------------- */
@@ -263,10 +308,9 @@ static void lose_responses(struct clv_conn *c)
 static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 {
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, h->tail_mark);
+	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
 
 	if (!h->hunting) {
-		sink.split = h->tail_len;
 		c->proto->gap(c->state, dir_of(c, d), tail_of(h), lost, &sink.base);
 		struct clv_exchange *x = h->open;
 		h->open = NULL;
@@ -330,9 +374,9 @@ struct input {
 
 static struct input next_input(struct clv_conn *c, struct clv_half *h, const struct rest *r)
 {
-	if (!h->tail_len)
+	if (!h->tail)
 		return (struct input){.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
-	uint32_t old_len = h->tail_len;
+	uint32_t old_len = h->tail->len;
 	size_t step = h->need > old_len + 2048 ? h->need - old_len : 2048;
 	uint32_t added = tail_append(c, h, clv_slice_head(r->bytes, step), &r->at);
 
@@ -375,7 +419,7 @@ static void keep_rest(struct clv_conn *c, int d, struct rest *r)
 static bool hunt(struct clv_conn *c, int d, struct rest *r)
 {
 	struct clv_half *h = &c->half[d];
-	bool at_packet = h->tail_len == 0 && r->at_packet;
+	bool at_packet = !h->tail && r->at_packet;
 	struct input in = next_input(c, h, r);
 	ptrdiff_t found = c->proto->resync(c->state, dir_of(c, d), in.bytes, at_packet);
 
@@ -399,11 +443,11 @@ static void go_opaque(struct clv_conn *c);
 /* The tail may hold the first bytes of a body that is being skipped. */
 static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
 {
-	struct rest tail = {.bytes = tail_of(h), .at = h->tail_mark};
+	struct rest tail = {.bytes = tail_of(h)};
 
 	pay(h, &tail);
-	if (h->tail_len)
-		tail_consume(c, h, h->tail_len - (uint32_t)tail.bytes.len);
+	if (h->tail)
+		tail_consume(c, h, h->tail->len - (uint32_t)tail.bytes.len);
 }
 
 /* Without memory the tail cannot grow: what it waits for is lost. */
@@ -419,7 +463,7 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 {
 	struct clv_half *h = &c->half[d];
 	struct input in = next_input(c, h, r);
-	struct conn_sink sink = sink_for(c, d, in.old_len ? h->tail_mark : r->at);
+	struct conn_sink sink = sink_for(c, d, r->at);
 	bool stuck = in.old_len && r->bytes.len && !in.added;
 	bool more_coming = in.added < r->bytes.len;
 
@@ -431,8 +475,6 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 		rest_advance(r, in.added);
 		return false;
 	}
-	sink.split = in.old_len;
-	sink.new = r->at;
 	h->skipping = false;
 	h->need = 0;
 	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink.base);
@@ -450,16 +492,16 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 			h->skipping = true;
 			pay_from_tail(c, h);
 		}
-		return h->tail_len > 0;
+		return h->tail;
 	case CLV_FED_MORE:
-		if (h->tail_len == 0 && !more_coming)
+		if (!h->tail && !more_coming)
 			keep_rest(c, d, r);
-		if (h->tail_len)
+		if (h->tail)
 			h->need = fed.need;
 		return false;
 	case CLV_FED_BAD:
 		c->engine->stats.drop_parse_errors++;
-		if (h->tail_len) /* what is bad goes, or it would be found again */
+		if (h->tail) /* what is bad goes, or it would be found again */
 			tail_drop(c, h);
 		else
 			rest_advance(r, 1);
@@ -498,7 +540,7 @@ static void feed(struct clv_conn *c, int d, struct rest r)
 		if (!pump(c, d, r) || c->phase != CLV_CONN_SPEAKING)
 			return;
 		d = !d;
-		if (!c->half[d].tail_len || c->half[d].hunting)
+		if (!c->half[d].tail || c->half[d].hunting)
 			return;
 		c->half[d].need = 0;
 		r = (struct rest){0};
@@ -664,8 +706,8 @@ static void feed_buffered(struct clv_conn *c)
 	for (int i = 0; i < 2 && c->phase == CLV_CONN_SPEAKING; i++) {
 		int d = i == 0 ? c->client : !c->client;
 
-		if (c->half[d].tail_len)
-			feed(c, d, (struct rest){.at = c->half[d].tail_mark});
+		if (c->half[d].tail)
+			feed(c, d, (struct rest){0});
 	}
 }
 
@@ -687,7 +729,7 @@ static void detect(struct clv_conn *c, int d, struct rest r)
 
 	keep_rest(c, d, &r);
 	enum clv_match m = forced(c, &proto, &client) ? CLV_MATCH_YES : ask(c, d, tail_of(h), &proto, &client);
-	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && h->tail_len > run.bytes.len) {
+	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && tail_of(h).len > run.bytes.len) {
 		/* What was kept was no beginning; this packet may be one. */
 		tail_drop(c, h);
 		r = run;
@@ -698,7 +740,7 @@ static void detect(struct clv_conn *c, int d, struct rest r)
 		go_speaking(c, proto, client);
 		h->hunting = false;
 		feed_buffered(c);
-	} else if (m == CLV_MATCH_NO || h->tail_len >= CLV_DETECT_BYTES) {
+	} else if (m == CLV_MATCH_NO || tail_of(h).len >= CLV_DETECT_BYTES) {
 		give_up_detection(c, d);
 	}
 }
@@ -794,8 +836,7 @@ static void conn_fin(void *ctx, int d, uint64_t ts_ns)
 	if (!c || c->phase != CLV_CONN_SPEAKING)
 		return;
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, h->tail_mark);
-	sink.split = h->tail_len;
+	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
 	if (!h->hunting)
 		c->proto->fin(c->state, dir_of(c, d), tail_of(h), &sink.base);
 	tail_drop(c, h);

@@ -10,12 +10,21 @@
 #include "flow/table.h"
 #include "trace/exchange.h"
 
+#define CLV_TAIL_MARKS 16
+
+/* Bytes that the parser has not consumed, and which packets brought them. */
+struct clv_tail {
+	uint32_t len, room; /* of data */
+	uint32_t marks;
+	uint32_t at[CLV_TAIL_MARKS]; /* where in data a packet's bytes begin; at[0] is 0 */
+	struct clv_mark mark[CLV_TAIL_MARKS];
+	uint8_t data[];
+};
+
 /* One direction, by stream index. */
 struct clv_half {
-	uint8_t *tail; /* bytes that the parser has not consumed */
-	uint32_t tail_len, tail_size;
+	struct clv_tail *tail;     /* NULL when empty */
 	uint32_t need;             /* no use calling the parser with less */
-	struct clv_mark tail_mark; /* of tail[0] */
 	uint64_t debt;             /* bytes to skip; CLV_SKIP_TO_FIN: all */
 	uint64_t body_bytes;       /* skipped since the last head */
 	uint64_t newest_ns;        /* of all bytes delivered */

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reassembly against the original stream: two directions are cut, shuffled, repeated and partly lost at random;
+ * whatever is delivered must be the original bytes at the original positions, and nothing may be missing but what
+ * was lost.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "flow/stream.h"
+
+#define STREAM_BYTES 6000
+#define MAX_PACKETS  400
+
+static uint64_t rng;
+
+static uint32_t roll(uint32_t n)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return (uint32_t)((rng >> 11) % n);
+}
+
+/* One direction as it was sent, and what has come out of it. */
+struct side {
+	uint8_t sent[STREAM_BYTES];
+	bool arrived[STREAM_BYTES]; /* some packet brought the byte */
+	uint32_t isn;
+	uint64_t at; /* bytes delivered or reported missing */
+	uint64_t missing;
+	bool fin;
+};
+
+struct world {
+	struct side side[2];
+	struct clv_packet packet[MAX_PACKETS];
+	int dir[MAX_PACKETS];
+	int count;
+	bool check_cause;
+};
+
+static void on_data(void *ctx, int d, const struct clv_run *run)
+{
+	struct world *w = ctx;
+	struct side *s = &w->side[d];
+
+	assert_int_equal((uint32_t)run->pos, s->isn + (uint32_t)s->at);
+	assert_true(s->at + run->bytes.len <= STREAM_BYTES);
+	assert_memory_equal(run->bytes.data, s->sent + s->at, run->bytes.len);
+	if (w->check_cause) /* everything that this packet acknowledges came before it */
+		assert_true((int32_t)(run->ack_seq - w->side[!d].isn) <= (int32_t)w->side[!d].at);
+	s->at += run->bytes.len;
+}
+
+static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+{
+	struct side *s = &((struct world *)ctx)->side[d];
+
+	assert_int_equal((uint32_t)pos, s->isn + (uint32_t)s->at);
+	assert_true(len > 0 && s->at + len <= STREAM_BYTES);
+	s->at += len;
+	s->missing += len;
+}
+
+static void on_fin(void *ctx, int d, uint64_t ts_ns)
+{
+	struct side *s = &((struct world *)ctx)->side[d];
+
+	assert_false(s->fin);
+	assert_int_equal(s->at, STREAM_BYTES);
+	s->fin = true;
+}
+
+static const struct clv_stream_ops ops = {.data = on_data, .hole = on_hole, .fin = on_fin};
+
+static void add(struct world *w, int d, uint32_t from, uint32_t len, uint32_t acked, bool fin)
+{
+	struct clv_packet *p = &w->packet[w->count];
+
+	assert_true(w->count < MAX_PACKETS);
+	w->dir[w->count++] = d;
+	*p = (struct clv_packet){
+		.ts_ns = 1000ull * (uint64_t)w->count,
+		.seq = w->side[d].isn + from,
+		.ack = w->side[!d].isn + acked,
+		.len = len,
+		.payload = clv_slice(w->side[d].sent + from, len),
+		.tcp_flags = CLV_TCP_ACK | (fin ? CLV_TCP_FIN : 0),
+	};
+}
+
+/* Both sides talk in turns; each packet acknowledges all that the other has said so far. */
+static void converse(struct world *w)
+{
+	uint32_t said[2] = {0, 0};
+
+	while (said[0] < STREAM_BYTES || said[1] < STREAM_BYTES) {
+		int d = said[0] >= STREAM_BYTES ? 1 : said[1] >= STREAM_BYTES ? 0 : (int)roll(2);
+		uint32_t len = 1 + roll(roll(4) ? 200 : 1400);
+
+		if (len > STREAM_BYTES - said[d])
+			len = STREAM_BYTES - said[d];
+		add(w, d, said[d], len, said[!d], said[d] + len == STREAM_BYTES);
+		said[d] += len;
+		if (roll(8) == 0) { /* a retransmission with other borders */
+			uint32_t from = roll(said[d]);
+			uint32_t again = 1 + roll(said[d] - from);
+
+			add(w, d, from, again, said[!d], false);
+		}
+	}
+}
+
+static void shuffle(struct world *w, uint32_t reach)
+{
+	for (int i = 0; reach && i + 1 < w->count; i++) {
+		int j = i + (int)roll(reach);
+
+		if (j >= w->count)
+			continue;
+		struct clv_packet p = w->packet[i];
+		int d = w->dir[i];
+		w->packet[i] = w->packet[j];
+		w->dir[i] = w->dir[j];
+		w->packet[j] = p;
+		w->dir[j] = d;
+	}
+}
+
+static void begin(struct world *w, uint64_t seed)
+{
+	rng = seed * 0x9e3779b97f4a7c15ull + 1;
+	memset(w, 0, sizeof(*w));
+	for (int d = 0; d < 2; d++) {
+		w->side[d].isn = roll(4) ? (uint32_t)roll(UINT32_MAX) : UINT32_MAX - roll(STREAM_BYTES); /* wraps */
+		for (int i = 0; i < STREAM_BYTES; i++)
+			w->side[d].sent[i] = (uint8_t)roll(256);
+	}
+	converse(w);
+}
+
+/* Plays the packets, leaving out each with 1 in `loss`, and cutting each with 1 in `cut` (0: none). */
+static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t cut)
+{
+	struct clv_streams st;
+
+	clv_streams_init(&st, &ops, w, mem);
+	for (int d = 0; d < 2; d++)
+		clv_stream_start(&st, d, w->side[d].isn);
+	for (int i = 0; i < w->count; i++) {
+		struct clv_packet p = w->packet[i];
+
+		if (loss && roll(loss) == 0)
+			continue;
+		if (cut && roll(cut) == 0)
+			p.payload.len = roll((uint32_t)p.len + 1);
+		uint32_t from = p.seq - w->side[w->dir[i]].isn;
+		memset(w->side[w->dir[i]].arrived + from, true, p.payload.len);
+		clv_streams_packet(&st, w->dir[i], &p);
+	}
+	/* Retransmissions that acknowledge more than their first copies may hold each other up until here. */
+	w->check_cause = false;
+	while (clv_streams_give_up(&st, 0))
+		;
+	clv_streams_fini(&st);
+	assert_int_equal(mem->used_bytes, 0);
+}
+
+static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, size_t budget)
+{
+	struct world *w = malloc(sizeof(*w));
+
+	for (uint64_t seed = 1; seed <= seeds; seed++) {
+		struct clv_mem mem;
+
+		begin(w, seed);
+		shuffle(w, reach);
+		w->check_cause = !loss && !cut && budget > 1 << 20;
+		clv_mem_init(&mem, budget);
+		play(w, &mem, loss, cut);
+		clv_mem_fini(&mem);
+		for (int d = 0; d < 2; d++) {
+			uint64_t absent = 0;
+
+			for (uint64_t i = 0; i < w->side[d].at; i++)
+				absent += !w->side[d].arrived[i];
+			assert_true(w->side[d].missing >= absent);
+			if (!loss && !cut && budget > 1 << 20) {
+				assert_int_equal(w->side[d].missing, 0);
+				assert_true(w->side[d].fin);
+			}
+		}
+	}
+	free(w);
+}
+
+static void in_order(void **state)
+{
+	run(200, 0, 0, 0, 8 << 20);
+}
+
+static void shuffled(void **state)
+{
+	run(400, 3, 0, 0, 8 << 20);
+	run(400, 40, 0, 0, 8 << 20);
+}
+
+static void lost(void **state)
+{
+	run(400, 0, 20, 0, 8 << 20);
+	run(400, 20, 5, 0, 8 << 20);
+}
+
+static void cut_by_snaplen(void **state)
+{
+	run(400, 0, 0, 4, 8 << 20);
+	run(400, 20, 10, 4, 8 << 20);
+}
+
+/* Room for a few segments only: holes are given up early, but no byte is ever wrong. */
+static void without_memory(void **state)
+{
+	run(300, 40, 10, 0, 4096);
+	run(300, 40, 0, 0, 256);
+	run(100, 40, 0, 0, 0);
+}
+
+static int one_packet_seen;
+
+static void count_data(void *ctx, int d, const struct clv_run *r)
+{
+	one_packet_seen += (int)r->bytes.len;
+}
+
+static void ignore_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+{
+	*(uint64_t *)ctx += len;
+}
+
+static void ignore_fin(void *ctx, int d, uint64_t ts_ns)
+{
+}
+
+static const struct clv_stream_ops counting = {.data = count_data, .hole = ignore_hole, .fin = ignore_fin};
+
+/* A response that acknowledges a request waits for it, but not for one whose body is being skipped. */
+static void cause(void **state)
+{
+	struct clv_mem mem;
+	struct clv_streams st;
+	uint64_t holes = 0;
+	struct clv_packet answer = {
+		.seq = 500, .ack = 200, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
+
+	clv_mem_init(&mem, 1 << 20);
+	clv_streams_init(&st, &counting, &holes, &mem);
+	clv_stream_start(&st, 0, 100);
+	clv_stream_start(&st, 1, 500);
+	one_packet_seen = 0;
+	clv_streams_packet(&st, 1, &answer);
+	assert_int_equal(one_packet_seen, 0);
+	assert_int_equal(clv_streams_blocked(&st), CLV_BLOCKED_LOST);
+	assert_true(clv_streams_give_up(&st, 1));
+	assert_int_equal(one_packet_seen, 3);
+	assert_int_equal(holes, 100);
+
+	st.s[0].credit = st.s[0].next + 1000;
+	answer.seq = 503;
+	answer.ack = 900;
+	clv_streams_packet(&st, 1, &answer);
+	assert_int_equal(one_packet_seen, 6);
+	clv_streams_fini(&st);
+	clv_mem_fini(&mem);
+}
+
+/* A retransmission can acknowledge more than its first copy did: both directions then wait for each other. */
+static void mutual(void **state)
+{
+	struct clv_mem mem;
+	struct clv_streams st;
+	uint64_t holes = 0;
+	struct clv_packet a = {.seq = 100, .ack = 503, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
+	struct clv_packet b = {
+		.ts_ns = 1, .seq = 500, .ack = 103, .len = 3, .payload = CLV_LIT("def"), .tcp_flags = CLV_TCP_ACK};
+
+	clv_mem_init(&mem, 1 << 20);
+	clv_streams_init(&st, &counting, &holes, &mem);
+	clv_stream_start(&st, 0, 100);
+	clv_stream_start(&st, 1, 500);
+	one_packet_seen = 0;
+	clv_streams_packet(&st, 0, &a);
+	clv_streams_packet(&st, 1, &b);
+	assert_int_equal(one_packet_seen, 0);
+	assert_true(clv_streams_give_up(&st, 2));
+	assert_int_equal(one_packet_seen, 6);
+	assert_int_equal(holes, 0);
+	assert_false(clv_streams_give_up(&st, 2));
+	clv_streams_fini(&st);
+	clv_mem_fini(&mem);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(in_order),       cmocka_unit_test(shuffled),       cmocka_unit_test(lost),
+		cmocka_unit_test(cut_by_snaplen), cmocka_unit_test(without_memory), cmocka_unit_test(cause),
+		cmocka_unit_test(mutual),
+	};
+
+	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
+}
