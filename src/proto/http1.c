@@ -39,7 +39,8 @@ enum http1_phase {
 };
 
 struct http1_side {
-	uint32_t scanned; /* bytes of the unconsumed tail known to hold no end of what is being waited for */
+	/* Bytes of the unconsumed tail known to hold no end of what is being waited for; in resync: those kept. */
+	uint32_t scanned;
 	uint8_t phase;
 	/* resync: */
 	bool candidate;    /* what was kept may begin a message, and began a packet or followed an empty line */
@@ -49,6 +50,7 @@ struct http1_side {
 struct http1_state {
 	struct http1_side side[2];
 	bool switching; /* a CONNECT or an Upgrade awaits its answer: what follows may not be HTTP */
+	bool held;      /* requests behind it wait unparsed: responses behind its answer wait for them */
 };
 
 _Static_assert(sizeof(struct http1_state) <= 128, "one per connection");
@@ -612,10 +614,16 @@ static struct clv_fed http1_start(struct http1_state *st, enum clv_dir dir, stru
 	return http1_fed(CLV_FED_MORE, at, 0);
 }
 
-/* Are the unconsumed bytes of this direction a head's? */
-static bool http1_in_head(const struct http1_state *st, enum clv_dir dir)
+/*
+ * Between messages: may the next head be read? Behind an offer to switch only when the answer has refused it; and
+ * then requests first, so that the responses to them find them.
+ */
+static bool http1_may_start(struct http1_state *st, enum clv_dir dir, size_t waiting)
 {
-	return st->side[dir].phase <= HTTP1_FIELDS && !(dir == CLV_TO_SERVER && st->switching);
+	if (dir == CLV_TO_CLIENT)
+		return st->switching || !st->held;
+	st->held = st->switching && waiting;
+	return !st->switching;
 }
 
 static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
@@ -629,8 +637,11 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 	case HTTP1_UNTIL_CLOSE:
 		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
 	case HTTP1_START:
+		if (!http1_may_start(st, dir, in.len))
+			return http1_fed(CLV_FED_MORE, 0, 0);
+		return http1_start(st, dir, in, sink);
 	case HTTP1_FIELDS:
-		return http1_in_head(st, dir) ? http1_start(st, dir, in, sink) : http1_fed(CLV_FED_MORE, 0, 0);
+		return http1_start(st, dir, in, sink);
 	default:
 		return http1_chunks(s, dir, in, 0, sink);
 	}
@@ -651,14 +662,21 @@ static void http1_report_cut(enum clv_dir dir, struct clv_slice rest, struct clv
 		http1_report(sink, dir, rest, at, in.len, &h.facts, CLV_MSG_TRUNCATED);
 }
 
+/* The direction's unconsumed bytes are of no use any more. */
+static void http1_abandon(struct http1_state *st, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
+{
+	if (st->side[dir].phase <= HTTP1_FIELDS && !(dir == CLV_TO_SERVER && st->switching))
+		http1_report_cut(dir, rest, sink);
+	http1_reset(&st->side[dir]);
+	if (dir == CLV_TO_SERVER)
+		st->held = false;
+}
+
 static void http1_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint64_t lost, struct clv_sink *sink)
 {
 	struct http1_state *st = state;
-	struct http1_side *s = &st->side[dir];
 
-	if (http1_in_head(st, dir))
-		http1_report_cut(dir, rest, sink);
-	http1_reset(s);
+	http1_abandon(st, dir, rest, sink);
 	/* The answer to an upgrade may have been in there: HTTP unless the bytes say otherwise. */
 	st->switching = false;
 }
@@ -671,8 +689,7 @@ static void http1_fin(void *state, enum clv_dir dir, struct clv_slice rest, stru
 	/* Behind the last chunk some leave out the empty line, and browsers do not mind. */
 	if (s->phase == HTTP1_UNTIL_CLOSE || (s->phase == HTTP1_TRAILER && !rest.len))
 		http1_done(s, dir, 0, sink);
-	else if (http1_in_head(st, dir))
-		http1_report_cut(dir, rest, sink);
+	http1_abandon(st, dir, rest, sink);
 }
 
 /* ---- finding messages -------------------------------------------------------------------------------- */
@@ -700,7 +717,18 @@ static bool http1_has_control(struct clv_slice s)
 	return false;
 }
 
-/* Could a request line begin like this? `any`: also with a method that nobody knows. */
+/* Does nothing but a version follow the first blank behind the target? */
+static bool http1_target_is_one(struct clv_slice target)
+{
+	struct clv_slice version = clv_slice_head(clv_slice_from(target, clv_slice_find(target, 0, ' ') + 1), 7);
+
+	return clv_slice_starts(CLV_LIT("HTTP/1."), version);
+}
+
+/*
+ * Could a request line begin like this? `any`: also with a method that nobody knows. Only a known method at the
+ * known start of a stream may have blanks in its target, as careless clients write them.
+ */
 static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 {
 	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
@@ -721,6 +749,8 @@ static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 	if (lf == in.len && target.len && target.data[target.len - 1] == '\r')
 		target.len--;
 	if (http1_has_control(clv_slice_head(target, CLV_DETECT_BYTES)))
+		return CLV_MATCH_NO;
+	if (!(known == CLV_MATCH_YES && any) && !http1_target_is_one(target))
 		return CLV_MATCH_NO;
 	if (lf < in.len) {
 		struct clv_http1_facts f = {0};
@@ -796,28 +826,33 @@ static bool http1_line_begins(const struct http1_side *s, struct clv_slice in, s
 static ptrdiff_t http1_resync(void *state, enum clv_dir dir, struct clv_slice in, bool at_packet)
 {
 	struct http1_side *s = &((struct http1_state *)state)->side[dir];
-	size_t at = 0, kept = 0;
 	bool sure = at_packet || s->candidate;
+	size_t seam = s->scanned; /* behind what was kept: mostly a packet's first byte, too */
+	size_t first = sure ? http1_empty_lines(in) : 0, kept = 0;
 
 	s->candidate = false;
-	while (at < in.len) {
-		if ((at == 0 && sure) || http1_line_begins(s, in, at, dir == CLV_TO_SERVER)) {
-			enum clv_match match = http1_begins(dir, in, at, at == 0 && sure);
+	for (size_t at = first, next; at < in.len; at = next) {
+		bool here = sure && at == first;
+		if (here || (seam && at == seam) || http1_line_begins(s, in, at, dir == CLV_TO_SERVER)) {
+			enum clv_match match = http1_begins(dir, in, at, here);
 			if (match == CLV_MATCH_YES) {
 				http1_reset(s);
 				return (ptrdiff_t)at;
 			}
 			if (match == CLV_MATCH_MAYBE) {
-				s->candidate = at == 0 && sure;
+				s->candidate = here;
 				kept = in.len - at;
 				break;
 			}
 		}
-		at = clv_slice_find(in, at, '\n') + 1;
+		next = clv_slice_find(in, at, '\n') + 1;
+		if (at < seam && seam < next)
+			next = seam;
 	}
 	size_t gone = in.len - kept;
 	uint8_t behind[3] = {http1_before(s, in, gone, 3), http1_before(s, in, gone, 2), http1_before(s, in, gone, 1)};
 	memcpy(s->behind, behind, sizeof(behind));
+	s->scanned = (uint32_t)kept;
 	return -1 - (ptrdiff_t)kept;
 }
 

@@ -267,7 +267,7 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 			clv_buf_u64(&b, span->server.port);
 		}
 	}
-	if (!clv_slice_eq(u->path, CLV_LIT("*")))
+	if (u->has_query || !clv_slice_eq(u->path, CLV_LIT("*")))
 		clv_buf_slice(&b, u->path);
 	if (u->has_query) {
 		clv_buf_char(&b, '?');
@@ -311,7 +311,11 @@ static void http1_describe_request(const struct clv_http1_facts *f, struct clv_s
 		full = http1_full(span, u, host);
 	if (span->kind == CLV_KIND_CLIENT)
 		http1_put_str(span, CLV_ATTR_URL_FULL, full);
-	span->target = secret ? full : target;
+	span->target = target;
+	if (secret && u->authority.len)
+		span->target = full;
+	else if (secret)
+		span->target = clv_slice_from(full, full.len - u->path.len - 1 - query.len);
 	http1_put_str(span, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, http1_get(head, f->user_agent)));
 }
 
