@@ -26,9 +26,8 @@ enum { LINKTYPE_SLL2 = 276 };
 enum { OPT_KIND = 254, OPT_VERSION = 1, OPT_MIN = 6, OPT_HOLE = 8, OPT_RETRANSMITS = 2 };
 enum { BIT_SIDE = 0x03, BIT_SOUGHT = 0x04, BIT_PROBE = 0x08, BIT_HOLE = 0x10, BIT_RETRANSMITS = 0x20 };
 
-/* All headers of a frame; readers refuse frames past 256 KiB, so a longer payload is cut (it says so). */
-#define HEADERS_MAX (20u + 40u + 8u + 20u + 16u)
-#define PAYLOAD_MAX (262144u - HEADERS_MAX)
+/* Readers refuse frames past 256 KiB, so a longer payload is cut; its length stays true. */
+#define PAYLOAD_MAX (262144u - CLV_PCAPNG_HEADERS_MAX)
 #define BLOCK_BYTES 32u /* of an enhanced packet block, around its frame */
 /* Two of the largest blocks, some hundreds of usual ones: a write(2) is rare either way. */
 #define BUFFER_BYTES (512u * 1024u)
@@ -281,8 +280,7 @@ static size_t payload_len(const struct clv_packet *pk)
 	return pk->payload.len < PAYLOAD_MAX ? pk->payload.len : PAYLOAD_MAX;
 }
 
-/* Writes the frame; returns behind what of it is captured and sets what it had on the wire. */
-static uint8_t *put_frame(uint8_t *frame, const struct clv_packet *pk, uint32_t *wire_len)
+size_t clv_pcapng_frame(const struct clv_packet *pk, uint8_t *frame, uint32_t *wire_len)
 {
 	bool v4 = clv_addr_is_v4(&pk->src.addr) && clv_addr_is_v4(&pk->dst.addr);
 	uint8_t tcp[20 + OPT_MIN + OPT_HOLE + OPT_RETRANSMITS];
@@ -294,7 +292,7 @@ static uint8_t *put_frame(uint8_t *frame, const struct clv_packet *pk, uint32_t 
 	p = v4 ? put_ip4(p, pk, tcp_len) : put_ip6(p, pk, tcp_len);
 	p = put(p, tcp, header);
 	*wire_len = (uint32_t)(p - frame) + pk->len;
-	return put(p, pk->payload.data, payload_len(pk));
+	return (size_t)(put(p, pk->payload.data, payload_len(pk)) - frame);
 }
 
 /* An enhanced packet block; there is room for it. */
@@ -302,16 +300,15 @@ static void put_packet(struct clv_pcapng *w, const struct clv_packet *pk)
 {
 	uint8_t *block = w->buf + w->len, *frame = block + 28;
 	uint32_t wire_len;
-	uint8_t *end = put_frame(frame, pk, &wire_len);
-	uint32_t cap_len = (uint32_t)(end - frame);
+	uint32_t cap_len = (uint32_t)clv_pcapng_frame(pk, frame, &wire_len);
 	uint8_t *p = put_native32(block + 8, 0); /* interface */
 
 	p = put_native32(p, (uint32_t)(pk->ts_ns >> 32));
 	p = put_native32(p, (uint32_t)pk->ts_ns);
 	p = put_native32(p, cap_len);
 	put_native32(p, wire_len);
-	end = put(end, (const uint8_t[3]){0}, (4 - cap_len % 4) % 4);
-	w->len = (size_t)(block_close(block, 6, end) - w->buf);
+	p = put(frame + cap_len, (const uint8_t[3]){0}, (4 - cap_len % 4) % 4);
+	w->len = (size_t)(block_close(block, 6, p) - w->buf);
 	w->buffered++;
 }
 
@@ -346,7 +343,7 @@ int clv_pcapng_open(const char *path, struct clv_pcapng **out)
 
 int clv_pcapng_packet(struct clv_pcapng *w, const struct clv_packet *p)
 {
-	if (BUFFER_BYTES - w->len < BLOCK_BYTES + 3 + HEADERS_MAX + payload_len(p))
+	if (BUFFER_BYTES - w->len < BLOCK_BYTES + 3 + CLV_PCAPNG_HEADERS_MAX + payload_len(p))
 		pcapng_drain(w);
 	if (w->err)
 		w->lost++;

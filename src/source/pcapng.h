@@ -31,6 +31,12 @@ int clv_pcapng_packet(struct clv_pcapng *w, const struct clv_packet *p);
 /* Hands what is buffered to the system, for readers that follow the file. Returns as clv_pcapng_packet(). */
 int clv_pcapng_flush(struct clv_pcapng *w);
 
+/* Headers of a frame, all of them. */
+#define CLV_PCAPNG_HEADERS_MAX (20u + 40u + 8u + 20u + 16u)
+/* The frame of a packet, as the file holds it: fills `frame`, of CLV_PCAPNG_HEADERS_MAX and the payload's bytes, sets
+ * what the frame had on the wire, and returns its length. */
+size_t clv_pcapng_frame(const struct clv_packet *p, uint8_t *frame, uint32_t *wire_len);
+
 /*
  * For decode: takes out of a segment's TCP options what clv_pcapng_packet() put there. Returns whether the option
  * was there, that is, whether clovisor wrote the frame; otherwise *p is untouched.
