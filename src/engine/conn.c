@@ -321,14 +321,14 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 			else
 				x->response_body_bytes = h->body_bytes;
 		}
-		if (d != c->client && !c->exchanges.by_id)
-			lose_responses(c);
-		else if (d != c->client && x)
-			report(c, x, NULL, 0);
-		else if (x)
+		if (x && d == c->client)
 			report_if_done(c, x);
+		else if (x)
+			report(c, x, NULL, 0);
 		clv_exchanges_lost(&c->exchanges);
 	}
+	if (d != c->client && !c->exchanges.by_id)
+		lose_responses(c);
 	tail_drop(c, h);
 	h->hunting = true;
 	h->skipping = false;
@@ -514,36 +514,42 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 	return false;
 }
 
-/* Gives a delivered run (or nothing, to be asked again) to the parser of direction d. True: it reported something. */
-static bool pump(struct clv_conn *c, int d, struct rest r)
+/* Does direction d hold bytes that its parser may take once the other direction has said more? */
+static bool waiting(const struct clv_conn *c, int d)
+{
+	return c->half[d].tail && !c->half[d].hunting;
+}
+
+/*
+ * Gives what is left of a run to the parser of direction d, until it is used up or something was reported that
+ * the other direction may have waited for. True: something was reported.
+ */
+static bool pump(struct clv_conn *c, int d, struct rest *r)
 {
 	struct clv_half *h = &c->half[d];
-	bool spoke = false, ask = true;
+	bool spoke = false, ask = h->tail;
 
-	while (c->phase == CLV_CONN_SPEAKING) {
-		if (h->debt && !pay(h, &r))
+	while (c->phase == CLV_CONN_SPEAKING && !(spoke && waiting(c, !d))) {
+		if (h->debt && !pay(h, r))
 			break;
-		if (!ask && !r.bytes.len && !h->skipping)
+		if (!ask && !r->bytes.len && !h->skipping)
 			break;
 		if (h->hunting)
-			ask = hunt(c, d, &r); /* what it found may all be in the tail */
+			ask = hunt(c, d, r); /* what it found may all be in the tail */
 		else
-			ask = feed_once(c, d, &r, &spoke);
+			ask = feed_once(c, d, r, &spoke);
 	}
 	return spoke;
 }
 
-/* Feeds direction d; what it reports may be what the other direction's tail has waited for. */
+/* Gives a run to direction d, and the other its turn whenever that may help it. */
 static void feed(struct clv_conn *c, int d, struct rest r)
 {
-	for (int turns = 0; turns < 64; turns++) {
-		if (!pump(c, d, r) || c->phase != CLV_CONN_SPEAKING)
-			return;
-		d = !d;
-		if (!c->half[d].tail || c->half[d].hunting)
-			return;
-		c->half[d].need = 0;
-		r = (struct rest){0};
+	while (pump(c, d, &r) && c->phase == CLV_CONN_SPEAKING && waiting(c, !d)) {
+		struct rest nothing = {0};
+
+		c->half[!d].need = 0;
+		pump(c, !d, &nothing);
 	}
 }
 

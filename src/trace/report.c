@@ -75,7 +75,9 @@ static void set_observed(const struct clv_report *r, const struct clv_exchange *
 	if (span->first_ns)
 		clv_span_int(span, CLV_ATTR_CLOVISOR_TIME_TO_FIRST_BYTE,
 			     span->first_ns > span->start_ns ? (int64_t)(span->first_ns - span->start_ns) : 0);
-	clv_span_bool(span, CLV_ATTR_CLOVISOR_CONNECTION_REUSED, span->flags & CLV_SPAN_REUSED);
+	/* The first request seen of a connection joined midstream may have had others before it. */
+	if (span->flags & CLV_SPAN_REUSED || !(span->flags & CLV_SPAN_MIDSTREAM))
+		clv_span_bool(span, CLV_ATTR_CLOVISOR_CONNECTION_REUSED, span->flags & CLV_SPAN_REUSED);
 	if (r->retransmits > x->retransmits_before)
 		clv_span_int(span, CLV_ATTR_CLOVISOR_RETRANSMITS, (int64_t)(r->retransmits - x->retransmits_before));
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
