@@ -25,9 +25,6 @@
 #include "source/attach.h"
 #include "source/links.h"
 
-/* Kernel 6.6; not in the headers of the distributions this is built on. */
-#define CLV_TCX_INGRESS  46
-#define CLV_TCX_EGRESS   47
 #define CLV_TCX_AT_FRONT (1u << 3) /* BPF_F_BEFORE without an anchor */
 
 #define CLV_PRIORITY 1u

@@ -15,6 +15,10 @@
 
 #include "source/ring.h"
 
+/* Attach types of kernel 6.6, not in the headers of the distributions this is built on. */
+#define CLV_TCX_INGRESS 46
+#define CLV_TCX_EGRESS  47
+
 enum clv_attach_mode { CLV_ATTACH_AUTO, CLV_ATTACH_TCX, CLV_ATTACH_CLSACT };
 
 struct clv_attach_request {
