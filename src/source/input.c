@@ -2,8 +2,6 @@
 /*
  * Owns the descriptor of a capture file and, when it is gzip'ed, zlib's state. Never seeks, so that pipes do as
  * well as files; never holds more than its two buffers, however large or hostile the file. One thread.
- *
- * The stream on top is unbuffered, so that clv_input_ready() knows what has been handed out.
  */
 #include "source/input.h"
 
@@ -17,8 +15,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
+/* What stdio reads at once. Less, and every packet would cost calls; unbuffered, every byte would. */
+#define STREAM_BYTES (64 * 1024)
+
 struct clv_input {
 	int fd;
+	FILE *stream; /* on top of this; borrowed */
 	bool gzip;
 	bool between; /* gzip members: one ended, whether another follows is not known yet */
 	bool ended;
@@ -174,8 +176,9 @@ int clv_input_open(const char *path, struct clv_input **out, FILE **stream)
 			input_cookie_close(in);
 		return err;
 	}
-	setvbuf(f, NULL, _IONBF, 0);
+	setvbuf(f, NULL, _IOFBF, STREAM_BYTES);
 	__fsetlocking(f, FSETLOCKING_BYCALLER);
+	in->stream = f;
 	*out = in;
 	*stream = f;
 	return 0;
@@ -185,6 +188,9 @@ bool clv_input_ready(struct clv_input *in, int timeout_ms)
 {
 	struct pollfd p = {.fd = in->fd, .events = POLLIN};
 
+	/* The C library has no call for what its own buffer still holds; its struct is public. */
+	if (in->stream->_IO_read_ptr < in->stream->_IO_read_end)
+		return true;
 	if (in->at < in->len || in->z.avail_in || in->ended)
 		return true;
 	return poll(&p, 1, timeout_ms) > 0;
