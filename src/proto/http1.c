@@ -134,6 +134,17 @@ static enum clv_match http1_method_match(struct clv_slice word, bool whole)
 	return match;
 }
 
+/* Is `word` what is left of a method whose first bytes were missed ("ET", "ST")? */
+static bool http1_method_rest(struct clv_slice word)
+{
+	for (size_t i = 0; i < sizeof(http1_methods) / sizeof(http1_methods[0]); i++) {
+		struct clv_slice m = http1_methods[i];
+		if (word.len < m.len && clv_slice_eq(clv_slice_from(m, m.len - word.len), word))
+			return true;
+	}
+	return false;
+}
+
 /* "HTTP/1." and a digit, in any case: clients take what servers write. */
 static bool http1_version(const uint8_t *p)
 {
@@ -740,6 +751,8 @@ static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 	if (!whole)
 		return CLV_MATCH_MAYBE;
 	if (!method || in.data[method] != ' ')
+		return CLV_MATCH_NO;
+	if (known == CLV_MATCH_NO && http1_method_rest(clv_slice_head(in, method)))
 		return CLV_MATCH_NO;
 
 	size_t lf = clv_slice_find(in, method, '\n');

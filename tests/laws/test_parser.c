@@ -14,7 +14,7 @@
 #include "engine/limits.h"
 #include "pump.h"
 
-#define TALKS 300
+#define TALKS 160
 
 static const struct talk_sample *const samples[] = {&talk_http1, NULL};
 
@@ -52,7 +52,7 @@ void *__wrap_realloc(void *p, size_t n)
 
 /* ---- ways to cut ------------------------------------------------------------------------------------------- */
 
-enum cut { CUT_WRITES, CUT_BYTES, CUT_MSS, CUT_RANDOM };
+enum cut { CUT_BYTES, CUT_WRITES, CUT_MSS, CUT_RANDOM };
 
 static uint32_t next_cut(enum cut cut, uint64_t *rng, uint32_t left)
 {
@@ -130,7 +130,8 @@ static void test_splits(void **state)
 		pump.verbose = true;
 		for (uint64_t seed = 0; seed < TALKS; seed++) {
 			make(*s, seed);
-			for (enum cut cut = CUT_WRITES; cut <= CUT_RANDOM; cut++) {
+			/* Byte by byte takes its time: not with every talk. */
+			for (enum cut cut = seed % 8 ? CUT_WRITES : CUT_BYTES; cut <= CUT_RANDOM; cut++) {
 				pump_open(&pump, &talk, false, at_start);
 				play(cut, seed, 0, -1, at_start);
 				expect_everything(seed);
@@ -150,7 +151,7 @@ static void test_losses(void **state)
 		pump.verbose = true;
 		for (uint64_t seed = 0; seed < TALKS; seed++) {
 			make(*s, seed);
-			for (unsigned k = 0; k < 12; k++) {
+			for (unsigned k = 0; k < 10; k++) {
 				pump_open(&pump, &talk, false, at_start);
 				if (k < 8)
 					play(CUT_MSS, seed + k, 0, (int)talk_below(&talk.rng, 60), at_start);
