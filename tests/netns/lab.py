@@ -104,12 +104,14 @@ class Pod:
         return subprocess.run(["nsenter", f"--net=/run/netns/{self.ns}", "python3", "-c", probe],
                               stderr=subprocess.DEVNULL, check=False).returncode == 0
 
-    def lose(self, percent):
+    @contextlib.contextmanager
+    def loss(self, percent):
         """Drops some packets, on the way in (after clovisor saw them) and out (before it could)."""
-        chains = "".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0; meta l4proto tcp numgen random mod 1000 < "
-            f"{int(percent * 10)} drop; }}" for hook in ("input", "output"))
-        self.run("nft", f"table inet clvt {{ {chains} }}")
+        drop = f"meta l4proto tcp numgen random mod 1000 < {int(percent * 10)} drop"
+        chains = "".join(f"chain {hook} {{\ntype filter hook {hook} priority 0;\n{drop}\n}}\n"
+                         for hook in ("input", "output"))
+        with self.lab.nft(self.ns, f"table inet clvt {{\n{chains}}}\n"):
+            yield
 
 
 # One process, so that ending it ends all of it.
@@ -183,6 +185,18 @@ class Lab(contextlib.ExitStack):
         child = subprocess.Popen(["nsenter", f"--net=/run/netns/{ns}", *argv], preexec_fn=prepare, **kw)
         self.callback(self.reap, child)
         return child
+
+    @contextlib.contextmanager
+    def nft(self, ns, rules):
+        """These rules, while it lasts."""
+        path = self.path("rules")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(rules)
+        self.run_in(ns, "nft", "-f", path)
+        try:
+            yield
+        finally:
+            self.run_in(ns, "nft", "flush", "ruleset")
 
     @staticmethod
     def reap(child):

@@ -93,10 +93,11 @@ class Life(unittest.TestCase):
                 t.process.kill()
                 t.process.wait()
                 if mode == "tcx":
-                    lab.wait_for("the programs are gone", lambda: not alive(ids))
+                    lab.wait_for("the programs are gone", lambda i=ids: not alive(i))
                 else:
-                    self.lab.run_in(self.lab.node, lab.CLOVISOR, "detach", "-i", self.web.veth)
-                    lab.wait_for("the programs are gone", lambda: not alive(ids))
+                    # An orphan is told from a filter in use by its lease, which runs for 5 s.
+                    lab.wait_for("`detach` removes the programs", lambda i=ids: self.lab.run_in(
+                        self.lab.node, lab.CLOVISOR, "detach", "-i", self.web.veth) is not None and not alive(i))
                     qdiscs = self.lab.run_in(self.lab.node, "tc", "qdisc", "show", "dev", self.web.veth)
                     self.assertNotIn("clsact", qdiscs)
                 again = self.trace("--attach", mode)

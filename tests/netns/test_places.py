@@ -82,9 +82,9 @@ class Places(unittest.TestCase):
 
     def test_destination_nat_between_them(self):
         vip = "10.77.200.1"
-        lab.run("nsenter", f"--net=/run/netns/{self.lab.node}", "nft", "table ip clvt { chain pre { type nat hook "
-                f"prerouting priority -100; ip daddr {vip} tcp dport 8000 dnat to {self.web.ip}:80; }} }}")
-        self.addCleanup(self.lab.run_in, self.lab.node, "nft", "delete table ip clvt")
+        rules = ("table ip clvt {\nchain pre {\ntype nat hook prerouting priority -100;\n"
+                 f"ip daddr {vip} tcp dport 8000 dnat to {self.web.ip}:80\n}}\n}}\n")
+        self.enterContext(self.lab.nft(self.lab.node, rules))
         t = self.lab.trace("-i", self.web.veth, "-i", self.user.veth)
         self.ask(*[f"/ok/{i}" for i in range(10)], of=f"{vip}:8000")
         t.stop()

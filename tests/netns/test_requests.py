@@ -168,8 +168,7 @@ class Requests(unittest.TestCase):
         self.assertNotIn("http.response.status_code", t.spans[0]["attributes"])
 
     def test_loss(self):
-        self.web.lose(1)
-        self.addCleanup(self.web.run, "nft", "delete table inet clvt")
+        self.enterContext(self.web.loss(1))
         t = self.trace()
         paths = [f"/ok/{i}" for i in range(400)]
         self.user.curl(*[self.url(p) for p in paths])
