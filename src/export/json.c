@@ -31,6 +31,8 @@ CLV_ATTRS(X)
 
 /* Everything that is not attributes or resource: fixed text, ids, times, with room for a key copy's overrun. */
 #define FRAME_BYTES 384
+/* The largest 64-bit number has so many; likewise. */
+#define DIGITS 20
 /* Per attribute: key, quotes, comma, a 64-bit number. */
 #define ATTR_BYTES (KEY_ROOM + 24)
 
@@ -43,27 +45,27 @@ static char *json_hex(char *out, const uint8_t *data, size_t len)
 	return out;
 }
 
+/* The digits are made from the right, and copied with whatever follows them. */
 static char *json_u64(char *out, uint64_t v)
 {
 	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
 				    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
 				    "8081828384858687888990919293949596979899";
-	char tmp[20];
-	size_t at = sizeof(tmp);
+	char digits[2 * DIGITS] = {0}, *end = digits + DIGITS, *p = end;
 
 	while (v >= 100) {
-		at -= 2;
-		memcpy(tmp + at, pairs + v % 100 * 2, 2);
+		p -= 2;
+		memcpy(p, pairs + v % 100 * 2, 2);
 		v /= 100;
 	}
 	if (v >= 10) {
-		at -= 2;
-		memcpy(tmp + at, pairs + v * 2, 2);
+		p -= 2;
+		memcpy(p, pairs + v * 2, 2);
 	} else {
-		tmp[--at] = (char)('0' + v);
+		*--p = (char)('0' + v);
 	}
-	memcpy(out, tmp + at, sizeof(tmp) - at);
-	return out + (sizeof(tmp) - at);
+	memcpy(out, p, DIGITS);
+	return out + (end - p);
 }
 
 static char *json_i64(char *out, int64_t v)

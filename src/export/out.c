@@ -34,7 +34,7 @@ struct clv_out {
 	pthread_mutex_t lock;
 	pthread_cond_t more, less; /* given has grown, or closing; taken has grown, or error */
 	uint64_t given, taken;
-	bool closing, done;
+	bool closing, done, left; /* `left` to the I/O thread to free */
 	int error;
 };
 
@@ -85,6 +85,15 @@ static void out_wait(pthread_cond_t *cond, pthread_mutex_t *lock, unsigned ms)
 	pthread_cond_timedwait(cond, lock, &t);
 }
 
+static void out_free(struct clv_out *o)
+{
+	pthread_cond_destroy(&o->more);
+	pthread_cond_destroy(&o->less);
+	pthread_mutex_destroy(&o->lock);
+	munmap(o->ring, 2 * CLV_OUT_BYTES);
+	free(o);
+}
+
 /* Writes all that was given, until there is nothing left and the output closes, or writing fails. */
 static void *out_run(void *arg)
 {
@@ -114,8 +123,11 @@ static void *out_run(void *arg)
 		pthread_cond_signal(&o->less);
 	}
 	o->done = true;
+	bool left = o->left;
 	pthread_cond_signal(&o->less);
 	pthread_mutex_unlock(&o->lock);
+	if (left)
+		out_free(o);
 	return NULL;
 }
 
@@ -246,16 +258,13 @@ int clv_out_close(struct clv_out *o)
 	}
 	bool done = o->done;
 	int err = o->error;
-	pthread_mutex_unlock(&o->lock);
-	if (!done) {
+	o->left = !done;
+	if (!done)
 		pthread_detach(o->thread);
+	pthread_mutex_unlock(&o->lock);
+	if (!done)
 		return -ETIMEDOUT;
-	}
 	pthread_join(o->thread, NULL);
-	pthread_cond_destroy(&o->more);
-	pthread_cond_destroy(&o->less);
-	pthread_mutex_destroy(&o->lock);
-	munmap(o->ring, 2 * CLV_OUT_BYTES);
-	free(o);
+	out_free(o);
 	return err;
 }

@@ -48,7 +48,7 @@ uint64_t clv_out_dropped(const struct clv_out *o);
 
 /*
  * Writes what waits and frees. Returns 0, what clv_out_error() says, or -ETIMEDOUT when the reader took nothing
- * for CLV_OUT_PATIENCE_MS: then thread and buffer are left to the end of the process. NULL is allowed.
+ * for CLV_OUT_PATIENCE_MS: then the thread frees them, should it ever come back. NULL is allowed.
  */
 int clv_out_close(struct clv_out *o);
 

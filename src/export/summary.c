@@ -42,13 +42,13 @@ void clv_histogram_add(struct clv_histogram *h, uint64_t v)
 
 uint64_t clv_histogram_quantile(const struct clv_histogram *h, double q)
 {
-	uint64_t rank = (uint64_t)(q * (double)h->count), seen = 0;
+	uint64_t rank = (uint64_t)(q * (double)h->count + 0.999), seen = 0;
 
 	if (h->count == 0)
 		return 0;
 	for (size_t i = 0; i < CLV_HISTOGRAM_BUCKETS; i++) {
 		seen += h->bucket[i];
-		if (seen > rank)
+		if (seen >= rank)
 			return histogram_value(i) < h->most ? histogram_value(i) : h->most;
 	}
 	return h->most;
@@ -159,13 +159,13 @@ void clv_summary_text(const struct clv_summary *s, FILE *f)
 
 	clv_text_bytes(seen, clv_summary_get(s, "bytes"));
 	clv_text_bytes(read, clv_summary_get(s, "record_bytes"));
-	fprintf(f, "clovisor: %llu packets (%sB) seen, %llu records (%sB) read, %llu connections, %llu spans\n",
+	fprintf(f, "clovisor: packets %llu (%sB), records %llu (%sB), connections %llu, spans %llu\n",
 		(unsigned long long)clv_summary_get(s, "packets"), seen,
 		(unsigned long long)clv_summary_get(s, "records"), read,
 		(unsigned long long)clv_summary_get(s, "flows"), (unsigned long long)clv_summary_get(s, "spans"));
 	clv_text_duration(p50, clv_histogram_quantile(&s->latency_ns, .5));
 	clv_text_duration(p99, clv_histogram_quantile(&s->latency_ns, .99));
-	fprintf(f, "clovisor: %llu requests shown, %llu errors", (unsigned long long)s->requests,
+	fprintf(f, "clovisor: requests %llu, errors %llu", (unsigned long long)s->requests,
 		(unsigned long long)s->errors);
 	if (s->latency_ns.count)
 		fprintf(f, ", p50 %s, p99 %s", p50, p99);

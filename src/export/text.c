@@ -27,7 +27,7 @@ enum {
 	FLAGS_WIDTH = 10, /* what a terminal keeps free for them */
 };
 
-#define ENDPOINT_TEXT (CLV_ADDR_TEXT + 8) /* [addr]:65535 */
+#define PAIR_BYTES (2 * (CLV_ADDR_TEXT + 8) + 8) /* [addr]:65535 -> [addr]:65535 */
 /* Blanks, colours, times, addresses, flags of a line, and the header. */
 #define LINE_BYTES 1024
 
@@ -59,9 +59,11 @@ static char *text_cell(const struct clv_text *t, char *out, const char *s, size_
 {
 	size_t len = strlen(s);
 
-	if (right && len < width) {
-		memset(out, ' ', width - len);
-		out += width - len;
+	if (right) {
+		size_t blank = len < width ? width - len : 0;
+
+		memset(out, ' ', blank);
+		out += blank;
 		width = 0;
 	}
 	if (t->color && color) {
@@ -72,7 +74,7 @@ static char *text_cell(const struct clv_text *t, char *out, const char *s, size_
 	out = text_put(out, s);
 	if (t->color && color)
 		out = text_put(out, "\033[0m");
-	return text_blank(out, right ? 0 : len, width);
+	return text_blank(out, len, width);
 }
 
 /* Marks and overrides that turn the direction of text, and invisible separators. */
@@ -139,17 +141,16 @@ static char *text_endpoint(char *out, const struct clv_endpoint *e)
 	return out + sprintf(out, ":%u", e->port);
 }
 
-static char *text_pair(struct clv_text *t, char *out, const struct clv_span *span)
+/* Both ends as text; the column grows to hold them. */
+static void text_pair(struct clv_text *t, char out[PAIR_BYTES], const struct clv_span *span)
 {
-	char pair[2 * ENDPOINT_TEXT + 8], *p;
+	char *p = text_endpoint(out, &span->client);
 
-	p = text_endpoint(pair, &span->client);
 	p = text_put(p, " -> ");
 	p = text_endpoint(p, &span->server);
 	*p = '\0';
-	if ((size_t)(p - pair) > t->pair)
-		t->pair = (unsigned)(p - pair);
-	return text_cell(t, out, pair, t->pair, false, NULL);
+	if ((size_t)(p - out) > t->pair)
+		t->pair = (unsigned)(p - out);
 }
 
 static char *text_time(struct clv_text *t, char *out, uint64_t ns)
@@ -276,14 +277,15 @@ size_t clv_text_write(struct clv_text *t, const struct clv_span *span, char *lin
 {
 	static const char *const sides[] = {[CLV_KIND_SERVER] = "in", [CLV_KIND_CLIENT] = "out"};
 	uint64_t lasted_ns = span->end_ns > span->start_ns ? span->end_ns - span->start_ns : 0;
-	char number[CLV_TEXT_DURATION], *out = line;
+	char number[CLV_TEXT_DURATION], pair[PAIR_BYTES], *out = line;
 
+	text_pair(t, pair, span);
 	if (!t->started)
 		out = text_header(t, out);
 	t->started = true;
 	out = text_time(t, out, span->start_ns);
 	out = text_cell(t, out, span->side_known ? sides[span->kind] : "-", SIDE_WIDTH, false, NULL);
-	out = text_pair(t, out, span);
+	out = text_cell(t, out, pair, t->pair, false, NULL);
 	size_t target = text_target_room(t);
 	out = text_slice(out, span->method, target ? METHOD_MOST : 0, METHOD_WIDTH);
 	out = text_slice(out, span->target, target, target ? target : TARGET_WIDTH);

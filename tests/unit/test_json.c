@@ -252,18 +252,23 @@ static void test_usual_span(void **state)
 	assert_true(json_is_true(json_object_get(a, "clovisor.connection.reused")));
 	json_decref(j);
 
-	/* Figures, not a test: the machine may be busy. */
+	/* A figure, not a test: the best of some rounds, for the machine may be busy. */
 	size_t bound = clv_json_bound(&json, &s), bytes = 0;
 	char *room = malloc(bound);
-	struct timespec t0, t1;
-	clock_gettime(CLOCK_MONOTONIC, &t0);
-	for (int i = 0; i < 20000; i++) {
-		s.start_ns += (uint64_t)i;
-		bytes += clv_json_write(&json, &s, room) + clv_json_bound(&json, &s);
+	double best_ns = 1e9;
+	for (int round = 0; round < 20; round++) {
+		struct timespec t0, t1;
+
+		clock_gettime(CLOCK_MONOTONIC, &t0);
+		for (int i = 0; i < 1000; i++) {
+			s.start_ns += (uint64_t)i;
+			bytes += clv_json_write(&json, &s, room) + clv_json_bound(&json, &s);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &t1);
+		double ns = (double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec);
+		best_ns = ns < best_ns ? ns : best_ns;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &t1);
-	print_message("# %zu bytes a line, %.0f ns\n", strlen(line),
-		      ((double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec)) / 20000);
+	print_message("# %zu bytes a line, %.0f ns\n", strlen(line), best_ns / 1000);
 	assert_true(bytes);
 	free(room);
 	free(line);
