@@ -239,7 +239,7 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 		if (other->mute && ack > other->next)
 			deliver_hole(st, !d, ack - other->next, 0);
 	}
-	if (p->hole_len)
+	if (p->hole_len && p->hole_len <= INT32_MAX)
 		take(st, d, clv_stream_pos(s, p->hole_seq), clv_slice(NULL, 0), p->hole_len, ack, p, &seen);
 	uint32_t unseen_before = seen;
 	uint32_t first = p->seq + ((p->tcp_flags & CLV_TCP_SYN) ? 1 : 0);
