@@ -226,9 +226,7 @@ static void sweep_filter(struct sweep *s, const char *name, uint32_t ifindex, en
 	snprintf(e.name, sizeof(e.name), "%s", name);
 	e.live = live == 1;
 	if (live != 0 && !s->even_live) {
-		if (live > 0)
-			return;
-		e.error = live;
+		e.error = live > 0 ? -EBUSY : live;
 	} else {
 		e.error = filter_remove(ifindex, hook, f->handle, f->priority);
 	}

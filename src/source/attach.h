@@ -70,7 +70,7 @@ struct clv_sweep_event {
 	enum clv_hook hook;
 	bool live;  /* its owner was still running */
 	bool qdisc; /* the qdisc went with it: we had made it and nobody else used it */
-	int error;  /* 0, or -errno: it is still there */
+	int error;  /* 0, or -errno: it is still there; -EBUSY: its owner seems to run */
 };
 
 /*
