@@ -95,6 +95,11 @@ static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const ui
 	return true;
 }
 
+static const char *pcap_name(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 /* libpcap has no more. Says why, and whether what came before the end is all there was to have. */
 static int pcap_end(struct clv_pcap *p, int r)
 {
@@ -106,8 +111,8 @@ static int pcap_end(struct clv_pcap *p, int r)
 		err = clv_input_ended(p->input) ? 0 : -EBADMSG;
 	}
 	if (why)
-		snprintf(p->error, sizeof(p->error), "%s: %s after packet %llu: %s", p->path,
-			 err ? "broken" : "cut short", (unsigned long long)p->count.packets, why);
+		snprintf(p->error, sizeof(p->error), "%s: %s after packet %llu: %s", pcap_name(p->path),
+			 err ? "unreadable" : "cut short", (unsigned long long)p->count.packets, why);
 	return err ? err : CLV_SOURCE_END;
 }
 
@@ -153,7 +158,7 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 
 	if (err) {
 		snprintf(why, PCAP_ERRBUF_SIZE, "%s",
-			 err == -ENODATA   ? "the file is empty"
+			 err == -ENODATA   ? "is empty"
 			 : err == -ENOTSUP ? "compressed with something other than gzip: decompress it first (zstdcat, "
 					     "xzcat, ...) and read - from a pipe"
 					   : strerror(-err));
@@ -165,6 +170,8 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 
 		if (input_why)
 			snprintf(why, PCAP_ERRBUF_SIZE, "%s", input_why);
+		else if (strstr(why, "unknown file format"))
+			snprintf(why, PCAP_ERRBUF_SIZE, "is neither pcap nor pcapng");
 		fclose(stream);
 		return err ? err : -EINVAL;
 	}
@@ -194,7 +201,7 @@ int clv_pcap_open(const struct clv_pcap_config *config, struct clv_source **out,
 			r = pcap_start(p, why);
 	}
 	if (r) {
-		snprintf(err, err_len, "%s: %s", config->path, why);
+		snprintf(err, err_len, "%s: %s", pcap_name(config->path), why);
 		if (p)
 			pcap_source_close(&p->source);
 		return r;
