@@ -40,7 +40,7 @@ static void check_text(const struct clv_probe *p)
 {
 	static const char *const states[] = {"ok", "warn", "FAIL"};
 
-	printf("%-4s  %-14s %s%s%s\n", states[p->state], p->name, p->detail, p->remedy[0] ? "; " : "", p->remedy);
+	printf("%-4s  %-16s  %s%s%s\n", states[p->state], p->name, p->detail, p->remedy[0] ? "; " : "", p->remedy);
 }
 
 int clv_cmd_check(int argc, char **argv)

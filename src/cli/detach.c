@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
@@ -16,8 +17,13 @@
 struct detach {
 	const char *iface;
 	bool all, force;
+	unsigned removed, busy;
 	bool failed;
 };
+
+/* An owner that was killed is known by its lease running out: until then its filters look alive. */
+#define LEASE_MS ((unsigned)(CLV_LEASE_NS / 1000000) + 500)
+#define LOOK_MS  250
 
 enum { OPT_ALL = 256, OPT_FORCE };
 
@@ -50,13 +56,36 @@ static void detach_tell(void *ctx, const struct clv_sweep_event *e)
 	static const char *const hooks[] = {[CLV_HOOK_INGRESS] = "ingress", [CLV_HOOK_EGRESS] = "egress"};
 	struct detach *d = ctx;
 
+	if (e->error == -EBUSY) {
+		d->busy++;
+		return;
+	}
 	if (e->error) {
 		d->failed = true;
 		clv_error("%s: cannot remove the %s filter: %s", e->name, hooks[e->hook], strerror(-e->error));
 		return;
 	}
+	d->removed++;
 	printf("%s: removed the %s filter%s%s\n", e->name, hooks[e->hook], e->live ? " of a running clovisor" : "",
 	       e->qdisc ? " and the clsact qdisc made for it" : "");
+}
+
+/* Until nothing is left, or what is left has outlived any lease. Returns 0 or -errno. */
+static int detach_sweep(struct detach *d, unsigned ifindex)
+{
+	for (unsigned waited_ms = 0;; waited_ms += LOOK_MS) {
+		d->busy = 0;
+		d->failed = false;
+		int n = clv_attach_sweep(ifindex, d->force, detach_tell, d);
+		if (n < 0)
+			return n;
+		if (!d->busy || d->failed || waited_ms >= LEASE_MS)
+			return 0;
+		if (waited_ms == 0)
+			clv_info("is the owner of what is there still running? That takes up to %u s to tell",
+				 (LEASE_MS + 999) / 1000);
+		usleep(LOOK_MS * 1000);
+	}
 }
 
 int clv_cmd_detach(int argc, char **argv)
@@ -83,13 +112,15 @@ int clv_cmd_detach(int argc, char **argv)
 		clv_error("there is no interface %s; ip link lists them", d.iface);
 		return CLV_EXIT_FAILURE;
 	}
-	int n = clv_attach_sweep(ifindex, d.force, detach_tell, &d);
+	int n = detach_sweep(&d, ifindex);
 	if (n < 0) {
 		clv_error("cannot look for filters: %s%s", strerror(-n),
 			  n == -EPERM || n == -EACCES ? "; run as root or with CAP_NET_ADMIN and CAP_BPF" : "");
 		return CLV_EXIT_FAILURE;
 	}
-	if (n == 0 && !d.failed)
+	if (d.busy)
+		printf("left alone: %u filters of a clovisor that runs (--force removes them too)\n", d.busy);
+	else if (!d.removed && !d.failed)
 		puts("nothing of clovisor's was left");
 	return d.failed ? CLV_EXIT_FAILURE : CLV_EXIT_OK;
 }

@@ -92,7 +92,7 @@ void clv_cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 	char *said = NULL;
 	size_t len = 0;
 
-	setenv("ARGP_HELP_FMT", "no-dup-args-note,opt-doc-col=30,rmargin=96", 0);
+	setenv("ARGP_HELP_FMT", "no-dup-args-note,opt-doc-col=34,rmargin=96", 0);
 	FILE *ours = open_memstream(&said, &len);
 	if (ours)
 		stderr = ours;

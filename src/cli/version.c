@@ -29,13 +29,16 @@ int clv_cmd_version(int argc, char **argv)
 	};
 	const char *bpf = libbpf_version_string(), *pcap = pcap_lib_version();
 	bool json = false;
+	char word[32] = "";
 
 	clv_cli_parse(&argp, argc, argv, &json);
 	if (*bpf == 'v')
 		bpf++;
+	if (sscanf(pcap, "libpcap version %31[0-9.]", word) == 1)
+		pcap = word;
 	if (json)
 		printf("{\"version\":\"%s\",\"libbpf\":\"%s\",\"libpcap\":\"%s\"}\n", CLV_VERSION, bpf, pcap);
 	else
-		printf("clovisor %s (libbpf %s, %s)\n", CLV_VERSION, bpf, pcap);
+		printf("clovisor %s (libbpf %s, libpcap %s)\n", CLV_VERSION, bpf, pcap);
 	return CLV_EXIT_OK;
 }
