@@ -19,7 +19,7 @@ static char path[] = P_tmpdir "/clovisor-test-XXXXXX";
 
 static int make_path(void **state)
 {
-	strcpy(path + sizeof(path) - 7, "XXXXXX");
+	memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
 
 	int fd = mkstemp(path);
 
