@@ -177,7 +177,7 @@ __noinline int hole_open(struct dir *d, __u32 lo, __u32 hi)
 	for (__u32 i = 0; i < HOLES; i++) {
 		struct hole *h = &d->hole[i];
 
-		if (d->holes & 1 << i && hi - h->lo > CLV_SKIP_MAX)
+		if (d->holes & 1 << i && d->next - h->lo > CLV_SKIP_MAX)
 			d->holes &= ~(1 << i);
 		if (!(d->holes & 1 << i))
 			free = i;
@@ -201,7 +201,7 @@ __noinline int hole_open(struct dir *d, __u32 lo, __u32 hi)
 __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 {
 	int touched = 0;
-	__u32 rest_lo = 0, rest_hi = 0;
+	__u32 rest = hi; /* end of what remains above, when a hole is cut in two: holes may overlap */
 
 	if (!d)
 		return 0;
@@ -214,8 +214,7 @@ __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 		bool keeps_low = seq_before(h->lo, lo), keeps_high = seq_before(hi, h->hi);
 
 		if (keeps_low && keeps_high) {
-			rest_lo = hi;
-			rest_hi = h->hi;
+			rest = seq_max(rest, h->hi);
 			h->hi = lo;
 		} else if (keeps_low) {
 			h->hi = lo;
@@ -225,8 +224,8 @@ __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 			d->holes &= ~(1 << i);
 		}
 	}
-	if (rest_lo != rest_hi)
-		hole_open(d, rest_lo, rest_hi);
+	if (rest != hi)
+		hole_open(d, hi, rest);
 	return touched;
 }
 

@@ -1,0 +1,1177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The BPF programs, packet by packet, through BPF_PROG_TEST_RUN: nothing is attached anywhere. Packets are built
+ * here, records come back through the real ring buffer and the real source. Needs root; skips without.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/bpf.h>
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+
+#include "source/ring.h"
+
+#define IFINDEX     1 /* TEST_RUN's packets are on lo */
+#define LEN(a)      (sizeof(a) / sizeof(*(a)))
+#define MAX_PACKETS 64
+
+enum { F = CLV_TCP_FIN, S = CLV_TCP_SYN, R = CLV_TCP_RST, A = CLV_TCP_ACK };
+
+/* ---- a segment, and the frame around it ------------------------------------------------------------- */
+
+struct seg {
+	uint32_t seq, len;
+	uint8_t flags;
+	bool reply; /* from the server; seen by the egress hook, the pod being the client */
+	const void *data;
+	/* what is around it */
+	bool v6, bare;                /* bare: no Ethernet header */
+	uint8_t vlans, ip_options;    /* tags; bytes of IPv4 options */
+	uint8_t tcp_options;          /* bytes */
+	const uint8_t *extensions;    /* IPv6: complete headers, chained by the test */
+	uint8_t extensions_len, next; /* next: the first of them */
+	uint16_t fragment;            /* IPv4: flags and offset */
+	uint16_t padding;             /* behind the packet */
+	int32_t length_error;         /* added to the IP length */
+	uint16_t client_port;         /* 0: 40000 */
+	uint16_t ether_type;          /* 0: what fits */
+	uint8_t protocol;             /* 0: TCP */
+	bool long_packet;             /* IP length 0, as packets beyond 64 KiB have */
+	uint32_t cut;                 /* so many bytes at the end of the frame are missing */
+};
+
+static uint8_t *put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+static uint8_t *put32(uint8_t *p, uint32_t v)
+{
+	return put16(put16(p, v >> 16), v & 0xffff);
+}
+
+static uint8_t *put(uint8_t *p, const void *data, size_t len)
+{
+	if (len)
+		memcpy(p, data, len);
+	return p + len;
+}
+
+static uint8_t *fill(uint8_t *p, uint8_t c, size_t len)
+{
+	memset(p, c, len);
+	return p + len;
+}
+
+static uint8_t *put_ethernet(uint8_t *p, const struct seg *s)
+{
+	p = fill(p, 2, 12);
+	for (int i = 0; i < s->vlans; i++) {
+		p = put16(p, i + 1 < s->vlans ? 0x88a8 : 0x8100);
+		p = put16(p, 100u + (unsigned)i);
+	}
+	return put16(p, s->ether_type ? s->ether_type : s->v6 ? 0x86dd : 0x0800);
+}
+
+static uint8_t *put_address(uint8_t *p, bool v6, bool server)
+{
+	if (v6)
+		p = put(p, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 15);
+	else
+		p = put(p, "\x0a\x4d\x00", 3);
+	*p = server ? 2 : 1;
+	return p + 1;
+}
+
+static uint8_t *put_ip(uint8_t *p, const struct seg *s, uint32_t l4_len)
+{
+	uint8_t protocol = s->protocol ? s->protocol : 6;
+
+	if (s->v6) {
+		uint32_t len = l4_len + s->extensions_len + (uint32_t)s->length_error;
+
+		p = put32(p, 0x60000000);
+		p = put16(p, s->long_packet ? 0 : len);
+		*p++ = s->extensions_len ? s->next : protocol;
+		*p++ = 64;
+		p = put_address(put_address(p, true, s->reply), true, !s->reply);
+		return put(p, s->extensions, s->extensions_len);
+	}
+	*p++ = (uint8_t)(0x45 + s->ip_options / 4);
+	*p++ = 0;
+	p = put16(p, s->long_packet ? 0 : 20u + s->ip_options + l4_len + (uint32_t)s->length_error);
+	p = put32(p, s->fragment);
+	*p++ = 64;
+	*p++ = protocol;
+	p = put16(p, 0);
+	p = put_address(put_address(p, false, s->reply), false, !s->reply);
+	return fill(p, 1, s->ip_options);
+}
+
+static size_t build(uint8_t *frame, const struct seg *s)
+{
+	uint16_t client = s->client_port ? s->client_port : 40000;
+	uint8_t *p = s->bare ? frame : put_ethernet(frame, s);
+
+	p = put_ip(p, s, 20u + s->tcp_options + s->len);
+	p = put16(put16(p, s->reply ? 80 : client), s->reply ? client : 80);
+	p = put32(put32(p, s->seq), 7);
+	*p++ = (uint8_t)((5 + s->tcp_options / 4) << 4);
+	*p++ = s->flags ? s->flags : A;
+	p = put32(put16(p, 1000), 0);
+	p = fill(p, 1, s->tcp_options);
+	p = s->data ? put(p, s->data, s->len) : fill(p, 'x', s->len);
+	p = fill(p, 0xee, s->padding);
+	return (size_t)(p - frame) - s->cut;
+}
+
+/* ---- the programs, and what comes out of them ------------------------------------------------------- */
+
+struct got {
+	struct clv_packet p;
+	uint8_t data[8192];
+};
+
+static struct clv_ring *ring;
+static struct got got[MAX_PACKETS];
+static size_t got_count;
+
+static void on_packet(void *ctx, const struct clv_packet *p)
+{
+	struct got *g = &got[got_count];
+
+	assert_true(got_count < MAX_PACKETS);
+	assert_true(p->payload.len <= sizeof(g->data));
+	g->p = *p;
+	memcpy(g->data, p->payload.data, p->payload.len);
+	g->p.payload.data = g->data;
+	got_count++;
+}
+
+static void drain(void)
+{
+	struct clv_source *s = clv_ring_source(ring);
+
+	assert_true(s->ops->poll(s, on_packet, NULL, 0) >= 0);
+}
+
+static void run_frame(const uint8_t *frame, size_t len, enum clv_hook hook, bool bare, uint32_t gso_size)
+{
+	struct __sk_buff ctx = {.gso_size = gso_size, .gso_segs = gso_size ? 2 : 0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx));
+	int err = bpf_prog_test_run_opts(clv_ring_prog_fd(ring, hook, bare), &opts);
+
+	if (err == -EINVAL && len < 14 + 40) /* TEST_RUN wants the network header that the EtherType promises */
+		return;
+	assert_int_equal(err, 0);
+	assert_int_equal((int)opts.retval, -1); /* whatever it was: next */
+	drain();
+}
+
+/* Sends one segment from the pod's point of view: requests leave it (ingress), replies enter it. */
+static struct got *send_seg(struct seg s)
+{
+	uint8_t frame[4096];
+	size_t len = build(frame, &s);
+
+	got_count = 0;
+	run_frame(frame, len, s.reply ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS, s.bare, s.long_packet ? 1448 : 0);
+	return got;
+}
+
+#define send(...) send_seg((struct seg){__VA_ARGS__})
+
+static uint64_t figure(const char *name)
+{
+	struct clv_figure f[CLV_RING_FIGURES];
+	size_t n = clv_ring_figures(ring, f);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(f[i].name, name))
+			return f[i].value;
+	fail_msg("no figure %s", name);
+	return 0;
+}
+
+static void tell(const struct clv_packet *p, struct clv_kverdict v)
+{
+	struct clv_source *s = clv_ring_source(ring);
+
+	s->ops->verdict(s, &p->kernel, &v);
+}
+
+#define tell(p, ...) tell((p), (struct clv_kverdict){__VA_ARGS__})
+
+static void open_ring(struct clv_ring_config c)
+{
+	c.ring_bytes = c.ring_bytes ? c.ring_bytes : 1 << 20;
+	c.max_flows = c.max_flows ? c.max_flows : 256;
+	assert_int_equal(clv_ring_open(&c, &ring), 0);
+	assert_int_equal(clv_ring_set_link(ring, IFINDEX, CLV_VIEW_POD), 0);
+}
+
+static void close_ring(void)
+{
+	clv_ring_source(ring)->ops->close(clv_ring_source(ring));
+}
+
+static int set_up(void **state)
+{
+	open_ring((struct clv_ring_config){0});
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	close_ring();
+	return 0;
+}
+
+/* One payload record and nothing else, with all of its bytes. */
+static void assert_copied(const struct got *g, uint32_t seq, uint32_t len)
+{
+	assert_int_equal(got_count, 1);
+	assert_int_equal(g->p.seq, seq);
+	assert_int_equal(g->p.len, len);
+	assert_int_equal(g->p.payload.len, len);
+	assert_int_equal(g->p.hole_len, 0);
+}
+
+/* One record without payload that reports a hole (or none). */
+static void assert_bare(const struct got *g, uint32_t seq, uint32_t hole_seq, uint32_t hole_len)
+{
+	assert_int_equal(got_count, 1);
+	assert_int_equal(g->p.seq, seq);
+	assert_int_equal(g->p.len, 0);
+	assert_int_equal(g->p.hole_len, hole_len);
+	if (hole_len)
+		assert_int_equal(g->p.hole_seq, hole_seq);
+}
+
+/* ---- headers ---------------------------------------------------------------------------------------- */
+
+static void plain_segment(void **state)
+{
+	const struct got *g = send(.seq = 1000, .len = 11, .data = "hello world");
+
+	assert_copied(g, 1000, 11);
+	assert_memory_equal(g->data, "hello world", 11);
+	assert_int_equal(g->p.src.port, 40000);
+	assert_int_equal(g->p.dst.port, 80);
+	assert_memory_equal(g->p.src.addr.b, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x4d\x00\x01", 16);
+	assert_memory_equal(g->p.dst.addr.b, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x4d\x00\x02", 16);
+	assert_int_equal(g->p.side, CLV_SIDE_OUT);
+	assert_int_equal(g->p.net, IFINDEX);
+	assert_int_equal(g->p.ack, 7);
+	assert_true(g->p.kernel.gen != 0);
+	assert_true(g->p.ts_ns > 1600000000ull * 1000000000);
+
+	struct clv_kernel_ref ref = g->p.kernel;
+
+	g = send(.seq = 5, .len = 3, .reply = true, .data = "abc");
+	assert_copied(g, 5, 3);
+	assert_int_equal(g->p.side, CLV_SIDE_IN);
+	assert_int_equal(g->p.kernel.slot, ref.slot); /* one flow, both directions */
+	assert_int_equal(g->p.kernel.gen, ref.gen);
+	assert_int_equal(g->p.kernel.hook, CLV_HOOK_EGRESS);
+}
+
+static void host_view(void **state)
+{
+	assert_int_equal(clv_ring_set_link(ring, IFINDEX, CLV_VIEW_HOST), 0);
+	assert_int_equal(send(.seq = 1, .len = 1)->p.side, CLV_SIDE_IN);
+	assert_int_equal(send(.seq = 1, .len = 1, .reply = true)->p.side, CLV_SIDE_OUT);
+	assert_int_equal(clv_ring_set_link(ring, IFINDEX, CLV_VIEW_POD), 0);
+	assert_int_equal(send(.seq = 2, .len = 1)->p.side, CLV_SIDE_OUT);
+}
+
+static void ethernet_padding(void **state)
+{
+	assert_copied(send(.seq = 1, .len = 2, .padding = 30), 1, 2);
+	send(.seq = 3, .len = 0, .padding = 6);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("pure_acks"), 1);
+}
+
+static void vlan_tags(void **state)
+{
+	uint32_t seq = 1;
+
+	for (uint8_t tags = 1; tags <= 3; tags++, seq += 9)
+		assert_copied(send(.seq = seq, .len = 9, .vlans = tags), seq, 9);
+	assert_copied(send(.seq = 1, .len = 9, .vlans = 2, .v6 = true), 1, 9);
+	send(.seq = seq, .len = 9, .vlans = 4);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("not_ip"), 1);
+}
+
+static void ip_and_tcp_options(void **state)
+{
+	assert_copied(send(.seq = 1, .len = 9, .ip_options = 40), 1, 9);
+	assert_copied(send(.seq = 10, .len = 9, .tcp_options = 40), 10, 9);
+	assert_copied(send(.seq = 19, .len = 9, .ip_options = 4, .tcp_options = 12, .vlans = 2), 19, 9);
+}
+
+static void fragments(void **state)
+{
+	assert_copied(send(.seq = 1, .len = 16, .fragment = 0x2000), 1, 16);
+	send(.seq = 17, .len = 16, .fragment = 0x2002);
+	assert_int_equal(got_count, 0);
+	send(.seq = 17, .len = 16, .fragment = 0x0002);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("fragments"), 2);
+	assert_copied(send(.seq = 1, .len = 16, .fragment = 0x4000, .client_port = 9), 1, 16); /* don't fragment */
+}
+
+static void ipv6(void **state)
+{
+	const struct got *g = send(.seq = 1, .len = 9, .v6 = true);
+
+	assert_copied(g, 1, 9);
+	assert_memory_equal(g->p.src.addr.b, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+}
+
+static void ipv6_extensions(void **state)
+{
+	/* hop-by-hop, routing, destination options (16 bytes), authentication (24 bytes), then TCP */
+	static const uint8_t chain[] = {43,      0, 1, 4,  0, 0, 0, 0, /**/ 60, 0, 0, 0, 0, 0, 0, 0,
+					/**/ 51, 1, 1, 12, 0, 0, 0, 0, 0,       0, 0, 0, 0, 0, 0, 0,
+					/**/ 6,  4, 0, 0,  0, 0, 0, 0, 0,       0, 0, 0, 0, 0, 0, 0,
+					0,       0, 0, 0,  0, 0, 0, 0};
+	static const uint8_t first_fragment[] = {6, 0, 0, 1, 0, 0, 0, 9}, later_fragment[] = {6, 0, 0, 9, 0, 0, 0, 9};
+	uint8_t endless[9 * 8] = {0};
+
+	assert_copied(send(.seq = 1, .len = 9, .v6 = true, .extensions = chain, .extensions_len = sizeof(chain)), 1, 9);
+	assert_copied(
+		send(.seq = 10, .len = 9, .v6 = true, .next = 44, .extensions = first_fragment, .extensions_len = 8),
+		10, 9);
+	send(.seq = 19, .len = 9, .v6 = true, .next = 44, .extensions = later_fragment, .extensions_len = 8);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("fragments"), 1);
+	send(.seq = 19, .len = 9, .v6 = true, .extensions = endless, .extensions_len = sizeof(endless));
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("other_l4"), 1);
+}
+
+static void bare_packets(void **state)
+{
+	assert_copied(send(.seq = 1, .len = 9, .bare = true), 1, 9);
+	assert_copied(send(.seq = 1, .len = 9, .bare = true, .v6 = true), 1, 9);
+	assert_copied(send(.seq = 4, .len = 9, .bare = true, .reply = true), 4, 9);
+}
+
+static void lengths_of_zero(void **state)
+{
+	assert_copied(send(.seq = 1, .len = 1000, .long_packet = true), 1, 1000);
+	assert_copied(send(.seq = 1, .len = 1000, .long_packet = true, .v6 = true), 1, 1000);
+}
+
+static void malformed(void **state)
+{
+	uint8_t frame[4096];
+	struct seg good = {.seq = 1, .len = 9, .ip_options = 8, .tcp_options = 8, .vlans = 1};
+	struct seg good6 = {.seq = 1, .len = 9, .v6 = true};
+	size_t len = build(frame, &good), headers = len - 9;
+
+	got_count = 0;
+	for (size_t cut = 14; cut < len; cut++)
+		run_frame(frame, cut, CLV_HOOK_INGRESS, false, 0);
+	len = build(frame, &good6);
+	for (size_t cut = 14; cut < len; cut++)
+		run_frame(frame, cut, CLV_HOOK_INGRESS, false, 0);
+	send(.seq = 1, .len = 9, .length_error = 1);
+	send(.seq = 1, .len = 9, .length_error = -25); /* within the TCP header */
+	send(.seq = 1, .len = 9, .length_error = -45); /* within the IP header */
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("records"), 0);
+	assert_true(figure("malformed") > headers);
+
+	/* Every byte of the headers wrong, every value that could matter: it has to survive. */
+	len = build(frame, &good);
+	for (size_t at = 12; at < headers; at++) {
+		for (int bit = 0; bit < 8; bit++) {
+			got_count = 0;
+			frame[at] ^= (uint8_t)(1 << bit);
+			run_frame(frame, len, CLV_HOOK_INGRESS, false, 0);
+			frame[at] ^= (uint8_t)(1 << bit);
+		}
+	}
+	assert_int_equal(figure("bad_records"), 0);
+}
+
+static void other_traffic(void **state)
+{
+	send(.len = 9, .protocol = 17);
+	send(.len = 9, .protocol = 1);
+	send(.len = 9, .v6 = true, .protocol = 58);
+	send(.len = 9, .ether_type = 0x0806);
+	send(.len = 9, .ether_type = 40);
+	assert_int_equal(figure("udp"), 1);
+	assert_int_equal(figure("other_l4"), 2);
+	assert_int_equal(figure("not_ip"), 2);
+	assert_int_equal(figure("packets"), 5);
+	assert_int_equal(figure("records"), 0);
+}
+
+/* ---- connections ------------------------------------------------------------------------------------ */
+
+static void handshake_and_end(void **state)
+{
+	const struct got *g = send(.seq = 99, .flags = S);
+
+	assert_bare(g, 99, 0, 0);
+	assert_int_equal(g->p.tcp_flags, S);
+
+	uint16_t gen = g->p.kernel.gen;
+
+	g = send(.seq = 499, .flags = S | A, .reply = true);
+	assert_bare(g, 499, 0, 0);
+	assert_int_equal(g->p.kernel.gen, gen);
+	assert_copied(send(.seq = 100, .len = 10), 100, 10);
+	assert_copied(send(.seq = 500, .len = 20, .reply = true), 500, 20);
+	g = send(.seq = 520, .flags = F | A, .reply = true);
+	assert_bare(g, 520, 0, 0);
+	assert_int_equal(g->p.tcp_flags, F | A);
+	g = send(.seq = 110, .len = 5, .flags = F | A);
+	assert_copied(g, 110, 5);
+	assert_int_equal(g->p.tcp_flags, F | A);
+	g = send(.seq = 110, .len = 5, .flags = F | A); /* again: the bytes were seen, the FIN is told */
+	assert_bare(g, 115, 0, 0);
+	assert_int_equal(g->p.tcp_flags, F | A);
+	assert_int_equal(g->p.retransmits, 1);
+	g = send(.seq = 521, .flags = R, .reply = true, .len = 7);
+	assert_bare(g, 521, 0, 0);
+	assert_int_equal(g->p.tcp_flags, R);
+}
+
+static void syn_with_data(void **state)
+{
+	const struct got *g = send(.seq = 99, .flags = S, .len = 10);
+
+	assert_copied(g, 99, 10);
+	assert_copied(send(.seq = 110, .len = 5), 110, 5);
+	send(.seq = 100, .len = 10);
+	assert_int_equal(got_count, 0);
+}
+
+static void repeated_syn(void **state)
+{
+	uint16_t gen = send(.seq = 99, .flags = S)->p.kernel.gen;
+	const struct got *g = send(.seq = 99, .flags = S);
+
+	assert_bare(g, 99, 0, 0);
+	assert_int_equal(g->p.kernel.gen, gen);
+	assert_copied(send(.seq = 100, .len = 10), 100, 10);
+	send(.seq = 99, .flags = S); /* late, from the network's depths */
+	send(.seq = 100, .len = 10);
+	assert_int_equal(got_count, 0);
+}
+
+static void port_reuse(void **state)
+{
+	const struct got *g = send(.seq = 99, .flags = S);
+	struct clv_packet old = g->p;
+
+	send(.seq = 499, .flags = S | A, .reply = true);
+	send(.seq = 100, .len = 10);
+	send(.seq = 500, .len = 10, .reply = true);
+	tell(&old, .kind = CLV_VERDICT_IGNORE);
+	send(.seq = 110, .len = 10);
+	assert_int_equal(got_count, 0);
+
+	g = send(.seq = 50, .flags = S); /* the same ports, a new connection: below all that was seen */
+	assert_bare(g, 50, 0, 0);
+	assert_int_equal(g->p.kernel.slot, old.kernel.slot);
+	assert_true(g->p.kernel.gen != old.kernel.gen);
+	assert_copied(send(.seq = 51, .len = 10), 51, 10);
+	tell(&old, .kind = CLV_VERDICT_IGNORE); /* a verdict that comes too late */
+	assert_copied(send(.seq = 61, .len = 10), 61, 10);
+	assert_bare(send(.seq = 200, .flags = S | A, .reply = true), 200, 0, 0);
+	assert_copied(send(.seq = 201, .len = 10, .reply = true), 201, 10);
+}
+
+static void stray_endings(void **state)
+{
+	const struct got *g = send(.seq = 7, .flags = R | A);
+
+	assert_bare(g, 7, 0, 0);
+	assert_int_equal(g->p.kernel.gen, 0);
+	assert_int_equal(figure("flow_evicted"), 0);
+}
+
+static void eviction(void **state)
+{
+	close_ring();
+	open_ring((struct clv_ring_config){.max_flows = 4});
+	for (uint16_t i = 1; i <= 4; i++)
+		assert_copied(send(.seq = 1, .len = 5, .client_port = i), 1, 5);
+	assert_int_equal(figure("flow_evicted"), 0);
+	for (uint16_t i = 1; i <= 4; i++)
+		assert_copied(send(.seq = 6, .len = 5, .client_port = i), 6, 5);
+	send(.seq = 11, .client_port = 3, .flags = R);
+
+	uint32_t slot = got->p.kernel.slot;
+
+	assert_copied(send(.seq = 1, .len = 5, .client_port = 5), 1, 5);
+	assert_int_equal(got->p.kernel.slot, slot); /* the one that is over goes first, and is no loss */
+	assert_int_equal(figure("flow_evicted"), 0);
+	assert_copied(send(.seq = 1, .len = 5, .client_port = 6), 1, 5);
+	assert_int_equal(figure("flow_evicted"), 1);
+}
+
+/* ---- what is new, and what is not ------------------------------------------------------------------- */
+
+static void duplicates(void **state)
+{
+	send(.seq = 99, .flags = S);
+	send(.seq = 100, .len = 100);
+	for (int i = 0; i < 3; i++) {
+		send(.seq = 100, .len = 100);
+		assert_int_equal(got_count, 0);
+	}
+	send(.seq = 199, .len = 1); /* a keep-alive probe */
+	assert_int_equal(got_count, 0);
+	assert_copied(send(.seq = 200, .len = 10), 200, 10);
+	assert_int_equal(got->p.retransmits, 4);
+	assert_copied(send(.seq = 210, .len = 10), 210, 10);
+	assert_int_equal(got->p.retransmits, 0);
+	assert_copied(send(.seq = 150, .len = 80), 220, 10); /* only its new end */
+	assert_int_equal(figure("retransmits"), 4);
+}
+
+static void reordering(void **state)
+{
+	send(.seq = 99, .flags = S);
+	assert_copied(send(.seq = 200, .len = 100), 200, 100);
+	assert_copied(send(.seq = 400, .len = 100), 400, 100);
+	assert_copied(send(.seq = 100, .len = 50), 100, 50);
+	assert_copied(send(.seq = 150, .len = 50), 150, 50);
+	send(.seq = 100, .len = 100);
+	assert_int_equal(got_count, 0);
+	assert_copied(send(.seq = 340, .len = 20), 340, 20); /* the middle of a hole */
+	assert_copied(send(.seq = 300, .len = 40), 300, 40);
+	send(.seq = 340, .len = 20);
+	assert_int_equal(got_count, 0);
+	assert_copied(send(.seq = 360, .len = 40), 360, 40);
+	send(.seq = 100, .len = 400);
+	assert_int_equal(got_count, 0);
+}
+
+static void many_holes(void **state)
+{
+	send(.seq = 0, .flags = S);
+	for (uint32_t i = 1; i <= 20; i++)
+		assert_copied(send(.seq = i * 200 + 1, .len = 100), i * 200 + 1, 100);
+	for (uint32_t i = 0; i <= 19; i++) /* none of those that were missing is taken for seen */
+		assert_copied(send(.seq = i * 200 + 101, .len = 100), i * 200 + 101, 100);
+}
+
+static void joined_midstream(void **state)
+{
+	assert_copied(send(.seq = 5000, .len = 100), 5000, 100);
+	assert_copied(send(.seq = 4900, .len = 100), 4900, 100); /* it was only late */
+	assert_copied(send(.seq = 5100, .len = 100), 5100, 100);
+	send(.seq = 4900, .len = 300);
+	assert_int_equal(got_count, 0);
+}
+
+static void wrap_around(void **state)
+{
+	send(.seq = 0xffffff00, .flags = S);
+	assert_copied(send(.seq = 0xffffff01, .len = 200), 0xffffff01, 200);
+	assert_copied(send(.seq = 0xffffffc9, .len = 200), 0xffffffc9, 200);
+	assert_copied(send(.seq = 0x200, .len = 200), 0x200, 200);
+	send(.seq = 0xffffff01, .len = 400);
+	assert_int_equal(got_count, 0);
+	assert_copied(send(.seq = 0x91, .len = 0x16f), 0x91, 0x16f);
+}
+
+static void absurd_jump(void **state)
+{
+	send(.seq = 99, .flags = S);
+	assert_copied(send(.seq = 0x70000000, .len = 10), 0x70000000, 10);
+	assert_copied(send(.seq = 100, .len = 10), 100, 10);
+	assert_copied(send(.seq = 110, .len = 10), 110, 10);
+}
+
+/* ---- leaving out ------------------------------------------------------------------------------------ */
+
+static struct clv_packet start(void)
+{
+	return send(.seq = 99, .flags = S)->p;
+}
+
+static void window(void **state)
+{
+	struct clv_packet p = start();
+
+	assert_copied(send(.seq = 100, .len = 50), 100, 50);
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 200);
+	send(.seq = 150, .len = 100);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.len, 100);
+	assert_int_equal(got->p.payload.len, 50);
+	assert_bare(send(.seq = 250, .len = 100), 350, 250, 100); /* the first beyond says so, */
+	for (uint32_t i = 0; i < 100; i++) {                      /* then every 256 KiB */
+		send(.seq = 350 + i * 3000, .len = 3000);
+		assert_int_equal(got_count, i == 87);
+	}
+	assert_int_equal(figure("window_bytes"), 50 + 100 + 300000);
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 400000);
+	send(.seq = 300350, .len = 10);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.payload.len, 10);
+	assert_int_equal(got->p.hole_seq + got->p.hole_len, 300350);
+	send(.seq = 260, .len = 10); /* seen, though not copied */
+	assert_int_equal(got_count, 0);
+}
+
+static void default_window(void **state)
+{
+	uint32_t copied = 0;
+
+	start();
+	for (uint32_t i = 0; i < 40; i++)
+		copied += (uint32_t)send(.seq = 100 + i * 2000, .len = 2000)->p.payload.len * (got_count == 1);
+	assert_int_equal(copied, CLV_WINDOW_BYTES);
+	assert_bare(send(.seq = 80100, .flags = F | A), 80100, 68100, 12000);
+}
+
+static void stale_window(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 100u - (1u << 31) + 5); /* "ahead", by half the space */
+	assert_bare(send(.seq = 100, .len = 50), 150, 100, 50);
+}
+
+static void skipping(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 1000);
+	send(.seq = 100, .len = 400);
+	assert_int_equal(got_count, 0);
+	send(.seq = 500, .len = 300);
+	assert_int_equal(got_count, 0);
+	send(.seq = 800, .len = 300); /* crosses its end */
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.seq, 1000);
+	assert_int_equal(got->p.len, 100);
+	assert_int_equal(got->p.payload.len, 100);
+	assert_int_equal(got->p.hole_seq, 100);
+	assert_int_equal(got->p.hole_len, 900);
+	assert_int_equal(figure("skipped_bytes"), 900);
+	assert_copied(send(.seq = 1100, .len = 100), 1100, 100);
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 1300);
+	assert_bare(send(.seq = 1200, .len = 100), 1300, 1200, 100); /* reaches it: the end has a time */
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 1200);             /* long past */
+	assert_copied(send(.seq = 1300, .len = 10), 1300, 10);
+}
+
+static void skip_with_losses(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 10000);
+	send(.seq = 100, .len = 100);
+	assert_int_equal(got_count, 0);
+	send(.seq = 300, .len = 100); /* after a gap: what was before it, then this */
+	assert_int_equal(got_count, 2);
+	assert_int_equal(got[0].p.hole_seq, 100);
+	assert_int_equal(got[0].p.hole_len, 100);
+	assert_int_equal(got[1].p.hole_seq, 300);
+	assert_int_equal(got[1].p.hole_len, 100);
+	assert_bare(send(.seq = 200, .len = 100), 300, 200, 100); /* a fill */
+	send(.seq = 200, .len = 100);
+	assert_int_equal(got_count, 0);
+	send(.seq = 400, .len = 100);
+	assert_int_equal(got_count, 0);
+	assert_bare(send(.seq = 500, .len = 100, .flags = F | A), 600, 400, 200);
+	assert_int_equal(got->p.tcp_flags, F | A);
+}
+
+static void skip_progress(void **state)
+{
+	struct clv_packet p = start();
+	unsigned told = 0;
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 100 + (1u << 30));
+	for (uint32_t at = 0; at < 40u << 20; at += 3000) {
+		send(.seq = 100 + at, .len = 3000);
+		told += (unsigned)got_count;
+	}
+	assert_int_equal(told, 2);
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 101 + (1u << 30) + (42u << 20)); /* farther than believed */
+	send(.seq = 100 + (40u << 20) + 3000, .len = 10);
+	assert_int_equal(got->p.payload.len, 0);
+}
+
+static void reset_reports_what_was_left_out(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 10000);
+	send(.seq = 100, .len = 100);
+	assert_bare(send(.seq = 200, .flags = R | A), 200, 100, 100);
+}
+
+static void ignore(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_IGNORE);
+	send(.seq = 100, .len = 100);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("ignored"), 1);
+	assert_copied(send(.seq = 1, .len = 10, .reply = true), 1, 10); /* the other direction is not meant */
+	assert_bare(send(.seq = 200, .len = 10, .flags = F | A), 210, 0, 0);
+	assert_bare(send(.seq = 211, .flags = R), 211, 0, 0);
+}
+
+static void probe_mode(void **state)
+{
+	struct clv_packet p = start(), q = send(.seq = 499, .flags = S | A, .reply = true)->p;
+
+	send(.seq = 100, .len = 10);
+	tell(&p, .kind = CLV_VERDICT_PROBE);
+	tell(&q, .kind = CLV_VERDICT_PROBE);
+	send(.seq = 110, .len = 10);
+	assert_int_equal(got_count, 0);
+	send(.seq = 500, .len = 2000, .reply = true);
+	assert_int_equal(got_count, 1);
+	assert_true(got->p.probe);
+	assert_int_equal(got->p.len, 2000);
+	assert_int_equal(got->p.payload.len, CLV_PROBE_BYTES);
+	send(.seq = 2500, .len = 2000, .reply = true);
+	assert_int_equal(got_count, 0);
+	send(.seq = 120, .len = 10);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.hole_len, 0);
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 130 + CLV_WINDOW_BYTES);
+	assert_copied(send(.seq = 130, .len = 10), 130, 10);
+	assert_false(got->p.probe);
+}
+
+static void snaplen_cuts(void **state)
+{
+	close_ring();
+	open_ring((struct clv_ring_config){.snaplen = 64});
+	send(.seq = 1, .len = 1000);
+	assert_int_equal(got->p.len, 1000);
+	assert_int_equal(got->p.payload.len, 64);
+	send(.seq = 1001, .len = 10);
+	assert_int_equal(got->p.hole_len, 0); /* what a record says in len is not said again */
+}
+
+static void port_filter(void **state)
+{
+	static const uint16_t ports[] = {443, 40001};
+
+	close_ring();
+	open_ring((struct clv_ring_config){.ports = ports, .port_count = 2});
+	send(.seq = 1, .len = 10);
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("unwanted"), 1);
+	assert_copied(send(.seq = 1, .len = 10, .client_port = 40001), 1, 10);
+	assert_copied(send(.seq = 1, .len = 10, .client_port = 40001, .reply = true), 1, 10);
+}
+
+static void full_ring(void **state)
+{
+	uint8_t frame[4096];
+	struct seg s = {.seq = 100, .len = 3000};
+	size_t len;
+
+	close_ring();
+	open_ring((struct clv_ring_config){.ring_bytes = 4096});
+	start();
+	len = build(frame, &s);
+	/* Two without a drain between them: the second does not fit. */
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len);
+	for (int i = 0; i < 2; i++) {
+		frame[41] = (uint8_t)(i ? 0x1c : 0x64); /* seq 100, then 3100 */
+		frame[40] = (uint8_t)(i ? 0x0c : 0x00);
+		assert_int_equal(bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, false), &opts), 0);
+	}
+	assert_int_equal(figure("ring_full"), 2); /* even one needs 4096 and a header of 8 */
+	send(.seq = 6100, .len = 100);
+	assert_copied(got, 6100, 100);
+	assert_copied(send(.seq = 3100, .len = 100), 3100, 100); /* not seen, as far as anybody knows */
+	assert_copied(send(.seq = 200, .len = 100), 200, 100);
+}
+
+/* The lease stands at the start of the object's .bss. */
+static void set_lease(uint64_t lease_ns)
+{
+	uint32_t maps[32], zero = 0;
+	struct bpf_prog_info info = {.nr_map_ids = 32, .map_ids = (uintptr_t)maps};
+	uint32_t len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, false), &info, &len), 0);
+	for (uint32_t i = 0; i < info.nr_map_ids; i++) {
+		struct bpf_map_info map = {0};
+		struct clv_shared shared = {.lease_ns = lease_ns};
+		int fd = bpf_map_get_fd_by_id(maps[i]);
+
+		len = sizeof(map);
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &map, &len), 0);
+		if (strstr(map.name, ".bss"))
+			assert_int_equal(bpf_map_update_elem(fd, &zero, &shared, 0), 0);
+		close(fd);
+	}
+}
+
+static void lease(void **state)
+{
+	set_lease(1);
+	send(.seq = 1, .len = 10); /* which drains, and so renews */
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("lease_expired"), 1);
+	assert_copied(send(.seq = 1, .len = 10), 1, 10);
+}
+
+static void idle_reader_is_woken(void **state)
+{
+	struct clv_source *s = clv_ring_source(ring);
+
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(s->ops->poll(s, on_packet, NULL, 20), 0);
+	assert_copied(send(.seq = 1, .len = 10), 1, 10);
+	assert_true(s->ops->now_ns(s) + 1000000000 > got->p.ts_ns);
+}
+
+/* ---- Content-Length ---------------------------------------------------------------------------------- */
+
+#define HEAD_START "HTTP/1.1 200 OK\r\nServer: x\r\n"
+
+/* Sends one request and one response of which `text` is all that is there. Did the kernel skip the body? */
+static bool sought(const char *request, const char *text)
+{
+	static uint16_t port;
+	uint64_t before = figure("sought");
+	struct clv_packet p;
+
+	port++;
+	send(.seq = 99, .flags = S, .client_port = port);
+	p = send(.seq = 499, .flags = S | A, .reply = true, .client_port = port)->p;
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
+	send(.seq = 100, .len = (uint32_t)strlen(request), .data = request, .client_port = port);
+	send(.seq = 500, .len = (uint32_t)strlen(text), .data = text, .reply = true, .client_port = port);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.sought, figure("sought") > before);
+	return got->p.sought;
+}
+
+static void seek_finds(void **state)
+{
+	static const char head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
+	uint32_t len = sizeof(head) - 1, end = 500 + len + 100000;
+
+	assert_true(sought("GET / HTTP/1.1\r\n\r\n", head));
+	assert_int_equal(got->p.payload.len, len);
+	for (uint32_t at = 500 + len; at < end; at += 2500) {
+		send(.seq = at, .len = 2500, .reply = true, .client_port = 1);
+		assert_int_equal(got_count, at + 2500 == end);
+	}
+	assert_bare(got, end, 500 + len, 100000);
+	assert_int_equal(got->p.kernel.hook, CLV_HOOK_EGRESS);
+	send(.seq = end, .len = len, .data = head, .reply = true, .client_port = 1); /* the window lets it through? */
+	assert_int_equal(got_count, 1);
+}
+
+static void seek_finds_with_body(void **state)
+{
+	assert_true(sought("GET / HTTP/1.1\r\n\r\n", HEAD_START "content-LENGTH:\t 40000 \r\n\r\nbody"));
+	assert_int_equal(got->p.payload.len, strlen(HEAD_START) + 27);
+	assert_int_equal(got->p.len, got->p.payload.len + 4);
+	assert_true(sought("POST / HTTP/1.1\r\n\r\n", "HTTP/1.0 404 x\nContent-Length: 40000\n\n"));
+}
+
+static void seek_leaves_alone(void **state)
+{
+	static const char *const heads[] = {
+		HEAD_START "Content-Length: 32768\r\n\r\n", /* not worth it */
+		HEAD_START "Content-Length: 100000\r\n",    /* not over */
+		HEAD_START "Content-Length: 100000\r\nContent-Length: 100000\r\n\r\n",
+		HEAD_START "Content-Length: 100000, 100000\r\n\r\n",
+		HEAD_START "Content-Length: 1000 00\r\n\r\n",
+		HEAD_START "Content-Length: +100000\r\n\r\n",
+		HEAD_START "Content-Length: 0x40000\r\n\r\n",
+		HEAD_START "Content-Length: 9999999999999999999999\r\n\r\n",
+		HEAD_START "Content-Length:\r\n\r\n",
+		HEAD_START "Content-Length: 100000\r\nTransfer-Encoding: chunked\r\n\r\n",
+		HEAD_START "TRANSFER-encoding: chunked\r\nContent-Length: 100000\r\n\r\n",
+		HEAD_START "X: a\r\n Content-Length: 100000\r\n\r\n",
+		HEAD_START "X-Content-Length: 100000\r\n\r\n",
+		HEAD_START "Content-Length: 100000\rX\r\n\r\n",
+		"HTTP/1.1 204 No\r\nContent-Length: 100000\r\n\r\n",
+		"HTTP/1.1 304 No\r\nContent-Length: 100000\r\n\r\n",
+		"HTTP/1.1 100 No\r\nContent-Length: 100000\r\n\r\n",
+		"HTTP/2.0 200 OK\r\nContent-Length: 100000\r\n\r\n",
+		"XHTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+	};
+	char far[1000];
+
+	for (size_t i = 0; i < LEN(heads); i++)
+		if (sought("GET / HTTP/1.1\r\n\r\n", heads[i]))
+			fail_msg("skipped after: %s", heads[i]);
+	snprintf(far, sizeof(far), HEAD_START "X: %0600d\r\nContent-Length: 100000\r\n\r\n", 0);
+	assert_false(sought("GET / HTTP/1.1\r\n\r\n", far));
+	assert_false(sought("HEAD / HTTP/1.1\r\n\r\n", HEAD_START "Content-Length: 100000\r\n\r\n"));
+	assert_true(sought("GET / HTTP/1.1\r\n\r\n", HEAD_START "Content-Length: 100000\r\n\r\n"));
+}
+
+static void seek_only_by_privilege(void **state)
+{
+	static const char head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
+
+	send(.seq = 100, .len = 16, .data = "GET / HTTP/1.1\r\n");
+	send(.seq = 500, .len = sizeof(head) - 1, .data = head, .reply = true);
+	assert_false(got->p.sought);
+}
+
+static void seek_not_after_a_gap(void **state)
+{
+	static const char head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
+	struct clv_packet p;
+
+	send(.seq = 99, .flags = S);
+	p = send(.seq = 499, .flags = S | A, .reply = true)->p;
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
+	send(.seq = 100, .len = 16, .data = "GET / HTTP/1.1\r\n");
+	send(.seq = 600, .len = sizeof(head) - 1, .data = head, .reply = true);
+	assert_false(got->p.sought);
+	send(.seq = 600 + sizeof(head) - 1, .len = sizeof(head) - 1, .data = head, .reply = true);
+	assert_false(got->p.sought); /* the hole is still open */
+}
+
+/* ---- the truth rule ---------------------------------------------------------------------------------- */
+
+/*
+ * Random segments of one stream, reordered, repeated, overlapping, lost and sent again, under random verdicts. A
+ * byte may be left out only if at some time when a segment brought it, it was to be skipped or beyond the window.
+ * Each byte must come as a copy or be reported as left out.
+ */
+#define STREAM 120000u
+
+struct model {
+	uint32_t isn;
+	uint8_t stream[STREAM], may_leave[STREAM], offered[STREAM];
+	uint16_t copied[STREAM], holes[STREAM];
+	uint32_t skip, window; /* offsets in the stream; skip 0: none */
+	uint32_t next;
+};
+
+static struct model m;
+static uint32_t rng;
+
+static uint32_t random_below(uint32_t n)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 17;
+	rng ^= rng << 5;
+	return rng % n;
+}
+
+static void model_collect(void)
+{
+	for (size_t i = 0; i < got_count; i++) {
+		const struct clv_packet *p = &got[i].p;
+		uint32_t at = p->seq - m.isn - 1;
+
+		if (p->tcp_flags & S)
+			continue;
+		for (uint32_t k = 0; k < p->len; k++) {
+			assert_true(at + k < STREAM);
+			if (k < p->payload.len) {
+				assert_int_equal(p->payload.data[k], m.stream[at + k]);
+				m.copied[at + k]++;
+			} else {
+				m.holes[at + k]++;
+			}
+		}
+		for (uint32_t k = 0; k < p->hole_len; k++) {
+			uint32_t hole = p->hole_seq - m.isn - 1 + k;
+
+			assert_true(hole < STREAM);
+			m.holes[hole]++;
+		}
+	}
+}
+
+static void model_send(uint32_t at, uint32_t len, uint8_t flags)
+{
+	for (uint32_t k = at; k < at + len; k++) {
+		m.offered[k] = 1;
+		if (k < m.skip || k >= m.window)
+			m.may_leave[k] = 1;
+	}
+	if (at + len > m.next)
+		m.next = at + len;
+	if (m.skip && at >= m.skip)
+		m.skip = 0; /* once passed it is spent */
+	send_seg((struct seg){.seq = m.isn + 1 + at, .len = len, .data = m.stream + at, .flags = flags});
+	model_collect();
+}
+
+static void model_verdict(const struct clv_packet *p)
+{
+	switch (random_below(3)) {
+	case 0:
+		m.skip = m.next + random_below(6000);
+		tell(p, .kind = CLV_VERDICT_SKIP, .seq = m.isn + 1 + m.skip);
+		break;
+	case 1:
+		m.window = m.next + random_below(4000);
+		tell(p, .kind = CLV_VERDICT_WINDOW, .seq = m.isn + 1 + m.window);
+		break;
+	default:
+		m.window = m.next + CLV_WINDOW_BYTES;
+		tell(p, .kind = CLV_VERDICT_WINDOW, .seq = m.isn + 1 + m.window);
+	}
+}
+
+static void truth_run(uint32_t seed, unsigned disorder, bool verdicts)
+{
+	uint32_t at = 0, held_at[8], held_len[8], held = 0;
+
+	memset(&m, 0, sizeof(m));
+	rng = seed * 2654435761u + 1;
+	m.isn = seed % 2 ? 0u - random_below(STREAM) : random_below(UINT32_MAX);
+	m.window = CLV_WINDOW_BYTES;
+	for (uint32_t i = 0; i < STREAM; i++)
+		m.stream[i] = (uint8_t)random_below(256);
+
+	struct clv_packet p = send(.seq = m.isn, .flags = S)->p;
+
+	while (at < STREAM || held) {
+		uint32_t len = 1 + random_below(random_below(4) ? 1400 : 40);
+
+		if (!verdicts && at + CLV_WINDOW_BYTES / 2 > m.window) {
+			m.window = at + CLV_WINDOW_BYTES;
+			tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = m.isn + 1 + m.window);
+		} else if (verdicts && !random_below(12)) {
+			model_verdict(&p);
+		}
+		if (held && (held == LEN(held_at) || at >= STREAM || !random_below(4))) {
+			uint32_t i = random_below(held); /* what was lost or late comes now, maybe with more */
+
+			model_send(held_at[i], held_len[i], A);
+			held_at[i] = held_at[--held];
+			held_len[i] = held_len[held];
+			continue;
+		}
+		if (at >= STREAM)
+			continue;
+		if (len > STREAM - at)
+			len = STREAM - at;
+		if (random_below(100) < disorder) {
+			held_at[held] = at;
+			held_len[held++] = len;
+		} else {
+			uint32_t from = random_below(20) ? at : at - random_below(at < 500 ? at + 1 : 500);
+
+			model_send(from, at + len - from, A);
+			if (!random_below(15))
+				model_send(from, at + len - from, A);
+		}
+		at += len;
+	}
+	send(.seq = m.isn + 1 + STREAM, .flags = F | A);
+	model_collect();
+	for (uint32_t i = 0; i < STREAM; i++) {
+		if (!m.copied[i] && !m.may_leave[i])
+			fail_msg("seed %u: byte %u was not copied and could not be left out", seed, i);
+		if (!m.copied[i] && !m.holes[i])
+			fail_msg("seed %u: byte %u was left out in silence", seed, i);
+		if (!disorder && m.copied[i] + m.holes[i] != 1)
+			fail_msg("seed %u: byte %u told %u times", seed, i, m.copied[i] + m.holes[i]);
+	}
+}
+
+static void truth_in_order(void **state)
+{
+	for (uint32_t seed = 1; seed <= 20; seed++)
+		truth_run(seed, 0, seed % 2);
+}
+
+static void truth_in_disorder(void **state)
+{
+	for (uint32_t seed = 100; seed < 160; seed++)
+		truth_run(seed, 2 + seed % 30, seed % 3 != 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(plain_segment),
+		T(host_view),
+		T(ethernet_padding),
+		T(vlan_tags),
+		T(ip_and_tcp_options),
+		T(fragments),
+		T(ipv6),
+		T(ipv6_extensions),
+		T(bare_packets),
+		T(lengths_of_zero),
+		T(malformed),
+		T(other_traffic),
+		T(handshake_and_end),
+		T(syn_with_data),
+		T(repeated_syn),
+		T(port_reuse),
+		T(stray_endings),
+		T(eviction),
+		T(duplicates),
+		T(reordering),
+		T(many_holes),
+		T(joined_midstream),
+		T(wrap_around),
+		T(absurd_jump),
+		T(window),
+		T(default_window),
+		T(stale_window),
+		T(skipping),
+		T(skip_with_losses),
+		T(skip_progress),
+		T(reset_reports_what_was_left_out),
+		T(ignore),
+		T(probe_mode),
+		T(snaplen_cuts),
+		T(port_filter),
+		T(full_ring),
+		T(lease),
+		T(idle_reader_is_woken),
+		T(seek_finds),
+		T(seek_finds_with_body),
+		T(seek_leaves_alone),
+		T(seek_only_by_privilege),
+		T(seek_not_after_a_gap),
+		T(truth_in_order),
+		T(truth_in_disorder),
+	};
+	struct clv_ring_config c = {.ring_bytes = 4096, .max_flows = 4};
+	int err = clv_ring_open(&c, &ring);
+
+	if (err) {
+		fprintf(stderr, "skipped: the BPF programs do not load here: %s\n", strerror(-err));
+		return 77;
+	}
+	close_ring();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
