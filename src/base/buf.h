@@ -30,7 +30,8 @@ static inline void clv_buf_put(struct clv_buf *b, const void *data, size_t len)
 		b->cut = true;
 		return;
 	}
-	memcpy(b->data + b->len, data, len);
+	if (len) /* an empty slice may have no pointer */
+		memcpy(b->data + b->len, data, len);
 	b->len += len;
 }
 
