@@ -306,7 +306,7 @@ static int trace_open_ring(struct trace *t)
 	for (size_t i = 0; i < t->options.port_count; i++)
 		ports[i] = t->options.ports[i].port;
 	int err = clv_ring_open(&config, &t->ring);
-	if (err == -EPERM || err == -EACCES)
+	if (err == -EPERM) /* EACCES is the verifier's word */
 		clv_error("cannot load BPF: %s; run as root or with CAP_BPF and CAP_NET_ADMIN (clovisor check tells "
 			  "more)",
 			  strerror(-err));

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for clovisor
+
+_clovisor_interfaces()
+{
+	ls /sys/class/net 2>/dev/null
+}
+
+_clovisor_namespaces()
+{
+	ls /run/netns 2>/dev/null
+}
+
+# Words that may follow an option; fails when the option takes no such word.
+_clovisor_values()
+{
+	case $1 in
+	-i | --interface) _clovisor_interfaces ;;
+	--netns) _clovisor_namespaces ;;
+	--side) echo auto pod host ;;
+	--attach) echo auto tcx clsact ;;
+	-o | --output) echo text json ;;
+	--color) echo auto always never ;;
+	--filter) echo method= path= status= min-duration= ;;
+	--port | --egress | --limit | --service | --memory | --duration | --snaplen | --ring | --max-flows) : ;;
+	*) return 1 ;;
+	esac
+}
+
+_clovisor_options()
+{
+	local shared="--side --port --egress --filter --limit --service -o --output --json --color --hexdump -w --write
+		--stats --summary --memory -h --help"
+
+	case $1 in
+	trace) echo "-i --interface --netns --attach --duration --snaplen --ring --max-flows $shared" ;;
+	read) echo "$shared" ;;
+	check | version) echo "--json -h --help" ;;
+	detach) echo "--all -i --interface --force -h --help" ;;
+	help) echo "-h --help" ;;
+	esac
+}
+
+_clovisor()
+{
+	local commands="trace read check detach version help"
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} values
+
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+		return
+	fi
+	# bash makes words of their own of "=" and what follows it.
+	if [[ $cur == = ]]; then
+		cur=
+	elif [[ $prev == = ]]; then
+		prev=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	case $prev in
+	-w | --write | --summary)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	esac
+	if values=$(_clovisor_values "$prev"); then
+		mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
+		[[ ${COMPREPLY[0]} != *= ]] || compopt -o nospace
+	elif [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_clovisor_options "$command")" -- "$cur")
+	elif [[ $command == read ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	elif [[ $command == help ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
+	fi
+}
+
+complete -o filenames -F _clovisor clovisor
