@@ -37,13 +37,16 @@ struct segment {
 	bool v6;
 };
 
-/* Headers are nearly always linear; where they are not, the helper gathers them. */
+/*
+ * Headers are nearly always linear; where they are not, the helper gathers them. Called aligned, the compiler reads
+ * words instead of bytes; they are not, but where BPF runs in earnest, that does not matter.
+ */
 static __always_inline bool load(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
 {
 	void *from = (void *)(long)skb->data + off;
 
 	if (from + len <= (void *)(long)skb->data_end) {
-		__builtin_memcpy(to, from, len);
+		__builtin_memcpy(to, __builtin_assume_aligned(from, 4), len);
 		return true;
 	}
 	return bpf_skb_load_bytes(skb, off, to, len) == 0;
@@ -62,7 +65,7 @@ static __always_inline bool parse_ethernet(struct __sk_buff *skb, __u32 *off, __
 	for (int i = 0; i < VLAN_TAGS; i++) {
 		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
 			break;
-		if (!load(skb, *off, tag, sizeof(tag)))
+		if (bpf_skb_load_bytes(skb, *off, tag, sizeof(tag)))
 			return false;
 		*off += sizeof(tag);
 		*proto = tag[1];
@@ -105,8 +108,13 @@ static __always_inline enum l4 parse_ipv4(struct __sk_buff *skb, __u32 *off, __u
 	return l4_of(ip.protocol);
 }
 
-/* Walks the extension headers that may stand before TCP (RFC 8200 section 4). */
-static __always_inline enum l4 parse_ipv6_extensions(struct __sk_buff *skb, __u32 *off, __u8 next)
+/*
+ * Walks the extension headers that may stand before TCP (RFC 8200 section 4). Returns the transport header's
+ * offset, above L4_BITS bits of enum l4.
+ */
+#define L4_BITS 3
+
+__noinline int parse_extensions(struct __sk_buff *skb, __u32 off, __u8 next)
 {
 	struct {
 		__u8 next, len;
@@ -116,12 +124,12 @@ static __always_inline enum l4 parse_ipv6_extensions(struct __sk_buff *skb, __u3
 	for (int i = 0; i < IPV6_EXTENSIONS; i++) {
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
-			return l4_of(next);
-		if (bpf_skb_load_bytes(skb, *off, &ext, sizeof(ext)))
+			return off << L4_BITS | l4_of(next);
+		if (bpf_skb_load_bytes(skb, off, &ext, sizeof(ext)))
 			return L4_MALFORMED;
 		if (next == IPPROTO_FRAGMENT && (ext.frag_off & bpf_htons(0xfff8)))
 			return L4_LATER_FRAGMENT;
-		*off += next == IPPROTO_FRAGMENT ? 8 : next == IPPROTO_AH ? (ext.len + 2) * 4 : (ext.len + 1) * 8;
+		off += next == IPPROTO_FRAGMENT ? 8 : next == IPPROTO_AH ? (ext.len + 2) * 4 : (ext.len + 1) * 8;
 		next = ext.next;
 	}
 	return L4_OTHER;
@@ -144,7 +152,11 @@ static __always_inline enum l4 parse_ipv6(struct __sk_buff *skb, __u32 *off, __u
 	__builtin_memcpy(&s->dst, &ip.daddr, sizeof(s->dst));
 	if (ip.nexthdr == IPPROTO_TCP)
 		return L4_TCP;
-	return parse_ipv6_extensions(skb, off, ip.nexthdr);
+
+	__u32 found = parse_extensions(skb, *off, ip.nexthdr);
+
+	*off = found >> L4_BITS & 0x7fff; /* cuts nothing off; the verifier wants to know */
+	return found & ((1 << L4_BITS) - 1);
 }
 
 static __always_inline bool parse_tcp(struct __sk_buff *skb, __u32 off, __u32 end, struct segment *s)
