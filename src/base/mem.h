@@ -23,7 +23,7 @@ struct clv_mem {
 	size_t used_bytes;   /* in use now, by class size */
 	size_t peak_bytes;
 	size_t idle_bytes; /* large blocks on free lists */
-	uint64_t fresh; /* blocks taken from the system since init */
+	uint64_t fresh;    /* blocks taken from the system since init */
 	void *free[CLV_MEM_CLASSES];
 	void *arenas; /* what small blocks were cut from, for fini */
 };

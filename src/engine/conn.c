@@ -90,6 +90,12 @@ static struct clv_mark mark_at(const struct conn_sink *s, uint32_t at)
 	return m;
 }
 
+/* How far the server has been heard, as a sequence number. */
+static uint32_t heard(const struct clv_conn *c)
+{
+	return (uint32_t)c->flow->streams.s[!c->client].next;
+}
+
 static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
@@ -109,7 +115,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	c->half[s->d].open = x;
 	if (!x) {
 		e->stats.drop_pending_overflow++;
-		clv_exchanges_lost(&c->exchanges);
+		clv_exchanges_lost_requests(&c->exchanges, heard(c));
 		return;
 	}
 	if (x->unsure && c->midstream)
@@ -325,8 +331,11 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 			report_if_done(c, x);
 		else if (x)
 			report(c, x, NULL, 0);
-		clv_exchanges_lost(&c->exchanges);
 	}
+	if (d == c->client)
+		clv_exchanges_lost_requests(&c->exchanges, heard(c));
+	else
+		clv_exchanges_lost_answers(&c->exchanges);
 	if (d != c->client && !c->exchanges.by_id)
 		lose_responses(c);
 	tail_drop(c, h);

@@ -153,29 +153,34 @@ static uint64_t patience(enum clv_blocked b)
 	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
 }
 
-static void expire_waits(struct clv_engine *e, enum clv_blocked kind, uint64_t now_ns)
+/* The blocked flow whose patience ends first, or NULL; when, in *deadline_ns. */
+static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_ns)
 {
-	struct clv_flow *f;
+	struct clv_flow *first = NULL;
 
-	while ((f = clv_list_first(&e->flows.wait[kind - 1], struct clv_flow, wait))) {
-		uint64_t deadline_ns = f->wait_since_ns + patience(kind);
+	for (enum clv_blocked kind = CLV_BLOCKED_LOST; kind <= CLV_BLOCKED_LATE; kind++) {
+		struct clv_flow *f = clv_list_first(&e->flows.wait[kind - 1], struct clv_flow, wait);
 
-		if (deadline_ns > now_ns)
-			return;
-		give_up(e, f, deadline_ns);
+		if (f && (!first || f->wait_since_ns + patience(kind) < *deadline_ns)) {
+			first = f;
+			*deadline_ns = f->wait_since_ns + patience(kind);
+		}
 	}
+	return first;
 }
 
 /* Everything that was to happen before now_ns happens. */
 static void advance(struct clv_engine *e, uint64_t now_ns)
 {
 	struct clv_flow *f;
+	uint64_t deadline_ns;
 
 	if (now_ns <= e->now_ns)
 		return;
 	e->now_ns = now_ns;
-	expire_waits(e, CLV_BLOCKED_LOST, now_ns);
-	expire_waits(e, CLV_BLOCKED_LATE, now_ns);
+	/* By deadline, not by kind: giving up one wait may begin another that is over, too. */
+	while ((f = first_overdue(e, &deadline_ns)) && deadline_ns <= now_ns)
+		give_up(e, f, deadline_ns);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
 	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
 		flow_remove(e, f);

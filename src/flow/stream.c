@@ -121,8 +121,12 @@ static bool drain_one(struct clv_streams *st, int d, uint64_t ts_ns)
 
 static void drain(struct clv_streams *st, uint64_t ts_ns)
 {
-	while (drain_one(st, 0, ts_ns) | drain_one(st, 1, ts_ns))
-		;
+	bool moved;
+
+	do {
+		moved = drain_one(st, 0, ts_ns);
+		moved = drain_one(st, 1, ts_ns) || moved;
+	} while (moved);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------------- */

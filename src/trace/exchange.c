@@ -30,6 +30,8 @@ static struct clv_exchange *next_of(const struct clv_exchanges *xs, const struct
 /* Does a request beginning at `at` show that its client does not wait for answers? */
 static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_mark *at)
 {
+	if (xs->lost && (int32_t)(at->ack_seq - xs->heard) <= 0)
+		return true;
 	if (clv_list_empty(&xs->pending))
 		return false;
 	const struct clv_exchange *last = clv_list_entry(xs->pending.prev, struct clv_exchange, node);
@@ -47,6 +49,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 {
 	if (!xs->by_id && shows_pipelining(xs, at))
 		xs->pipelined = true;
+	xs->lost = false;
 	if (xs->count >= CLV_PENDING_MAX)
 		return NULL;
 	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + msg->facts_size + msg->head.len);
@@ -114,7 +117,14 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 		x->flags |= CLV_SPAN_TRUNCATED;
 }
 
-void clv_exchanges_lost(struct clv_exchanges *xs)
+void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard)
+{
+	xs->unsure = !xs->by_id;
+	xs->heard = heard;
+	xs->lost = true;
+}
+
+void clv_exchanges_lost_answers(struct clv_exchanges *xs)
 {
 	xs->unsure = !xs->by_id;
 }

@@ -49,13 +49,15 @@ struct clv_exchanges {
 	bool unsure;    /* the next request may have unseen ones before it */
 	bool pipelined; /* the client was seen sending before it had its answer */
 	bool any;       /* a request was seen before */
+	bool lost;      /* requests were missed since the last one... */
+	uint32_t heard; /* ...when the client had acknowledged no more than this sequence number */
 };
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
 
 /*
  * A request's head: copies what must outlive the packet. NULL without memory, or with CLV_PENDING_MAX pending
- * ones; then clv_exchanges_lost() must follow.
+ * ones; then clv_exchanges_lost_requests() must follow.
  */
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at);
@@ -71,10 +73,13 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
 
 /*
- * Something was missed: requests, or answers to requests that the caller has taken out. The next request needs
- * evidence for its answer.
+ * Requests were missed, while the server had been heard up to sequence number `heard`. The next request needs
+ * evidence for its answer; if it acknowledges no more than that, its client sent it without waiting.
  */
-void clv_exchanges_lost(struct clv_exchanges *xs);
+void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard);
+
+/* Answers were missed, to requests that the caller has taken out. The next request needs evidence. */
+void clv_exchanges_lost_answers(struct clv_exchanges *xs);
 
 /* Takes the exchange out of the list; it stays the caller's until freed. */
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x);
