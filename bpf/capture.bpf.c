@@ -25,73 +25,139 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct pass {
 	struct __sk_buff *skb;
 	struct clv_kstats *st;
-	struct dir *dir;
-	struct clv_ctl_dir *ctl;
-	__u32 off;          /* of the payload in the skb */
-	struct clv_rec rec; /* complete but for what changes from record to record */
+	const struct segment *seg;
+	const struct flow_key *key;
+	struct flow *flow;
+	struct dir *dir, *other_dir; /* NULL: no state */
+	struct clv_ctl_dir *ctl, *other_ctl;
+	__u32 slot;
+	__u32 off; /* of the payload that is dealt with, in the skb */
+	__u8 hook;
+	__u8 flags;     /* for the next record: enum clv_rec_flag */
+	__u8 tcp_flags; /* likewise */
 };
 
-/* Sends p->rec with what the direction owes: its unreported hole, its retransmissions. */
-static __always_inline bool send(struct pass *p, __u32 off, __u32 window_left)
+/* ---- sending --------------------------------------------------------------------------------------- */
+
+static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
+{
+	const struct segment *s = p->seg;
+	const struct dir *d = p->dir;
+
+	r->ts_ns = bpf_ktime_get_ns();
+	r->ifindex = p->key->ifindex;
+	r->slot = p->slot;
+	r->gen = d ? d->gen : 0;
+	r->tcp_flags = p->tcp_flags;
+	r->flags = p->flags | (p->hook == CLV_HOOK_EGRESS ? CLV_REC_EGRESS : 0) | (s->v6 ? CLV_REC_IPV6 : 0);
+	r->ack = s->ack;
+	r->hole_seq = d ? d->unsent_from : 0;
+	r->hole_len = d ? d->unsent_to - d->unsent_from : 0;
+	r->retransmits = d ? d->retransmits : 0;
+	r->sport = s->sport;
+	r->dport = s->dport;
+	r->pad = 0;
+	__builtin_memcpy(r->saddr, &s->src, sizeof(r->saddr));
+	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
+}
+
+/*
+ * Sends a record about [seq, end), with the first `cap` bytes of it and with what the direction owes: its
+ * unreported hole, its retransmissions. If it cannot be sent, a retransmission may still bring the payload.
+ */
+static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u32 window_left)
 {
 	struct dir *d = p->dir;
+	struct clv_rec r;
 
-	p->rec.hole_seq = d->unsent_from;
-	p->rec.hole_len = d->unsent_to - d->unsent_from;
-	p->rec.retransmits = d->retransmits;
-	if (!emit(p->skb, &p->rec, off, window_left, p->st))
-		return false;
-	d->unsent_from = d->unsent_to;
-	d->retransmits = 0;
-	return true;
+	record_fill(&r, p);
+	r.seq = seq;
+	r.len = end - seq;
+	r.cap = cap < snaplen ? cap : snaplen;
+	int sent = emit(p->skb, &r, p->off, window_left, p->st);
+
+	if (!d)
+		return 0;
+	if (sent) {
+		d->unsent_from = d->unsent_to;
+		d->retransmits = 0;
+	} else if (seq != end) {
+		hole_open(d, seq, end);
+	}
+	return 0;
 }
 
-/* A record without payload, at `seq`. */
-static __noinline int send_bare(struct pass *p, __u32 seq, __u8 tcp_flags)
+/* A record without payload. */
+static __always_inline void send_bare(struct pass *p, __u32 seq)
 {
-	p->rec.seq = seq;
-	p->rec.len = p->rec.cap = 0;
-	p->rec.tcp_flags = tcp_flags;
-	return send(p, 0, CLV_WINDOW_BYTES);
+	send(p, seq, seq, 0, CLV_WINDOW_BYTES);
 }
 
-/* The payload [seq, end), of which `cap` bytes are copied. If it cannot be sent, a retransmission may bring it. */
-static __always_inline void send_payload(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u32 window_left)
+/* Of a segment whose payload is not told, only its FIN is. */
+static __always_inline void send_fin(struct pass *p, __u32 end)
 {
-	p->rec.len = end - seq;
-	p->rec.cap = cap < snaplen ? cap : snaplen;
-	if (!send(p, p->off, window_left))
-		hole_open(p->dir, seq, end);
+	if (p->tcp_flags & TCP_FIN)
+		send_bare(p, end);
 }
 
 /* [lo, hi) is left out. What was left out elsewhere before is reported first. */
 static __noinline int leave_out(struct pass *p, __u32 lo, __u32 hi)
 {
 	struct dir *d = p->dir;
-	__u8 flags = p->rec.tcp_flags;
+	__u8 tcp_flags = p->tcp_flags;
 
 	if (dir_leave_out(d, lo, hi))
 		return 0;
-	send_bare(p, d->unsent_to, 0);
-	p->rec.tcp_flags = flags;
+	p->tcp_flags = 0;
+	send_bare(p, d->unsent_to);
+	p->tcp_flags = tcp_flags;
 	d->unsent_from = lo;
 	d->unsent_to = hi;
 	return 0;
 }
 
-/* Is this a response whose body the kernel may skip? Then the record ends with its head. */
-static __always_inline bool seek(struct pass *p, const struct flow *f, const enum clv_hook hook, __u32 seq, __u32 end)
+/* [lo, hi) is left out, and nothing of the segment remains to be sent: is it time to say so? */
+static __always_inline void leave_rest_out(struct pass *p, __u32 lo, __u32 hi, bool tell, __u32 tell_bytes)
 {
-	const struct dir *asker = &f->dir[!hook];
+	struct dir *d = p->dir;
+
+	leave_out(p, lo, hi);
+	if (tell || p->tcp_flags & TCP_FIN || d->unsent_to - d->unsent_from >= tell_bytes)
+		send_bare(p, hi);
+}
+
+/* ---- Content-Length in the kernel ------------------------------------------------------------------- */
+
+/*
+ * Notes whether this payload, about to be copied, is known not to be a HEAD request. Asked only of a direction
+ * whose answers may be sought.
+ */
+static __always_inline void note_plain(struct pass *p, __u32 len)
+{
+	struct dir *d = p->dir;
+	clv_word other = word_read(&p->other_ctl->window, d->gen);
+	__u8 start[5] = {};
+
+	if (!(clv_word_flags(other) & CLV_WORD_SEEK))
+		return;
+	d->flags &= ~DIR_PLAIN;
+	if (len >= sizeof(start) && !bpf_skb_load_bytes(p->skb, p->off, start, sizeof(start)) &&
+	    !(word_is(start, "HEAD") && start[4] == ' '))
+		d->flags |= DIR_PLAIN;
+}
+
+/*
+ * Is this a response whose body the kernel may skip? Then the record ends with its head. Nothing may be missing
+ * before it, except what a joined direction would have wanted from before its beginning.
+ */
+static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
+{
+	const struct dir *asker = p->other_dir;
 	struct dir *d = p->dir;
 	__u32 head_len = 0;
 	__u64 body_len = 0;
 
-	if (d->flags & DIR_JOINED) { /* user space follows this direction: it does not wait for what came before */
-		d->flags &= ~DIR_JOINED;
-		d->holes &= ~1;
-	}
-	if (d->holes || asker->gen != f->gen || !(asker->flags & DIR_PLAIN))
+	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0) || asker->gen != d->gen || !(asker->flags & DIR_PLAIN))
 		return false;
 	if (!seek_body(p->skb, p->off, end - seq, &head_len, &body_len))
 		return false;
@@ -103,127 +169,130 @@ static __always_inline bool seek(struct pass *p, const struct flow *f, const enu
 		return false;
 	d->skip_until = body_end;
 	d->flags |= DIR_SKIP;
-	p->rec.flags |= CLV_REC_SOUGHT;
+	p->flags |= CLV_REC_SOUGHT;
 	p->st->sought++;
 	p->st->skipped_bytes += end - seq - head_len;
-	send_payload(p, seq, end, head_len, CLV_WINDOW_BYTES);
+	send(p, seq, end, head_len, CLV_WINDOW_BYTES);
 	return true;
 }
 
-/* The direction's requests are known not to be HEAD as long as the last payload packet was copied and is not. */
-static __always_inline void note_plain(struct pass *p, __u32 cap)
-{
-	__u8 start[5] = {};
-
-	p->dir->flags &= ~DIR_PLAIN;
-	if (cap >= sizeof(start) && !bpf_skb_load_bytes(p->skb, p->off, start, sizeof(start)) &&
-	    !(word_is(start, "HEAD") && start[4] == ' '))
-		p->dir->flags |= DIR_PLAIN;
-}
+/* ---- what becomes of a packet ----------------------------------------------------------------------- */
 
 /* Probing: only what comes first after the other side has talked, to see whether anything readable passes. */
-static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 end, __u8 flags)
+static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 end)
 {
 	__u32 len = end - seq;
 
 	p->dir->unsent_from = p->dir->unsent_to;
 	if (first) {
-		p->rec.seq = seq;
-		p->rec.flags |= CLV_REC_PROBE;
-		send_payload(p, seq, end, len < CLV_PROBE_BYTES ? len : CLV_PROBE_BYTES, CLV_WINDOW_BYTES);
-	} else if (flags & TCP_FIN) {
-		send_bare(p, end, flags);
+		p->flags |= CLV_REC_PROBE;
+		send(p, seq, end, len < CLV_PROBE_BYTES ? len : CLV_PROBE_BYTES, CLV_WINDOW_BYTES);
 	} else {
 		p->st->ignored++;
+		send_fin(p, end);
 	}
 }
 
-/* Payload [seq, end): which bytes of it are new, which of those are wanted? */
-static __always_inline void payload(struct pass *p, struct flow *f, const enum clv_hook hook, __u32 seq, __u32 end)
+/* New payload [seq, end): which bytes of it are wanted? `apart`: it does not follow what came last. */
+static __always_inline void new_payload(struct pass *p, clv_word window, bool apart, __u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
-	__u8 flags = p->rec.tcp_flags;
-	clv_word window = word_read(&p->ctl->window, d->gen);
-	bool turn = f->talker != hook + 1;
-	__u32 first = seq;
-
-	if (turn)
-		f->talker = hook + 1;
-	if (clv_word_flags(window) & CLV_WORD_IGNORE) {
-		p->st->ignored++;
-		if (flags & TCP_FIN)
-			send_bare(p, end, flags);
-		return;
-	}
-	enum place place = dir_place(d, &seq, end);
-
-	if (place == PLACE_SEEN) {
-		p->st->retransmits++;
-		if (d->retransmits != 0xffff)
-			d->retransmits++;
-		if (flags & TCP_FIN)
-			send_bare(p, end, flags);
-		return;
-	}
-	p->off += seq - first;
-	if (clv_word_flags(window) & CLV_WORD_PROBE) {
-		probe(p, turn, seq, end, flags);
-		return;
-	}
-
 	__u32 skip = dir_skip_end(d, p->ctl, seq), from = seq_min(skip, end);
 
+	p->st->skipped_bytes += from - seq;
+	if (from == end) {
+		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES);
+		return;
+	}
 	if (from != seq) {
-		p->st->skipped_bytes += from - seq;
 		leave_out(p, seq, from);
 		p->off += from - seq;
-		if (from == end) {
-			if (place == PLACE_APART || end == skip || flags & TCP_FIN ||
-			    d->unsent_to - d->unsent_from >= SKIP_REPORT_BYTES)
-				send_bare(p, end, flags);
-			return;
-		}
 	}
 
 	__u32 len = end - from, left = dir_window(d, window, from), cap = len < left ? len : left;
 
 	p->st->drop_window_bytes += len - cap;
 	if (!cap) {
-		leave_out(p, from, end);
-		if (place == PLACE_APART || !(d->flags & DIR_BEYOND) || flags & TCP_FIN ||
-		    d->unsent_to - d->unsent_from >= WINDOW_REPORT_BYTES)
-			send_bare(p, end, flags);
+		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES);
 		d->flags = (d->flags | DIR_BEYOND) & ~DIR_PLAIN;
 		return;
 	}
 	d->flags &= ~DIR_BEYOND;
-	p->rec.seq = from;
 	if (clv_word_flags(window) & CLV_WORD_SEEK) {
-		if (seek_possible() && place == PLACE_NEXT && skip == seq && cap == len && seek(p, f, hook, from, end))
+		if (seek_possible() && !apart && from == seq && cap == len && seek(p, from, end))
 			return;
 	}
 	note_plain(p, cap);
-	send_payload(p, from, end, cap, left - cap);
+	send(p, from, end, cap, left - cap);
+}
+
+/* Payload [seq, end): is there anything new in it, and does anybody care? */
+static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
+{
+	struct dir *d = p->dir;
+	struct flow *f = p->flow;
+	clv_word window = word_read(&p->ctl->window, d->gen);
+	bool turn = f->talker != p->hook + 1;
+	__u32 first = seq;
+
+	if (turn)
+		f->talker = p->hook + 1;
+	if (clv_word_flags(window) & CLV_WORD_IGNORE) {
+		p->st->ignored++;
+		send_fin(p, end);
+		return;
+	}
+	enum place place = dir_place(d, &seq, end);
+
+	if (place == PLACE_SEEN) {
+		p->st->retransmits++;
+		dir_count_retransmit(d);
+		send_fin(p, end);
+		return;
+	}
+	p->off += seq - first;
+	if (clv_word_flags(window) & CLV_WORD_PROBE)
+		probe(p, turn, seq, end);
+	else
+		new_payload(p, window, place == PLACE_APART, seq, end);
 }
 
 /* SYN: the direction begins anew; without ACK the whole flow does. A SYN seen before changes nothing. */
-static __always_inline void begin(struct pass *p, struct flow_ref *ref, const struct segment *s)
+static __always_inline void begin(struct pass *p, const struct segment *s, const struct flow_ref *ref)
 {
 	struct dir *d = p->dir;
-	bool again = d->gen == ref->flow->gen && d->flags & DIR_SYN && d->window_end == s->seq + 1 + CLV_WINDOW_BYTES;
+	__u32 first = s->seq + 1, end = first + s->len;
 
-	if (!again) {
-		if (!(s->flags & TCP_ACK) && d->gen)
-			flow_renew(ref->flow, ref->ctl);
-		dir_start(d, ref->flow->gen, s->seq + 1, DIR_SYN);
+	if (d->gen == p->flow->gen && d->flags & DIR_SYN && d->window_end == first + CLV_WINDOW_BYTES) {
+		dir_count_retransmit(d);
 	} else {
-		d->retransmits++;
+		if (!(s->flags & TCP_ACK) && !ref->is_new)
+			flow_renew(p->flow, ref->ctl);
+		dir_start(d, p->flow->gen, first, DIR_SYN);
 	}
-	p->rec.gen = d->gen;
-	p->rec.seq = s->seq;
-	if (s->len && seq_before(d->next, s->seq + 1 + s->len))
-		d->next = s->seq + 1 + s->len;
-	send_payload(p, s->seq, s->seq + s->len, s->len, CLV_WINDOW_BYTES);
+	if (seq_before(d->next, end))
+		d->next = end;
+	send(p, s->seq, s->seq + s->len, s->len, CLV_WINDOW_BYTES);
+}
+
+static __always_inline void known_flow(struct pass *p, const struct segment *s, const struct flow_ref *ref)
+{
+	struct dir *d = p->dir;
+
+	if (s->flags & TCP_SYN) {
+		begin(p, s, ref);
+	} else {
+		if (d->gen != p->flow->gen)
+			dir_start(d, p->flow->gen, s->seq, DIR_JOINED);
+		if (s->len && !(s->flags & TCP_RST))
+			payload(p, s->seq, s->seq + s->len);
+		else
+			send_bare(p, s->seq);
+	}
+	if (s->flags & TCP_RST)
+		d->flags |= DIR_CLOSED | DIR_RESET;
+	else if (s->flags & TCP_FIN)
+		d->flags |= DIR_CLOSED;
 }
 
 static __always_inline bool wanted(const struct segment *s)
@@ -233,30 +302,6 @@ static __always_inline bool wanted(const struct segment *s)
 	return (wanted_ports[s->dport / 64] >> s->dport % 64 | wanted_ports[s->sport / 64] >> s->sport % 64) & 1;
 }
 
-static __always_inline void record_start(struct clv_rec *r, const struct segment *s, const struct flow_key *key,
-					 const enum clv_hook hook)
-{
-	__builtin_memset(r, 0, sizeof(*r));
-	r->ts_ns = bpf_ktime_get_ns();
-	r->ifindex = key->ifindex;
-	r->tcp_flags = s->flags;
-	r->flags = (hook == CLV_HOOK_EGRESS ? CLV_REC_EGRESS : 0) | (s->v6 ? CLV_REC_IPV6 : 0);
-	r->seq = s->seq;
-	r->ack = s->ack;
-	r->sport = s->sport;
-	r->dport = s->dport;
-	__builtin_memcpy(r->saddr, &s->src, sizeof(r->saddr));
-	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
-}
-
-/* Without state (the table was busy, or a stray RST): everything is copied, nothing is known. */
-static __noinline int send_stateless(struct pass *p, const struct segment *s)
-{
-	p->rec.len = s->flags & TCP_RST ? 0 : s->len;
-	p->rec.cap = p->rec.len < snaplen ? p->rec.len : snaplen;
-	return emit(p->skb, &p->rec, s->off, CLV_WINDOW_BYTES, p->st);
-}
-
 static __always_inline __u64 coarse_ns(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
@@ -264,18 +309,27 @@ static __always_inline __u64 coarse_ns(void)
 	return bpf_ktime_get_ns();
 }
 
+/* Is somebody reading? The clock is asked once a jiffy: that would be a quarter of the price of a pure ACK. */
+static __always_inline bool lease_holds(__u64 jiffy)
+{
+	if (shared.alive_jiffy == jiffy)
+		return true;
+	if (coarse_ns() >= shared.lease_ns)
+		return false;
+	shared.alive_jiffy = jiffy;
+	return true;
+}
+
 static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook hook, const bool ethernet)
 {
 	__u32 zero = 0;
+	__u64 jiffy = bpf_jiffies64();
 	struct clv_kstats *st = bpf_map_lookup_elem(&stats, &zero);
-	struct pass p = {.skb = skb, .st = st};
-	struct flow_ref ref = {};
-	struct flow_key key;
 	struct segment s = {};
 
 	if (!st)
 		return NEXT;
-	if (coarse_ns() >= shared.lease_ns) {
+	if (!lease_holds(jiffy)) {
 		st->drop_lease_expired++;
 		return NEXT;
 	}
@@ -290,33 +344,27 @@ static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook ho
 		st->unwanted++;
 		return NEXT;
 	}
+
+	struct flow_ref ref = {};
+	struct flow_key key;
+	struct pass p = {
+		.skb = skb, .st = st, .seg = &s, .key = &key, .off = s.off, .hook = hook, .tcp_flags = s.flags};
+
 	key_make(&key, &s, skb->ifindex, hook);
-	record_start(&p.rec, &s, &key, hook);
-	if (!flow_get(&key, &ref, st, s.len || s.flags & TCP_SYN)) {
-		send_stateless(&p, &s);
-		return NEXT;
-	}
+	if (flow_get(&key, &ref, st, s.len || s.flags & TCP_SYN)) {
+		p.flow = ref.flow;
+		p.dir = &ref.flow->dir[hook];
+		p.other_dir = &ref.flow->dir[!hook];
+		p.ctl = &ref.ctl->dir[hook];
+		p.other_ctl = &ref.ctl->dir[!hook];
+		p.slot = ref.slot;
+		p.dir->last = jiffy;
+		known_flow(&p, &s, &ref);
+	} else { /* the table was busy, or this is a stray RST: everything is copied, nothing is known */
+		__u32 len = s.flags & TCP_RST ? 0 : s.len;
 
-	struct dir *d = &ref.flow->dir[hook];
-
-	p.dir = d;
-	p.ctl = &ref.ctl->dir[hook];
-	p.off = s.off;
-	p.rec.slot = ref.slot;
-	if (s.flags & TCP_SYN) {
-		begin(&p, &ref, &s);
-	} else {
-		if (d->gen != ref.flow->gen)
-			dir_start(d, ref.flow->gen, s.seq, DIR_JOINED);
-		p.rec.gen = d->gen;
-		if (s.len && !(s.flags & TCP_RST))
-			payload(&p, ref.flow, hook, s.seq, s.seq + s.len);
-		else
-			send_bare(&p, s.seq, s.flags);
+		send(&p, s.seq, s.seq + len, len, CLV_WINDOW_BYTES);
 	}
-	d->last = p.rec.ts_ns >> 24;
-	if (s.flags & (TCP_FIN | TCP_RST))
-		d->flags |= s.flags & TCP_RST ? DIR_CLOSED | DIR_RESET : DIR_CLOSED;
 	return NEXT;
 }
 

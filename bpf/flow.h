@@ -34,6 +34,7 @@ struct flow_ref {
 	struct flow *flow;
 	struct clv_ctl *ctl;
 	__u32 slot;
+	bool is_new;
 };
 
 static __always_inline void key_make(struct flow_key *k, const struct segment *s, __u32 ifindex, enum clv_hook hook)
@@ -135,6 +136,7 @@ static __noinline bool flow_get(const struct flow_key *key, struct flow_ref *ref
 	if (!ref->ctl)
 		return false;
 	ref->flow = &set->way[way];
+	ref->is_new = true;
 	flow_renew(ref->flow, ref->ctl);
 	ref->flow->dir[0].gen = ref->flow->dir[1].gen = 0;
 	__sync_lock_test_and_set(&set->tag[way], tag);
@@ -227,6 +229,12 @@ __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 	if (rest != hi)
 		hole_open(d, hi, rest);
 	return touched;
+}
+
+static __always_inline void dir_count_retransmit(struct dir *d)
+{
+	if (d->retransmits != 0xffff)
+		d->retransmits++;
 }
 
 enum place {

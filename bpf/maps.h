@@ -62,7 +62,7 @@ struct dir {
 	__u32 unsent_from, unsent_to; /* left out, not reported yet; empty when equal */
 	__u32 skip_until;             /* with DIR_SKIP */
 	__u32 window_end;             /* until user space says otherwise */
-	__u32 last;                   /* time of last use, in units of 2^24 ns */
+	__u32 last;                   /* jiffies at its last use */
 	__u16 gen;                    /* of the flow this state belongs to: otherwise stale */
 	__u16 retransmits;            /* since the last record */
 	__u8 flags;

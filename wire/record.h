@@ -153,6 +153,7 @@ struct clv_kstats {
 /* The whole of .bss, so that the lease of somebody else's object is found at offset 0. */
 struct clv_shared {
 	__u64 lease_ns;
+	__u64 alive_jiffy; /* kernel only: the last one in which the lease was found to hold */
 	__u32 want_wake;
 	__u32 wake_armed;
 };
