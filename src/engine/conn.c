@@ -497,6 +497,7 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 	case CLV_FED_OK:
 		assert(fed.used || fed.skip || in.bytes.len == 0);
 		if (fed.skip) {
+			h->framed |= h->body_bytes > 0; /* not the message's first */
 			h->debt = fed.skip;
 			h->skipping = true;
 			pay_from_tail(c, h);
@@ -608,8 +609,9 @@ void clv_conn_steer(struct clv_conn *c, int d)
 		}
 		next = h->kernel_skip_end > next ? h->kernel_skip_end : next;
 	}
-	if (h->window_end < next + CLV_WINDOW_AHEAD / 2) {
-		h->window_end = next + CLV_WINDOW_AHEAD;
+	uint64_t ahead = h->framed ? CLV_WINDOW_AHEAD_FRAMED : CLV_WINDOW_AHEAD;
+	if (h->window_end < next + ahead - CLV_WINDOW_STEP) {
+		h->window_end = next + ahead;
 		tell(c, d, CLV_VERDICT_WINDOW, h->window_end);
 	}
 }

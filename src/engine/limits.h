@@ -35,8 +35,15 @@
 /* A flow without packets is given up after this. */
 #define CLV_IDLE_NS (600ull * 1000 * 1000 * 1000)
 
-/* How far ahead of the parsed position the kernel may copy. Half used: the window moves. */
-#define CLV_WINDOW_AHEAD (64u * 1024u)
+/*
+ * How far ahead of the parsed position the kernel may copy (wire/record.h begins with the same), and how far where
+ * long bodies must be read for their frames, as chunked ones: a sender at 2 GB/s must not get past the window
+ * before its reader wakes up.
+ */
+#define CLV_WINDOW_AHEAD        (768u * 1024u)
+#define CLV_WINDOW_AHEAD_FRAMED (4096u * 1024u)
+/* So much of it used: the window moves. */
+#define CLV_WINDOW_STEP (32u * 1024u)
 /* Bodies at least this long are skipped in the kernel; shorter ones cost less than the verdict. */
 #define CLV_KERNEL_SKIP_BYTES (32u * 1024u)
 /* One SKIP verdict reaches at most this far; longer bodies renew it. */
