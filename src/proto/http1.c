@@ -134,12 +134,19 @@ static enum clv_match http1_method_match(struct clv_slice word, bool whole)
 	return match;
 }
 
-/* Is `word` what is left of a method whose first bytes were missed ("ET", "ST")? */
-static bool http1_method_rest(struct clv_slice word)
+/*
+ * Is `word` a known method that lost its first bytes ("ST"), or one behind the last word of something else
+ * ("scriptGET")? Both happen where a connection is joined in its middle.
+ */
+static bool http1_method_mangled(struct clv_slice word)
 {
 	for (size_t i = 0; i < sizeof(http1_methods) / sizeof(http1_methods[0]); i++) {
-		struct clv_slice m = http1_methods[i];
-		if (word.len < m.len && clv_slice_eq(clv_slice_from(m, m.len - word.len), word))
+		struct clv_slice a = word, b = http1_methods[i];
+		if (a.len > b.len)
+			a = clv_slice_from(a, a.len - b.len);
+		else
+			b = clv_slice_from(b, b.len - a.len);
+		if (clv_slice_eq(a, b))
 			return true;
 	}
 	return false;
@@ -752,7 +759,7 @@ static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 		return CLV_MATCH_MAYBE;
 	if (!method || in.data[method] != ' ')
 		return CLV_MATCH_NO;
-	if (known == CLV_MATCH_NO && http1_method_rest(clv_slice_head(in, method)))
+	if (known == CLV_MATCH_NO && http1_method_mangled(clv_slice_head(in, method)))
 		return CLV_MATCH_NO;
 
 	size_t lf = clv_slice_find(in, method, '\n');

@@ -512,6 +512,7 @@ static void test_probe(void **unused)
 		{CLV_TO_SERVER, "GET /index HTTP/1.1\r", CLV_MATCH_MAYBE},
 		{CLV_TO_SERVER, "GET /index\r\n", CLV_MATCH_NO},
 		{CLV_TO_SERVER, "ST /x HTTP/1.1\r\n", CLV_MATCH_NO},
+		{CLV_TO_SERVER, "scriptGET /x HTTP/1.1\r\n", CLV_MATCH_NO},
 		{CLV_TO_SERVER, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", CLV_MATCH_NO},
 		{CLV_TO_SERVER, "INVITE sip:a@b SIP/2.0\r\n", CLV_MATCH_NO},
 		{CLV_TO_SERVER, "OPTIONS rtsp://a RTSP/1.0\r\n", CLV_MATCH_NO},
