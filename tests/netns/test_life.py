@@ -51,13 +51,15 @@ class Life(unittest.TestCase):
 
     def load(self):
         """Starts a keep-alive client; the function returned ends it and gives its log."""
-        client = self.user.spawn("python3", "-c", LOOP, self.web.ip, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 text=True)
+        log = self.lab.path("load")  # not a pipe, which nobody reads until the end
+        with open(log, "w", encoding="ascii") as f:
+            client = self.user.spawn("python3", "-c", LOOP, self.web.ip, stdin=subprocess.PIPE, stdout=f)
 
         def end():
-            out, _ = client.communicate("")
+            client.communicate(b"")
             self.assertEqual(client.returncode, 0)
-            return [(p, int(s), int(a), int(b)) for p, s, a, b in map(str.split, out.splitlines())]
+            with open(log, encoding="ascii") as f:
+                return [(p, int(s), int(a), int(b)) for p, s, a, b in map(str.split, f)]
 
         return end
 
