@@ -2,9 +2,9 @@
 /*
  * libFuzzer: bytes as the doings of four connections, through the whole engine and out as JSON.
  *
- * The input is run twice, with the engine told the time and without; the spans must be the same. On the way:
- * every span is sound and every byte it borrows can be read, memory stays within the budget, and verdicts go to
- * directions that have a kernel side.
+ * The input is run twice: as live packets, with a kernel to tell verdicts and ticks of the clock, and as a file with
+ * neither; the spans must be the same. On the way: every span is sound and every byte it borrows can be read, memory
+ * stays within the budget, and verdicts go to directions that have a kernel side.
  *
  * Input: a byte of settings, then operations. An operation is a byte (connection 2 bits, direction 1, what 3,
  * "out of order" 1, "cut" 1) and what that needs.
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum setting {
 	SETTING_SMALL = 1 << 0,  /* a budget that runs out */
-	SETTING_KERNEL = 1 << 1, /* there is somebody to tell verdicts */
+	SETTING_KERNEL = 1 << 1, /* live, there is somebody to tell verdicts */
 	SETTING_SIDE = 1 << 2,
 	SETTING_PORTS = 1 << 3,
 };
@@ -56,7 +56,7 @@ static const char *const fragments[] = {
 struct run {
 	const uint8_t *in;
 	size_t left;
-	bool ticks;
+	bool live;
 	uint8_t settings;
 	struct clv_engine *engine;
 	uint64_t now_ns;
@@ -133,7 +133,7 @@ static struct clv_packet packet(const struct run *r, unsigned conn, unsigned dir
 
 	if (r->settings & SETTING_SIDE)
 		p.side = (conn & 2) == dir * 2 ? CLV_SIDE_IN : CLV_SIDE_OUT;
-	if (r->settings & SETTING_KERNEL)
+	if (r->live && r->settings & SETTING_KERNEL)
 		p.kernel = (struct clv_kernel_ref){.slot = conn, .gen = 1, .hook = (uint8_t)dir};
 	return p;
 }
@@ -189,7 +189,7 @@ static void operate(struct run *r)
 		break;
 	case 7: /* time passes */
 		r->now_ns += (uint64_t)take(r) * 40000000u;
-		if (r->ticks)
+		if (r->live)
 			clv_engine_tick(r->engine, r->now_ns);
 		return;
 	}
@@ -212,11 +212,11 @@ static void check(const struct run *r)
 }
 
 /* Returns false when memory ran out, which makes what was seen depend on when. */
-static bool run(struct run *r, const uint8_t *data, size_t size, bool ticks)
+static bool run(struct run *r, const uint8_t *data, size_t size, bool live)
 {
 	static const struct clv_port_rule ports[] = {{.port = 8080}};
 
-	*r = (struct run){.in = data, .left = size, .ticks = ticks, .now_ns = 1700000000000000000u};
+	*r = (struct run){.in = data, .left = size, .live = live, .now_ns = 1700000000000000000u};
 	r->settings = take(r);
 
 	struct clv_engine_config config = {
@@ -225,7 +225,7 @@ static bool run(struct run *r, const uint8_t *data, size_t size, bool ticks)
 		.port_count = r->settings & SETTING_PORTS ? 1 : 0,
 		.on_span = on_span,
 		.span_ctx = r,
-		.verdict = r->settings & SETTING_KERNEL ? on_verdict : NULL,
+		.verdict = live && r->settings & SETTING_KERNEL ? on_verdict : NULL,
 	};
 
 	assert(clv_json_init(&r->json, "fuzz") == 0);
@@ -245,10 +245,10 @@ static bool run(struct run *r, const uint8_t *data, size_t size, bool ticks)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct run with, without;
-	bool comparable = run(&with, data, size, true);
+	static struct run live, file;
+	bool comparable = run(&live, data, size, true);
 
-	if (run(&without, data, size, false) && comparable)
-		assert(with.spans == without.spans && with.sum == without.sum);
+	if (run(&file, data, size, false) && comparable)
+		assert(live.spans == file.spans && live.sum == file.sum);
 	return 0;
 }
