@@ -310,14 +310,17 @@ static void lose_responses(struct clv_conn *c)
 	}
 }
 
-/* The parser of direction d lost its place: `lost` bytes are missing (0: none, but it cannot go on). */
-static void lose_place(struct clv_conn *c, int d, uint64_t lost)
+/*
+ * The parser of direction d lost its place: `lost` bytes are missing behind `rest`, the last ones it had (lost 0:
+ * none, but it cannot go on). What is in the tail is hunted through, if it is not `rest`.
+ */
+static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, uint64_t lost)
 {
 	struct clv_half *h = &c->half[d];
 	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
 
 	if (!h->hunting) {
-		c->proto->gap(c->state, dir_of(c, d), tail_of(h), lost, &sink.base);
+		c->proto->gap(c->state, dir_of(c, d), rest, lost, &sink.base);
 		struct clv_exchange *x = h->open;
 		h->open = NULL;
 		if (x) {
@@ -338,10 +341,17 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 		clv_exchanges_lost_answers(&c->exchanges);
 	if (d != c->client && !c->exchanges.by_id)
 		lose_responses(c);
-	tail_drop(c, h);
+	h->need = 0;
 	h->hunting = true;
 	h->skipping = false;
 	h->debt = 0;
+}
+
+/* The same, and the tail is the last that was there. */
+static void lose_place(struct clv_conn *c, int d, uint64_t lost)
+{
+	lose_place_after(c, d, tail_of(&c->half[d]), lost);
+	tail_drop(c, &c->half[d]);
 }
 
 /* ---- feeding --------------------------------------------------------------------------------------------------- */
@@ -511,12 +521,12 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 		return false;
 	case CLV_FED_BAD:
 		c->engine->stats.drop_parse_errors++;
-		if (h->tail) /* what is bad goes, or it would be found again */
-			tail_drop(c, h);
-		else
+		if (!fed.used && !h->tail) /* what is bad goes, or it would be found again */
 			rest_advance(r, 1);
-		lose_place(c, d, 0);
-		return false;
+		else if (!fed.used)
+			tail_drop(c, h);
+		lose_place_after(c, d, clv_slice(NULL, 0), 0);
+		return h->tail;
 	case CLV_FED_OPAQUE:
 		go_opaque(c);
 		return false;
@@ -666,9 +676,10 @@ static enum clv_match ask_as(const struct clv_conn *c, int d, int client, struct
 			     const struct clv_proto **proto)
 {
 	enum clv_match best = CLV_MATCH_NO;
+	bool first = c->phase == CLV_CONN_DETECTING;
 
 	for (const struct clv_proto *const *p = clv_protos; *p; p++) {
-		enum clv_match m = (*p)->probe(d == client ? CLV_TO_SERVER : CLV_TO_CLIENT, in);
+		enum clv_match m = (*p)->probe(d == client ? CLV_TO_SERVER : CLV_TO_CLIENT, in, first);
 
 		if (m > best) {
 			best = m;

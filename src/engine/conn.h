@@ -33,7 +33,7 @@ struct clv_half {
 	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
 	bool skipping;             /* a skip was asked for and its end not yet announced to the parser */
 	bool hunting;              /* after a gap: the next message must be found first */
-	bool framed;     /* carries bodies that come in frames: what they say must be read */
+	bool framed;               /* carries bodies that come in frames: what they say must be read */
 	bool seek;                 /* carries long bodies: the kernel may read their lengths */
 	bool sought;               /* it did so for the body now being skipped */
 	bool mismatched;           /* and was wrong once: no more of that */

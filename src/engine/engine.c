@@ -140,7 +140,7 @@ static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
 	uint64_t before = delivered(f);
 
 	e->busy = f;
-	clv_streams_give_up(&f->streams, now_ns);
+	clv_streams_give_up(&f->streams);
 	settle(e, f, before, now_ns);
 	e->busy = NULL;
 }
@@ -334,7 +334,7 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 		if (off < -1 || off > (int64_t)CLV_RST_AHEAD_BYTES)
 			return;
 	}
-	while (clv_streams_give_up(&f->streams, p->ts_ns))
+	while (clv_streams_give_up(&f->streams))
 		;
 	flow_finish(e, f, CLV_ERROR_RESET);
 	clv_flows_close(&e->flows, f);
@@ -380,7 +380,7 @@ void clv_engine_flush(struct clv_engine *e)
 
 	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used))) {
 		e->busy = f;
-		while (clv_streams_give_up(&f->streams, e->now_ns))
+		while (!(f->streams.s[0].fin_done && f->streams.s[1].fin_done) && clv_streams_give_up(&f->streams))
 			;
 		bool closed = f->streams.s[0].fin_done && f->streams.s[1].fin_done;
 		flow_finish(e, f, closed ? CLV_ERROR_CLOSED : NULL);

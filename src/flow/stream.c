@@ -91,7 +91,7 @@ static void deliver(struct clv_streams *st, int d, uint64_t pos, struct clv_slic
 		deliver_hole(st, d, len - bytes.len, ts_ns);
 }
 
-static bool deliver_fin(struct clv_streams *st, int d, uint64_t ts_ns)
+static bool deliver_fin(struct clv_streams *st, int d)
 {
 	struct clv_stream *s = &st->s[d];
 
@@ -99,12 +99,12 @@ static bool deliver_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 		return false;
 	s->fin_done = true;
 	s->next = s->fin + 1; /* the FIN takes a sequence number of its own */
-	st->ops->fin(st->ctx, d, ts_ns);
+	st->ops->fin(st->ctx, d, s->fin_ns);
 	return true;
 }
 
 /* Delivers what waits in direction d and may go. Returns true when anything went. */
-static bool drain_one(struct clv_streams *st, int d, uint64_t ts_ns)
+static bool drain_one(struct clv_streams *st, int d)
 {
 	struct clv_stream *s = &st->s[d];
 	bool moved = false;
@@ -116,16 +116,16 @@ static bool drain_one(struct clv_streams *st, int d, uint64_t ts_ns)
 		segment_free(st, seg);
 		moved = true;
 	}
-	return deliver_fin(st, d, ts_ns) || moved;
+	return deliver_fin(st, d) || moved;
 }
 
-static void drain(struct clv_streams *st, uint64_t ts_ns)
+static void drain(struct clv_streams *st)
 {
 	bool moved;
 
 	do {
-		moved = drain_one(st, 0, ts_ns);
-		moved = drain_one(st, 1, ts_ns) || moved;
+		moved = drain_one(st, 0);
+		moved = drain_one(st, 1) || moved;
 	} while (moved);
 }
 
@@ -217,14 +217,13 @@ static void take(struct clv_streams *st, int d, uint64_t pos, struct clv_slice b
 	struct clv_segment like = {.ack = ack, .ts_ns = p->ts_ns, .ack_seq = p->ack};
 	if (!keep(st, d, pos, bytes, len, &like, seen)) {
 		/* No memory: give up what is missing before it, until it is the next and needs no room. */
-		while (s->next < pos && clv_streams_give_up(st, p->ts_ns))
+		while (s->next < pos && clv_streams_give_up(st))
 			;
 		if (s->next < pos)
 			deliver_hole(st, d, pos - s->next, 0);
 		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
 	}
-	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) &&
-	       clv_streams_give_up(st, p->ts_ns))
+	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) && clv_streams_give_up(st))
 		;
 }
 
@@ -252,8 +251,9 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && pos + p->len >= s->next) {
 		s->fin_seen = true;
 		s->fin = pos + p->len;
+		s->fin_ns = p->ts_ns;
 	}
-	drain(st, p->ts_ns);
+	drain(st);
 	return seen - unseen_before;
 }
 
@@ -298,7 +298,7 @@ static void give_up_hole(struct clv_streams *st, int d, uint64_t end)
  * Every direction that waits is in order, and held by the other. Either the other's bytes were never seen, or
  * both hold each other (a retransmission carries a newer acknowledgement): then the older segment goes first.
  */
-static bool give_up_cause(struct clv_streams *st, uint64_t now_ns)
+static bool give_up_cause(struct clv_streams *st)
 {
 	struct clv_segment *w[2] = {st->s[0].waiting, st->s[1].waiting};
 
@@ -310,11 +310,11 @@ static bool give_up_cause(struct clv_streams *st, uint64_t now_ns)
 		give_up_hole(st, 1, w[0]->ack);
 	else
 		give_up_hole(st, 0, w[1]->ack);
-	drain(st, now_ns);
+	drain(st);
 	return true;
 }
 
-bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns)
+bool clv_streams_give_up(struct clv_streams *st)
 {
 	for (int d = 0; d < 2; d++) { /* a direction whose own bytes are missing goes first */
 		struct clv_stream *s = &st->s[d];
@@ -325,8 +325,8 @@ bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns)
 		if (s->acked > s->next && s->acked < end)
 			end = s->acked;
 		give_up_hole(st, d, end);
-		drain(st, now_ns);
+		drain(st);
 		return true;
 	}
-	return give_up_cause(st, now_ns);
+	return give_up_cause(st);
 }

@@ -38,6 +38,7 @@ struct clv_stream {
 	uint64_t next;               /* the first position not delivered */
 	uint64_t acked;              /* the receiver has everything before this */
 	uint64_t fin;                /* position behind the last byte, once a FIN was seen */
+	uint64_t fin_ns;             /* when that was */
 	uint64_t credit;             /* holes before this position hold nobody up: a body that is being skipped */
 	struct clv_segment *waiting; /* ordered, not overlapping */
 	uint32_t waiting_bytes, waiting_count;
@@ -101,6 +102,6 @@ enum clv_blocked clv_streams_blocked(const struct clv_streams *st);
  * Gives up what delivery waits for, once: the bytes missing first are reported as a hole, then all that
  * follows is delivered as far as it goes. Returns false when nothing was waiting.
  */
-bool clv_streams_give_up(struct clv_streams *st, uint64_t now_ns);
+bool clv_streams_give_up(struct clv_streams *st);
 
 #endif

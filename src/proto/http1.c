@@ -50,6 +50,7 @@ struct http1_side {
 struct http1_state {
 	struct http1_side side[2];
 	bool switching; /* a CONNECT or an Upgrade awaits its answer: what follows may not be HTTP */
+	bool fresh;     /* from the connection's start on nothing was seen or missed */
 	bool held;      /* requests behind it wait unparsed: responses behind its answer wait for them */
 };
 
@@ -181,6 +182,14 @@ static struct clv_http1_field http1_field_at(size_t at, size_t len)
 	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)len};
 }
 
+/* Methods whose responses have no body, or another meaning. */
+static uint8_t http1_method_flag(struct clv_slice method)
+{
+	if (clv_slice_eq(method, CLV_LIT("HEAD")))
+		return CLV_HTTP1_HEAD;
+	return clv_slice_eq(method, CLV_LIT("CONNECT")) ? CLV_HTTP1_CONNECT : 0;
+}
+
 static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
 {
 	size_t method = http1_token(line, 0), end = line.len - 8;
@@ -196,11 +205,56 @@ static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
 	f->method_len = (uint16_t)method;
 	f->target = http1_field_at((size_t)(target.data - line.data), target.len);
 	f->minor = (uint8_t)(line.data[line.len - 1] - '0');
-	if (clv_slice_eq(name, CLV_LIT("HEAD")))
-		f->flags |= CLV_HTTP1_HEAD;
-	else if (clv_slice_eq(name, CLV_LIT("CONNECT")))
-		f->flags |= CLV_HTTP1_CONNECT;
+	f->flags |= http1_method_flag(name);
 	return true;
+}
+
+/* Is the line at `at` a field line, or empty? */
+static enum clv_match http1_probe_field(struct clv_slice in, size_t at)
+{
+	int eol = http1_eol(in, at);
+	size_t name = http1_token(clv_slice_head(in, at + 256), at);
+
+	if (eol > 0)
+		return CLV_MATCH_YES;
+	if (eol < 0 || at + name >= in.len)
+		return CLV_MATCH_MAYBE;
+	return name && in.data[at + name] == ':' ? CLV_MATCH_YES : CLV_MATCH_NO;
+}
+
+/* The name of a protocol other than this one at the end of a start line: RTSP/1.0, SIP/2.0, ICAP/1.0. */
+static bool http1_other_protocol(struct clv_slice word)
+{
+	size_t slash = clv_slice_find(word, 0, '/');
+
+	return slash && slash + 1 < word.len && http1_token(word, 0) == slash && http1_is_digit(word.data[slash + 1]) &&
+	       !clv_slice_eq(clv_slice_head(word, slash), CLV_LIT("HTTP"));
+}
+
+/*
+ * A request line as careless clients write it, with a version that is cut short or glued to the target. Servers
+ * answer such lines, so an observer reports them; but only as the first of a connection, where nothing else can
+ * look like it, and when a field line follows. `lf` ends the line.
+ */
+static enum clv_match http1_careless_line(struct clv_slice in, size_t lf, struct clv_http1_facts *f)
+{
+	struct clv_slice line = http1_line(in, 0, lf);
+	size_t method = http1_token(clv_slice_head(line, HTTP1_METHOD_BYTES + 1), 0);
+	struct clv_slice target = clv_slice_trim(clv_slice_from(line, method));
+	size_t last = target.len;
+
+	while (last && !http1_is_ws(target.data[last - 1]))
+		last--;
+	struct clv_slice word = clv_slice_from(target, last);
+	if (!method || method > HTTP1_METHOD_BYTES || !target.len || !http1_is_ws(line.data[method]) ||
+	    http1_other_protocol(word) || !memmem(line.data, line.len, "HTTP/1.", 7))
+		return CLV_MATCH_NO;
+	if (last && clv_slice_starts(word, CLV_LIT("HTTP/")))
+		target = clv_slice_trim(clv_slice_head(target, last));
+	f->method_len = (uint16_t)method;
+	f->target = http1_field_at((size_t)(target.data - in.data), target.len);
+	f->flags |= CLV_HTTP1_NO_VERSION | http1_method_flag(clv_slice_head(line, method));
+	return http1_probe_field(in, lf + 1);
 }
 
 static bool http1_status_line(struct clv_slice line, struct clv_http1_facts *f)
@@ -347,8 +401,11 @@ static size_t http1_field_end(struct clv_slice in, size_t at)
 	return lf + 1 < in.len ? lf : in.len;
 }
 
-/* Parses what is there of the head that begins at in.data[0]. Facts are those of the complete lines. */
-static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, struct http1_head *h)
+/*
+ * Parses what is there of the head that begins at in.data[0]. Facts are those of the complete lines. `first`: the
+ * connection's first request, whose line may be a careless one.
+ */
+static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, bool first, struct http1_head *h)
 {
 	size_t lf = clv_slice_find(in, 0, '\n');
 
@@ -356,8 +413,11 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 	if (lf == in.len)
 		return HTTP1_HEAD_PARTIAL;
 	h->len = (uint32_t)lf;
-	if (!http1_start_line(dir, http1_line(in, 0, lf), &h->facts))
-		return HTTP1_HEAD_BAD;
+	if (!http1_start_line(dir, http1_line(in, 0, lf), &h->facts)) {
+		enum clv_match m = first ? http1_careless_line(in, lf, &h->facts) : CLV_MATCH_NO;
+		if (m != CLV_MATCH_YES)
+			return m == CLV_MATCH_NO ? HTTP1_HEAD_BAD : HTTP1_HEAD_PARTIAL;
+	}
 	h->started = true;
 
 	for (size_t at = lf + 1; at < in.len; at = lf + 1) {
@@ -533,8 +593,11 @@ static struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const s
 		return http1_fed(CLV_FED_OK, at, CLV_SKIP_TO_FIN);
 	}
 	/* A request whose length contradicts itself has no end that anyone knows; one that says nothing has no body. */
-	if (h->coded || h->has_length)
-		return http1_bad(s, at);
+	if (h->coded || h->has_length) {
+		struct clv_fed fed = http1_bad(s, at);
+		memcpy(s->behind, "\n\r\n", sizeof(s->behind)); /* resync() may find the next one at once */
+		return fed;
+	}
 	return http1_done(s, dir, at, sink);
 }
 
@@ -551,6 +614,7 @@ static struct clv_fed http1_request(struct http1_state *st, struct http1_head *h
 	const struct clv_http1_facts *f = &h->facts;
 
 	http1_report(sink, CLV_TO_SERVER, in, at, h->len, f, 0);
+	st->fresh = false;
 	if (f->flags & (CLV_HTTP1_CONNECT | CLV_HTTP1_UPGRADE))
 		st->switching = true;
 	return http1_body(&st->side[CLV_TO_SERVER], CLV_TO_SERVER, h, f->flags & CLV_HTTP1_CONNECT, at + h->len, sink);
@@ -609,7 +673,7 @@ static struct clv_fed http1_start(struct http1_state *st, enum clv_dir dir, stru
 		return http1_fed(CLV_FED_MORE, at, 0);
 	if (!http1_head_ready(s, rest) && rest.len < CLV_HEAD_BYTES)
 		return http1_plausible(dir, rest) ? http1_fed(CLV_FED_MORE, at, 0) : http1_bad(s, at);
-	switch (http1_head(dir, rest, &h)) {
+	switch (http1_head(dir, rest, st->fresh && dir == CLV_TO_SERVER, &h)) {
 	case HTTP1_HEAD_DONE:
 		http1_reset(s);
 		http1_flag_conflicts(&h);
@@ -667,6 +731,7 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 
 static void http1_open(void *state, const struct clv_conn_info *conn)
 {
+	((struct http1_state *)state)->fresh = !conn->midstream;
 }
 
 /* A head that was cut, but not before its start line ended, still says what was asked or answered. */
@@ -676,7 +741,7 @@ static void http1_report_cut(enum clv_dir dir, struct clv_slice rest, struct clv
 	struct clv_slice in = clv_slice_head(clv_slice_from(rest, at), CLV_HEAD_BYTES);
 	struct http1_head h;
 
-	if (in.len && http1_head(dir, in, &h) == HTTP1_HEAD_PARTIAL && h.started)
+	if (in.len && http1_head(dir, in, false, &h) == HTTP1_HEAD_PARTIAL && h.started)
 		http1_report(sink, dir, rest, at, in.len, &h.facts, CLV_MSG_TRUNCATED);
 }
 
@@ -694,9 +759,11 @@ static void http1_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint
 {
 	struct http1_state *st = state;
 
-	http1_abandon(st, dir, rest, sink);
+	if (lost || rest.len) /* otherwise feed() said BAD, and knows what it left behind */
+		http1_abandon(st, dir, rest, sink);
 	/* The answer to an upgrade may have been in there: HTTP unless the bytes say otherwise. */
 	st->switching = false;
+	st->fresh = false;
 }
 
 static void http1_fin(void *state, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
@@ -743,12 +810,17 @@ static bool http1_target_is_one(struct clv_slice target)
 	return clv_slice_starts(CLV_LIT("HTTP/1."), version);
 }
 
-/*
- * Could a request line begin like this? `any`: also with a method that nobody knows. Only a known method at the
- * known start of a stream may have blanks in its target, as careless clients write them.
- */
-static enum clv_match http1_probe_request(struct clv_slice in, bool any)
+/* How much a request line may look like, by where it stands. */
+enum http1_trust {
+	HTTP1_KNOWN, /* anywhere: known methods only */
+	HTTP1_ANY,   /* where a message may well begin: any method; blanks in the target of known ones */
+	HTTP1_FIRST, /* a connection's first bytes: careless lines, too */
+};
+
+/* Could a request line begin like this? */
+static enum clv_match http1_probe_request(struct clv_slice in, enum http1_trust trust)
 {
+	bool any = trust != HTTP1_KNOWN;
 	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
 	bool whole = method < in.len;
 	enum clv_match known = http1_method_match(clv_slice(in.data, method), whole);
@@ -759,7 +831,7 @@ static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 		return CLV_MATCH_MAYBE;
 	if (!method || in.data[method] != ' ')
 		return CLV_MATCH_NO;
-	if (known == CLV_MATCH_NO && http1_method_mangled(clv_slice_head(in, method)))
+	if (known == CLV_MATCH_NO && trust != HTTP1_FIRST && http1_method_mangled(clv_slice_head(in, method)))
 		return CLV_MATCH_NO;
 
 	size_t lf = clv_slice_find(in, method, '\n');
@@ -770,36 +842,27 @@ static enum clv_match http1_probe_request(struct clv_slice in, bool any)
 		target.len--;
 	if (http1_has_control(clv_slice_head(target, CLV_DETECT_BYTES)))
 		return CLV_MATCH_NO;
-	if (!(known == CLV_MATCH_YES && any) && !http1_target_is_one(target))
+	if (!(known == CLV_MATCH_YES && any) && trust != HTTP1_FIRST && !http1_target_is_one(target))
 		return CLV_MATCH_NO;
 	if (lf < in.len) {
 		struct clv_http1_facts f = {0};
-		return http1_request_line(line, &f) ? CLV_MATCH_YES : CLV_MATCH_NO;
+		if (http1_request_line(line, &f))
+			return CLV_MATCH_YES;
+		return trust == HTTP1_FIRST ? http1_careless_line(in, lf, &f) : CLV_MATCH_NO;
 	}
 	if (known == CLV_MATCH_YES && target.len >= HTTP1_SURE_BYTES && target.data[0] == '/')
 		return CLV_MATCH_YES;
 	return in.len < CLV_DETECT_BYTES ? CLV_MATCH_MAYBE : CLV_MATCH_NO;
 }
 
-static enum clv_match http1_probe(enum clv_dir dir, struct clv_slice in)
+static enum clv_match http1_probe(enum clv_dir dir, struct clv_slice in, bool first)
 {
 	in = clv_slice_from(in, http1_empty_lines(in));
 	if (!in.len || (in.len == 1 && in.data[0] == '\r'))
 		return CLV_MATCH_MAYBE;
-	return dir == CLV_TO_SERVER ? http1_probe_request(in, true) : http1_probe_status(in);
-}
-
-/* Is the line at `at` a field line, or empty? */
-static enum clv_match http1_probe_field(struct clv_slice in, size_t at)
-{
-	int eol = http1_eol(in, at);
-	size_t name = http1_token(clv_slice_head(in, at + 256), at);
-
-	if (eol > 0)
-		return CLV_MATCH_YES;
-	if (eol < 0 || at + name >= in.len)
-		return CLV_MATCH_MAYBE;
-	return name && in.data[at + name] == ':' ? CLV_MATCH_YES : CLV_MATCH_NO;
+	if (dir == CLV_TO_CLIENT)
+		return http1_probe_status(in);
+	return http1_probe_request(in, first ? HTTP1_FIRST : HTTP1_ANY);
 }
 
 /*
@@ -814,7 +877,7 @@ static enum clv_match http1_begins(enum clv_dir dir, struct clv_slice in, size_t
 
 	if (!s.len)
 		return CLV_MATCH_NO;
-	if ((dir == CLV_TO_SERVER ? http1_probe_request(s, false) : http1_probe_status(s)) == CLV_MATCH_NO)
+	if ((dir == CLV_TO_SERVER ? http1_probe_request(s, HTTP1_KNOWN) : http1_probe_status(s)) == CLV_MATCH_NO)
 		return CLV_MATCH_NO;
 	size_t lf = clv_slice_find(clv_slice_head(s, HTTP1_RESYNC_LINE_BYTES), 0, '\n');
 	if (lf == HTTP1_RESYNC_LINE_BYTES)

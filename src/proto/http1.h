@@ -18,6 +18,7 @@ enum clv_http1_flag {
 	CLV_HTTP1_UPGRADE = 1 << 2,           /* there is an Upgrade header: a 101 ends HTTP/1 here */
 	CLV_HTTP1_CONFLICT = 1 << 3,          /* what says where the body ends contradicts itself */
 	CLV_HTTP1_MANY_TRACEPARENTS = 1 << 4, /* more than one traceparent: none is valid */
+	CLV_HTTP1_NO_VERSION = 1 << 5,        /* the request line names no version that can be read */
 };
 
 /* Facts of a request or response. Fields are those of requests; a header that occurs twice counts once, the first. */

@@ -33,7 +33,7 @@ static size_t http1_scheme(struct clv_slice target)
 	size_t n = 0;
 
 	while (n < target.len && ((uint8_t)((target.data[n] | 0x20) - 'a') < 26 ||
-				  (n && (http1_is_digit(target.data[n]) || strchr("+-.", target.data[n])))))
+				  (n && (http1_is_digit(target.data[n]) || memchr("+-.", target.data[n], 3)))))
 		n++;
 	return clv_slice_starts(clv_slice_from(target, n), CLV_LIT("://")) ? n : 0;
 }
@@ -42,7 +42,7 @@ static struct http1_url http1_url(struct clv_slice target, bool connect)
 {
 	struct http1_url u = {.scheme = CLV_LIT("http")};
 
-	if (connect) {
+	if (connect && target.data[0] != '/') {
 		u.authority = target;
 		return u;
 	}
@@ -307,9 +307,11 @@ static void http1_describe_request(const struct clv_http1_facts *f, struct clv_s
 	clv_span_str(span, CLV_ATTR_URL_SCHEME, u->scheme);
 	struct clv_slice host = http1_unfold(span, http1_get(head, f->host));
 	struct clv_slice full = {0};
-	if (span->kind == CLV_KIND_CLIENT || secret)
+	/* A proxy is asked for a whole URL: that, not its path alone, is what the request says. */
+	bool whole = span->kind == CLV_KIND_CLIENT || u->authority.len;
+	if (whole || secret)
 		full = http1_full(span, u, host);
-	if (span->kind == CLV_KIND_CLIENT)
+	if (whole)
 		http1_put_str(span, CLV_ATTR_URL_FULL, full);
 	span->target = target;
 	if (secret && u->authority.len)
@@ -369,7 +371,8 @@ void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
 
 	http1_describe_request(request, head, &u, span);
 	http1_describe_ends(request, head, &u, span);
-	clv_span_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, versions[request->minor]);
+	if (!(request->flags & CLV_HTTP1_NO_VERSION))
+		clv_span_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, versions[request->minor]);
 	if (response)
 		http1_describe_response(response, span);
 	if (pair->request_ended)

@@ -35,7 +35,7 @@ enum clv_match {
 enum clv_fed_verdict {
 	CLV_FED_OK,     /* `used` bytes consumed; call again with the rest, if any (see `skip`) */
 	CLV_FED_MORE,   /* consumed `used`; the rest is the start of something that needs at least `need` bytes in
-	                   all (0: not known) before calling again makes sense */
+			   all (0: not known) before calling again makes sense */
 	CLV_FED_BAD,    /* framing is lost at `used`: the engine treats what follows as after a gap of length 0 */
 	CLV_FED_OPAQUE, /* from here on both directions are no longer this protocol's (tunnel, upgrade) */
 };
@@ -78,13 +78,13 @@ enum clv_cap {
 };
 
 struct clv_proto {
-	const char *name;     /* lower case, as --port PORT:NAME takes it */
-	uint16_t ports[8];    /* usual server ports, 0-ended: only to break ties */
-	uint32_t caps;        /* enum clv_cap */
-	uint32_t state_size;  /* bytes of `st`, zeroed before open() */
+	const char *name;    /* lower case, as --port PORT:NAME takes it */
+	uint16_t ports[8];   /* usual server ports, 0-ended: only to break ties */
+	uint32_t caps;       /* enum clv_cap */
+	uint32_t state_size; /* bytes of `st`, zeroed before open() */
 
-	/* Could a stream (or, mid-stream, a packet) of this direction begin like this? */
-	enum clv_match (*probe)(enum clv_dir dir, struct clv_slice in);
+	/* Could a stream (`first`: these are its first bytes) or, mid-stream, a packet begin like this? */
+	enum clv_match (*probe)(enum clv_dir dir, struct clv_slice in, bool first);
 	/* A connection begins. */
 	void (*open)(void *st, const struct clv_conn_info *conn);
 	/*

@@ -165,7 +165,7 @@ static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t c
 	}
 	/* Retransmissions that acknowledge more than their first copies may hold each other up until here. */
 	w->check_cause = false;
-	while (clv_streams_give_up(&st, 0))
+	while (clv_streams_give_up(&st))
 		;
 	clv_streams_fini(&st);
 	assert_int_equal(mem->used_bytes, 0);
@@ -265,7 +265,7 @@ static void cause(void **state)
 	clv_streams_packet(&st, 1, &answer);
 	assert_int_equal(one_packet_seen, 0);
 	assert_int_equal(clv_streams_blocked(&st), CLV_BLOCKED_LOST);
-	assert_true(clv_streams_give_up(&st, 1));
+	assert_true(clv_streams_give_up(&st));
 	assert_int_equal(one_packet_seen, 3);
 	assert_int_equal(holes, 100);
 
@@ -296,10 +296,10 @@ static void mutual(void **state)
 	clv_streams_packet(&st, 0, &a);
 	clv_streams_packet(&st, 1, &b);
 	assert_int_equal(one_packet_seen, 0);
-	assert_true(clv_streams_give_up(&st, 2));
+	assert_true(clv_streams_give_up(&st));
 	assert_int_equal(one_packet_seen, 6);
 	assert_int_equal(holes, 0);
-	assert_false(clv_streams_give_up(&st, 2));
+	assert_false(clv_streams_give_up(&st));
 	clv_streams_fini(&st);
 	clv_mem_fini(&mem);
 }
