@@ -842,7 +842,7 @@ static enum clv_match http1_probe_request(struct clv_slice in, enum http1_trust 
 		target.len--;
 	if (http1_has_control(clv_slice_head(target, CLV_DETECT_BYTES)))
 		return CLV_MATCH_NO;
-	if (!(known == CLV_MATCH_YES && any) && trust != HTTP1_FIRST && !http1_target_is_one(target))
+	if (!(known == CLV_MATCH_YES && any) && !http1_target_is_one(target))
 		return CLV_MATCH_NO;
 	if (lf < in.len) {
 		struct clv_http1_facts f = {0};
