@@ -75,11 +75,10 @@ struct conn_sink {
 	bool spoke;            /* something was reported */
 };
 
-/* Of the byte at offset `at` of the slice, which is the tail where there is one. */
-static struct clv_mark mark_at(const struct conn_sink *s, uint32_t at)
+/* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
+static struct clv_mark mark_at(const struct clv_tail *t, struct clv_mark first, uint32_t at)
 {
-	const struct clv_tail *t = s->c->half[s->d].tail;
-	struct clv_mark m = s->first;
+	struct clv_mark m = first;
 	uint32_t from = 0;
 
 	for (uint32_t i = 0; t && i < t->marks && t->at[i] <= at; i++) {
@@ -88,6 +87,11 @@ static struct clv_mark mark_at(const struct conn_sink *s, uint32_t at)
 	}
 	m.pos += at - from;
 	return m;
+}
+
+static struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
+{
+	return mark_at(s->c->half[s->d].tail, s->first, at);
 }
 
 /* How far the server has been heard, as a sequence number. */
@@ -100,7 +104,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_engine *e = c->engine;
-	struct clv_mark at = mark_at(s, msg->at);
+	struct clv_mark at = sink_mark(s, msg->at);
 	struct clv_exchange *x;
 
 	e->stats.requests++;
@@ -135,7 +139,7 @@ static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
-	struct clv_mark at = mark_at(s, msg->at);
+	struct clv_mark at = sink_mark(s, msg->at);
 	struct clv_exchange *x = clv_exchanges_match(&c->exchanges, msg, &at);
 
 	if (msg->role == CLV_INTERIM)
@@ -442,16 +446,19 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 	struct input in = next_input(c, h, r);
 	ptrdiff_t found = c->proto->resync(c->state, dir_of(c, d), in.bytes, at_packet);
 
+	assert(found < 0 || (size_t)found <= in.bytes.len);
+	size_t keep = found < 0 ? (size_t)(-1 - found) : in.bytes.len - (size_t)found;
+	if (found < 0 && (keep > in.bytes.len || keep > CLV_DETECT_BYTES))
+		keep = 0;
+	uint32_t junk = (uint32_t)(in.bytes.len - keep);
+	/* Junk is the end of a request that nobody saw begin: it is no older than its last byte. */
+	if (junk && d == c->client)
+		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, r->at, junk - 1).ack_seq);
+	consume(c, h, r, &in, junk);
 	if (found >= 0) {
-		assert((size_t)found <= in.bytes.len);
-		consume(c, h, r, &in, (uint32_t)found);
 		h->hunting = false;
 		return true;
 	}
-	size_t keep = (size_t)(-1 - found);
-	if (keep > in.bytes.len || keep > CLV_DETECT_BYTES)
-		keep = 0;
-	consume(c, h, r, &in, (uint32_t)(in.bytes.len - keep));
 	if (!in.old_len || !in.added) /* all of the rest was looked at, or it finds no room */
 		keep_rest(c, d, r);
 	return false;

@@ -120,7 +120,8 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard)
 {
 	xs->unsure = !xs->by_id;
-	xs->heard = heard;
+	if (!xs->lost || (int32_t)(heard - xs->heard) > 0)
+		xs->heard = heard;
 	xs->lost = true;
 }
 
