@@ -65,7 +65,11 @@ static __always_inline __u64 key_hash(const struct flow_key *k)
 		h = (h ^ w[i]) * 0x9e3779b97f4a7c15ull;
 		h ^= h >> 32;
 	}
-	return h;
+	/* The last word holds the ports in its upper half: they have to reach the lower bits as well. */
+	h *= 0xff51afd7ed558ccdull;
+	h ^= h >> 32;
+	h *= 0xc4ceb9fe1a85ec53ull;
+	return h ^ h >> 32;
 }
 
 /* When a flow was last used, for choosing which to give up; 0 when it is over. */

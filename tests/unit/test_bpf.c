@@ -531,6 +531,19 @@ static void eviction(void **state)
 	assert_int_equal(figure("flow_evicted"), 1);
 }
 
+static void many_flows(void **state)
+{
+	close_ring();
+	open_ring((struct clv_ring_config){.max_flows = 65536});
+	for (uint16_t i = 0; i < 1000; i++) /* consecutive ports, as a kernel hands them out */
+		assert_copied(send(.seq = 1, .len = 5, .client_port = 32768 + 2 * i), 1, 5);
+	assert_int_equal(figure("flow_evicted"), 0);
+	for (uint16_t i = 0; i < 1000; i++)
+		assert_copied(send(.seq = 6, .len = 5, .client_port = 32768 + 2 * i), 6, 5);
+	send(.seq = 1, .len = 5, .client_port = 32768);
+	assert_int_equal(got_count, 0);
+}
+
 /* ---- what is new, and what is not ------------------------------------------------------------------- */
 
 static void duplicates(void **state)
@@ -1137,6 +1150,7 @@ int main(void)
 		T(port_reuse),
 		T(stray_endings),
 		T(eviction),
+		T(many_flows),
 		T(duplicates),
 		T(reordering),
 		T(many_holes),
