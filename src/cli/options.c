@@ -252,7 +252,7 @@ static error_t options_parse(int key, char *arg, struct argp_state *state)
 	static const char *const outputs[] = {"text", "json", NULL};
 	struct clv_options *o = state->input;
 	const char *why;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int choice;
 
 	switch (key) {

@@ -42,7 +42,8 @@ class Capture:
 
     def packet(self, src, flags, payload=b""):
         dst = SERVER if src == CLIENT else CLIENT
-        tcp = struct.pack(">HHIIBBHHH", src[1], dst[1], self.seq[src], self.seq[dst], 0x50, flags, 65535, 0, 0) + payload
+        tcp = struct.pack(">HHIIBBHHH", src[1], dst[1], self.seq[src], self.seq[dst], 0x50, flags, 65535, 0, 0)
+        tcp += payload
         ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0, socket.inet_aton(src[0]),
                          socket.inet_aton(dst[0])) + tcp
         self.us += 1000
@@ -91,8 +92,8 @@ class Pages(unittest.TestCase):
         with open(os.path.join(ROOT, "man", page), encoding="utf-8") as f:
             lines = f.read().replace("\\-", "-").split("\n")
         tags = [lines[i + 1] for i, line in enumerate(lines) if line == ".TP"]
-        return {w for tag in tags for w in re.findall(r"(?<![\w-])(--[a-z-]+|-\w)(?![\w-])", tag) if tag.startswith(".B")
-                and "clovisor" not in tag and "tcpdump" not in tag}
+        tags = [t for t in tags if t.startswith(".B") and "clovisor" not in t and "tcpdump" not in t]
+        return {w for t in tags for w in re.findall(r"(?<![\w-])(--[a-z-]+|-\w)(?![\w-])", t)}
 
     def test_man_pages(self):
         for command in ("trace", "read", "check", "detach"):
@@ -189,21 +190,24 @@ class Errors(unittest.TestCase):
         self.check(2, "detach", "--all", "-i", "lo")
 
     def test_values(self):
-        bad = {"--side": ["both", ""], "--port": ["0", "65536", "http", "80:nosuch", "80:", ""], "--memory": ["0", "1K", "x", "-1"],
-               "--egress": ["10.0.0.1", "10.0.0.1:0", "10.0.0.0/33:80", "2001:db8::1:80", "[2001:db8::1]", "nohost:80", ""],
+        bad = {"--side": ["both", ""], "--port": ["0", "65536", "http", "80:nosuch", "80:", ""],
+               "--memory": ["0", "1K", "x", "-1"],
+               "--egress": ["10.0.0.1", "10.0.0.1:0", "10.0.0.0/33:80", "2001:db8::1:80", "[2001:db8::1]", "nohost:80",
+                            "10.0.0.0/:80", "10.0.0.0/-1:80", ""],
                "--filter": ["GET", "verb=GET", "status=20", "min-duration=5", "path="], "--limit": ["0", "-1", "x"],
                "--service": ["", "x" * 256], "-o": ["xml"], "--color": ["sometimes"], "-w": ["-"]}
         for option, values in bad.items():
             for value in values:
                 self.check(2, "read", option, value, "file.pcap", says=[option.strip("-") if option != "-o" else "-o"])
-        bad = {"--attach": ["xdp"], "--duration": ["0", "soon"], "--snaplen": ["0", "1000000"], "--ring": ["1", "2G", "8X"],
-               "--max-flows": ["0"], "-i": ["", "a-name-that-is-too-long"]}
+        bad = {"--attach": ["xdp"], "--duration": ["0", "soon"], "--snaplen": ["0", "1000000"],
+               "--ring": ["1", "2G", "8X"], "--max-flows": ["0"], "-i": ["", "a-name-that-is-too-long"]}
         for option, values in bad.items():
             for value in values:
                 self.check(2, "trace", option, value, says=[option])
 
     def test_egress_rules_that_are_good(self):
-        for rule in (":80", "10.0.0.1:80", "10.0.0.0/8:80", "0.0.0.0/0:80", "[::1]:80", "[2001:db8::]/32:80", "[::]/0:1"):
+        for rule in (":80", "10.0.0.1:80", "10.0.0.0/8:80", "0.0.0.0/0:80", "[::1]:80", "[2001:db8::]/32:80",
+                     "[::]/0:1"):
             self.assertEqual(clovisor("read", "--egress", rule, "-", stdin=many(1)).returncode, 0, rule)
 
     def test_files(self):
@@ -236,8 +240,8 @@ class Errors(unittest.TestCase):
             os.chmod(d, 0o755)
             copy = os.path.join(d, "clovisor")
             subprocess.run(["cp", CLOVISOR, copy], check=True)
-            done = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", copy, "trace", "-i", "lo"], text=True,
-                                  capture_output=True, check=False)
+            done = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", copy, "trace", "-i", "lo"],
+                                  text=True, capture_output=True, check=False)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertRegex(done.stderr, r"\Aclovisor[^\n]*clovisor check[^\n]*\n\Z")
 
@@ -269,7 +273,8 @@ class Reading(unittest.TestCase):
         self.assertRegex(s["span_id"], r"\A[0-9a-f]{16}\Z")
         self.assertEqual((s["name"], s["kind"], s["status"], s["resource"]),
                          ("GET", "SERVER", {"code": "UNSET"}, {"service.name": 'sho"p'}))
-        self.assertEqual((s["start_time_unix_nano"], s["end_time_unix_nano"]), ("1700000000003000000", "1700000000004000000"))
+        self.assertEqual((s["start_time_unix_nano"], s["end_time_unix_nano"]),
+                         ("1700000000003000000", "1700000000004000000"))
         self.assertEqual({k: s["attributes"][k] for k in ("url.path", "url.query", "http.response.status_code")},
                          {"url.path": "/a", "url.query": "b=c", "http.response.status_code": 200})
         self.assertEqual(clovisor("read", "-o", "json", "--service", 'sho"p', os.path.join(self.dir, "a.pcap")).stdout,
@@ -394,7 +399,7 @@ class Reading(unittest.TestCase):
     def test_hexdump(self):
         done = clovisor("read", "--json", "--hexdump", "-", stdin=capture(b"/needle"))
         self.assertEqual(len(spans(done)), 1)
-        self.assertIn("|" if "|" in done.err else "GET /needle", done.err)
+        self.assertIn("GET /needle", done.err)
 
     def test_reader_that_leaves(self):
         """As `clovisor read FILE | head -1`: quiet, and no failure."""
