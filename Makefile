@@ -41,7 +41,9 @@ test: setup-test
 
 bench: setup-bench
 	@$(MAKE) --no-print-directory all
-	@tests/bench/run $(BUILD)/clovisor
+	@ninja -C $(BUILD) --quiet tests/bpf_bench
+	@echo "per packet, in the kernel:"; $(BUILD)/tests/bpf_bench
+	@echo "per request:"; tests/bench/run $(ARGS) $(BUILD)/clovisor
 
 check lint: all
 	@tools/lint
