@@ -201,6 +201,8 @@ static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
 	struct clv_slice target = clv_slice_trim(clv_slice(line.data + method, end - method));
 	if (!target.len)
 		return false;
+	/* A blank in it was not encoded: the target is the first word (RFC 9112 section 3). */
+	target = clv_slice_head(target, clv_slice_find(target, 0, ' '));
 	struct clv_slice name = clv_slice(line.data, method);
 	f->method_len = (uint16_t)method;
 	f->target = http1_field_at((size_t)(target.data - line.data), target.len);

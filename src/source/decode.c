@@ -15,6 +15,12 @@ enum {
 	ETHERTYPE_VLAN = 0x8100,
 	ETHERTYPE_QINQ = 0x88a8,
 	ETHERTYPE_QINQ_OLD = 0x9100,
+	ETHERTYPE_MPLS = 0x8847,
+	ETHERTYPE_PPPOE = 0x8864,
+	ETHERTYPE_TEB = 0x6558,     /* in GRE: an Ethernet frame (RFC 7637) */
+	ETHERTYPE_ERSPAN = 0x88be,  /* in GRE: the same, mirrored; types I and II */
+	ETHERTYPE_ERSPAN3 = 0x22eb, /* type III */
+	ETHERTYPE_MIN = 0x0600,     /* what is smaller is a length: IEEE 802.3 */
 };
 
 enum {
@@ -23,6 +29,7 @@ enum {
 	PROTO_UDP = 17,
 	PROTO_ROUTING = 43,
 	PROTO_FRAGMENT = 44,
+	PROTO_GRE = 47,
 	PROTO_AUTH = 51,
 	PROTO_DEST_OPTIONS = 60,
 	PROTO_MOBILITY = 135,
@@ -33,13 +40,21 @@ enum {
 
 enum { SLL_BYTES = 16, SLL2_BYTES = 20, SLL_OUTGOING = 4 };
 
+/* Tunnels within tunnels are followed this far. */
+enum { TUNNELS_MAX = 2, VXLAN_PORT = 4789, VXLAN_GPE_PORT = 4790 };
+
 /* What is left of a frame, and what was found in it so far. cap.len <= wire, always. */
 struct rest {
 	struct clv_slice cap;
 	uint32_t wire;
 	struct clv_slice tcp_options;
 	struct clv_packet *out;
+	int tunnels; /* entered so far */
 };
+
+static enum clv_decoded decode_ip(struct rest *r);
+static enum clv_decoded decode_ethernet(struct rest *r);
+static enum clv_decoded decode_ethertype(uint16_t type, struct rest *r);
 
 static uint16_t be16(const uint8_t *p)
 {
@@ -90,11 +105,53 @@ static enum clv_decoded decode_tcp(struct rest *r)
 	return CLV_DECODED_TCP;
 }
 
+/* UDP, VXLAN (RFC 7348 section 5) or VXLAN-GPE, which may name what follows; then Ethernet or IP. */
+static enum clv_decoded decode_udp(struct rest *r)
+{
+	enum { KEY_VALID = 0x08, PROTOCOL_VALID = 0x04, PROTOCOL_ETHERNET = 3 };
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 16 || (be16(h + 2) != VXLAN_PORT && be16(h + 2) != VXLAN_GPE_PORT) || !(h[8] & KEY_VALID) ||
+	    r->tunnels == TUNNELS_MAX)
+		return CLV_DECODED_UDP;
+	r->tunnels++;
+	rest_drop(r, 16);
+	return h[8] & PROTOCOL_VALID && h[11] != PROTOCOL_ETHERNET ? decode_ip(r) : decode_ethernet(r);
+}
+
+/* GRE (RFC 2784, 2890) and what is in it: IP, Ethernet, or a mirrored frame. */
+static enum clv_decoded decode_gre(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 4 || h[1] & 7 || r->tunnels++ == TUNNELS_MAX)
+		return CLV_DECODED_OTHER_L4;
+	uint32_t header = 4 + (h[0] & 0x80 ? 4 : 0) + (h[0] & 0x20 ? 4 : 0) + (h[0] & 0x10 ? 4 : 0);
+	uint16_t type = be16(h + 2);
+
+	if (type == ETHERTYPE_ERSPAN && h[0] & 0x10) /* type I has no sequence number and no header */
+		header += 8;
+	else if (type == ETHERTYPE_ERSPAN3)
+		header += 12;
+	if (!rest_drop(r, header))
+		return CLV_DECODED_MALFORMED;
+	if (type == ETHERTYPE_ERSPAN || type == ETHERTYPE_ERSPAN3 || type == ETHERTYPE_TEB)
+		return decode_ethernet(r);
+	return decode_ethertype(type, r);
+}
+
 static enum clv_decoded decode_l4(uint8_t proto, struct rest *r)
 {
-	if (proto == PROTO_TCP)
+	switch (proto) {
+	case PROTO_TCP:
 		return decode_tcp(r);
-	return proto == PROTO_UDP ? CLV_DECODED_UDP : CLV_DECODED_OTHER_L4;
+	case PROTO_UDP:
+		return decode_udp(r);
+	case PROTO_GRE:
+		return decode_gre(r);
+	default:
+		return CLV_DECODED_OTHER_L4;
+	}
 }
 
 static enum clv_decoded decode_ip4(struct rest *r)
@@ -190,7 +247,41 @@ static enum clv_decoded decode_ip(struct rest *r)
 	}
 }
 
-/* From behind an EtherType on: VLAN tags, then IP. */
+/* IEEE 802.2 LLC with SNAP (RFC 1042): AA AA 03, no organisation, then an EtherType. 0 when it is not that. */
+static uint16_t decode_snap(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 8 || memcmp(h, "\xaa\xaa\x03\0\0", 6) != 0)
+		return 0;
+	rest_drop(r, 8);
+	return be16(h + 6);
+}
+
+/* A PPPoE session's header and the PPP protocol behind it (RFC 2516, RFC 1661), as an EtherType; 0: not IP. */
+static uint16_t decode_pppoe(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (!rest_drop(r, 8))
+		return 0;
+	return be16(h + 6) == 0x0021 ? ETHERTYPE_IP4 : be16(h + 6) == 0x0057 ? ETHERTYPE_IP6 : 0;
+}
+
+/* Steps over a label stack (RFC 3032); what follows is IP as its first four bits say. */
+static enum clv_decoded decode_mpls(struct rest *r)
+{
+	const uint8_t *h;
+
+	do {
+		h = r->cap.data;
+		if (!rest_drop(r, 4))
+			return CLV_DECODED_MALFORMED;
+	} while (!(h[2] & 1));
+	return r->cap.len && (r->cap.data[0] >> 4 == 4 || r->cap.data[0] >> 4 == 6) ? decode_ip(r) : CLV_DECODED_NOT_IP;
+}
+
+/* From behind an EtherType on: VLAN tags and the like, then IP. */
 static enum clv_decoded decode_ethertype(uint16_t type, struct rest *r)
 {
 	while (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD) {
@@ -200,6 +291,12 @@ static enum clv_decoded decode_ethertype(uint16_t type, struct rest *r)
 			return CLV_DECODED_MALFORMED;
 		type = be16(tag + 2);
 	}
+	if (type < ETHERTYPE_MIN)
+		type = decode_snap(r);
+	if (type == ETHERTYPE_PPPOE)
+		type = decode_pppoe(r);
+	if (type == ETHERTYPE_MPLS)
+		return decode_mpls(r);
 	if (type != ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
 		return CLV_DECODED_NOT_IP;
 	return decode_ip(r);

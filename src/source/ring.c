@@ -394,6 +394,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	knobs->set_mask = flows / CLV_WAYS - 1;
 	knobs->snaplen = c->snaplen && c->snaplen < CLV_REC_MAX_CAP ? c->snaplen : CLV_REC_MAX_CAP;
 	knobs->wake_bytes = bytes / 4;
+	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
 	knobs->ports_filtered = c->port_count > 0;
 	for (size_t i = 0; i < c->port_count; i++)
 		knobs->wanted_ports[c->ports[i] / 64] |= 1ull << c->ports[i] % 64;

@@ -379,6 +379,80 @@ static void test_ip_longer_than_frame(void **state)
 }
 
 /* clovisor's TCP option means something in clovisor's files only. */
+/* Outer headers of the tunnels that are looked into, each around the same Ethernet frame or IP packet. */
+static void add_tunnel_udp(struct frame *f, uint16_t port)
+{
+	uint8_t udp[8] = {0x12, 0xb5, (uint8_t)(port >> 8), (uint8_t)port};
+	static const uint8_t vxlan[8] = {0x08};
+
+	add_ethernet(f, 0x0800);
+	add_ip4(f, 17, 0, 0);
+	add(f, udp, sizeof(udp));
+	add(f, vxlan, sizeof(vxlan));
+}
+
+static void add_inner(struct frame *f, bool ethernet)
+{
+	if (ethernet)
+		add_ethernet(f, 0x0800);
+	add_ip4(f, 6, 20 + 20 + 5, 0);
+	add_tcp(f, "hello");
+}
+
+static void test_tunnels(void **state)
+{
+	static const uint8_t gre_ip[4] = {0, 0, 0x08, 0x00}, gre_keyed[8] = {0x20, 0, 0x08, 0x00};
+	static const uint8_t erspan[16] = {0x10, 0, 0x88, 0xbe}, gre_teb[4] = {0, 0, 0x65, 0x58};
+	static const struct {
+		const uint8_t *header;
+		size_t len;
+		bool ethernet;
+	} gre[] = {{gre_ip, 4, false}, {gre_keyed, 8, false}, {erspan, 16, true}, {gre_teb, 4, true}};
+
+	for (size_t i = 0; i < sizeof(gre) / sizeof(gre[0]); i++) {
+		struct frame f = {0};
+		add_ethernet(&f, 0x0800);
+		add_ip4(&f, 47, 0, 0);
+		add(&f, gre[i].header, gre[i].len);
+		add_inner(&f, gre[i].ethernet);
+		check_tcp(CLV_LINK_ETHERNET, &f, true, "hello");
+	}
+	for (uint16_t port = 4789; port <= 4790; port++) {
+		struct frame f = {0};
+		add_tunnel_udp(&f, port);
+		add_inner(&f, true);
+		check_tcp(CLV_LINK_ETHERNET, &f, true, "hello");
+	}
+	struct frame deep = {0}, dns = {0};
+	for (int i = 0; i < 3; i++)
+		add_tunnel_udp(&deep, 4789);
+	add_inner(&deep, true);
+	check_other(CLV_LINK_ETHERNET, &deep, CLV_DECODED_UDP);
+	add_tunnel_udp(&dns, 53);
+	add_inner(&dns, true);
+	check_other(CLV_LINK_ETHERNET, &dns, CLV_DECODED_UDP);
+}
+
+/* IEEE 802.3 with SNAP, PPPoE, MPLS: other ways from Ethernet to IP. */
+static void test_shims(void **state)
+{
+	static const uint8_t snap[8] = {0xaa, 0xaa, 0x03, 0, 0, 0, 0x08, 0x00};
+	static const uint8_t pppoe[8] = {0x11, 0, 0, 1, 0, 47, 0x00, 0x21};
+	static const uint8_t mpls[8] = {0, 1, 0, 64, 0, 2, 1, 64};
+	static const struct {
+		uint16_t type;
+		const uint8_t *shim;
+	} shims[] = {{53, snap}, {0x8864, pppoe}, {0x8847, mpls}};
+
+	for (size_t i = 0; i < sizeof(shims) / sizeof(shims[0]); i++) {
+		struct frame f = {0};
+		add_ethernet(&f, shims[i].type);
+		add(&f, shims[i].shim, 8);
+		add_inner(&f, false);
+		check_tcp(CLV_LINK_ETHERNET, &f, true, "hello");
+	}
+}
+
 static void test_foreign_option(void **state)
 {
 	struct frame f = {.len = 0};
@@ -418,6 +492,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ethernet),
 		cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_tunnels),
+		cmocka_unit_test(test_shims),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_sll),

@@ -97,7 +97,7 @@ static void test_requests(void **unused)
 		{"M-SEARCH * HTTP/1.1\r\nHOST: b\r\n\r\n", "M-SEARCH", "*", "b", NULL, CLV_FED_OK, 0, 1, 1, 0},
 		{"OPTIONS http://u:p@h:1/x?y HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS", "http://u:p@h:1/x?y", "h", NULL,
 		 CLV_FED_OK, 0, 1, 1, 0},
-		{"GET  /a b  HTTP/1.1 \r\n\r\n", "GET", "/a b", NULL, NULL, CLV_FED_OK, 0, 1, 1, 0},
+		{"GET  /a b  HTTP/1.1 \r\n\r\n", "GET", "/a", NULL, NULL, CLV_FED_OK, 0, 1, 1, 0},
 		{"HEAD / HTTP/1.1\r\nUser-Agent:\tx/1 \t\r\n\r\n", "HEAD", "/", NULL, "x/1", CLV_FED_OK, 0, 1, 1,
 		 CLV_HTTP1_HEAD},
 		{"CONNECT h:443 HTTP/1.1\r\nContent-Length: 9\r\n\r\n", "CONNECT", "h:443", NULL, NULL, CLV_FED_OK, 0,
