@@ -19,7 +19,7 @@
 /* Room for about 2,000 spans, and for the longest line there is: a head of escapes. */
 #define CLV_OUT_BYTES (2u << 20)
 /* Written at once when this much waits; less waits for clv_out_tick(). */
-#define CLV_OUT_BATCH_BYTES (64u << 10)
+#define CLV_OUT_BATCH_BYTES (256u << 10)
 /* How long clv_out_close() waits for a reader that takes nothing. */
 #define CLV_OUT_PATIENCE_MS 2000
 

@@ -7,7 +7,6 @@
  */
 #include "export/text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -44,6 +43,17 @@ static char *text_put(char *out, const char *s)
 
 	memcpy(out, s, len);
 	return out + len;
+}
+
+/* At least `digits` digits. */
+static char *text_u64(char *out, uint64_t v, unsigned digits)
+{
+	char tmp[20], *p = tmp + sizeof(tmp);
+
+	for (; v || digits; v /= 10, digits -= digits != 0)
+		*--p = (char)('0' + v % 10);
+	memcpy(out, p, (size_t)(tmp + sizeof(tmp) - p));
+	return out + (tmp + sizeof(tmp) - p);
 }
 
 static char *text_blank(char *out, size_t used, size_t width)
@@ -138,7 +148,8 @@ static char *text_endpoint(char *out, const struct clv_endpoint *e)
 	out += clv_addr_format(&e->addr, out);
 	if (bracket)
 		*out++ = ']';
-	return out + sprintf(out, ":%u", e->port);
+	*out++ = ':';
+	return text_u64(out, e->port, 1);
 }
 
 /* Both ends as text; the column grows to hold them. */
@@ -165,7 +176,10 @@ static char *text_time(struct clv_text *t, char *out, uint64_t ns)
 		strftime(t->clock, sizeof(t->clock), "%H:%M:%S", &tm);
 		t->second = second;
 	}
-	snprintf(cell, sizeof(cell), "%s.%03u", t->clock, (unsigned)(ns / 1000000 % 1000));
+	char *p = text_put(cell, t->clock);
+	*p++ = '.';
+	p = text_u64(p, ns / 1000000 % 1000, 3);
+	*p = '\0';
 	return text_cell(t, out, cell, 12, false, DIM);
 }
 
@@ -195,7 +209,7 @@ static char *text_status(const struct clv_text *t, char *out, const struct clv_s
 
 	if (code <= 0)
 		return text_cell(t, out, "-", STATUS_WIDTH, false, RED);
-	snprintf(cell, sizeof(cell), "%d", code);
+	*text_u64(cell, (uint64_t)code, 1) = '\0';
 	return text_cell(t, out, cell, STATUS_WIDTH, false, code < 600 ? colors[code / 100] : NULL);
 }
 
@@ -298,34 +312,56 @@ size_t clv_text_write(struct clv_text *t, const struct clv_span *span, char *lin
 	return (size_t)(out - line);
 }
 
-/* Three significant digits. */
-static size_t text_scaled(char out[CLV_TEXT_DURATION], double v, const char *unit)
+static size_t text_whole(char out[CLV_TEXT_DURATION], uint64_t v, const char *unit)
 {
-	int digits = v < 9.995 ? 2 : v < 99.95 ? 1 : 0;
+	char *p = text_put(text_u64(out, v, 1), unit);
 
-	return (size_t)snprintf(out, CLV_TEXT_DURATION, "%.*f%s", digits, v, unit);
+	*p = '\0';
+	return (size_t)(p - out);
+}
+
+/* Three significant digits of a number given in thousandths. */
+static size_t text_scaled(char out[CLV_TEXT_DURATION], uint64_t thousandths, const char *unit)
+{
+	char *p = out;
+
+	if (thousandths >= 99950)
+		return text_whole(out, (thousandths + 500) / 1000, unit);
+	if (thousandths < 9995) {
+		thousandths = (thousandths + 5) / 10;
+		p = text_u64(p, thousandths / 100, 1);
+		*p++ = '.';
+		p = text_u64(p, thousandths % 100, 2);
+	} else {
+		thousandths = (thousandths + 50) / 100;
+		p = text_u64(p, thousandths / 10, 1);
+		*p++ = '.';
+		p = text_u64(p, thousandths % 10, 1);
+	}
+	p = text_put(p, unit);
+	*p = '\0';
+	return (size_t)(p - out);
 }
 
 size_t clv_text_duration(char out[CLV_TEXT_DURATION], uint64_t ns)
 {
 	if (ns < 1000)
-		return (size_t)snprintf(out, CLV_TEXT_DURATION, "%uns", (unsigned)ns);
+		return text_whole(out, ns, "ns");
 	if (ns < 999500)
-		return text_scaled(out, (double)ns / 1e3, "us");
+		return text_scaled(out, ns, "us");
 	if (ns < 999500000)
-		return text_scaled(out, (double)ns / 1e6, "ms");
-	return text_scaled(out, (double)ns / 1e9, "s");
+		return text_scaled(out, ns / 1000, "ms");
+	return text_scaled(out, ns / 1000000, "s");
 }
 
 size_t clv_text_bytes(char out[CLV_TEXT_DURATION], uint64_t bytes)
 {
-	static const char units[] = "kMGTPE";
-	double v = (double)bytes;
-	const char *unit = units;
+	static const char units[][2] = {"k", "M", "G", "T", "P", "E"};
+	size_t unit = 0;
 
 	if (bytes < 1000)
-		return (size_t)snprintf(out, CLV_TEXT_DURATION, "%u", (unsigned)bytes);
-	for (v /= 1000; v >= 999.5 && unit[1]; v /= 1000)
+		return text_whole(out, bytes, "");
+	for (; bytes >= 999500; bytes /= 1000)
 		unit++;
-	return text_scaled(out, v, (char[]){*unit, '\0'});
+	return text_scaled(out, bytes, units[unit]);
 }
