@@ -209,7 +209,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		p->off += from - seq;
 	}
 
-	__u32 len = end - from, left = dir_window(d, window, from), cap = len < left ? len : left;
+	__u32 len = end - from, left = dir_window(d, window, from, len), cap = len < left ? len : left;
 
 	p->st->drop_window_bytes += len - cap;
 	if (!cap) {

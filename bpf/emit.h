@@ -34,8 +34,7 @@ static __always_inline __u64 wake_flag(__u32 window_left)
 		shared.want_wake = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (shared.wake_armed &&
-	    (window_left < CLV_WINDOW_BYTES / 2 || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes)) {
+	if (shared.wake_armed && (window_left < CLV_WINDOW_BYTES / 2 || ring_is_filling())) {
 		shared.wake_armed = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}

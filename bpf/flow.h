@@ -281,6 +281,11 @@ static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
 	return filled ? PLACE_APART : PLACE_SEEN;
 }
 
+static __always_inline bool ring_is_filling(void)
+{
+	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes;
+}
+
 /* ---- control words --------------------------------------------------------------------------------- */
 
 static __always_inline clv_word word_read(const clv_word *from, __u16 gen)
@@ -310,11 +315,18 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
 	return end;
 }
 
-/* How many bytes from `seq` on user space wants. */
-static __always_inline __u32 dir_window(const struct dir *d, clv_word window, __u32 seq)
+/*
+ * How many bytes from `seq` on user space wants. Before it has said so, a little more than the usual when the ring
+ * has room.
+ */
+static __always_inline __u32 dir_window(const struct dir *d, clv_word window, __u32 seq, __u32 len)
 {
 	__u32 left = (window ? clv_word_seq(window) : d->window_end) - seq;
 
+	bool enough = left >= len && left <= CLV_WINDOW_MAX;
+
+	if (!enough && !window && left + spare_bytes <= CLV_WINDOW_MAX && !ring_is_filling())
+		left += spare_bytes;
 	return left <= CLV_WINDOW_MAX ? left : 0;
 }
 

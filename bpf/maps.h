@@ -14,10 +14,11 @@
 
 /* ---- knobs: constants to the verifier, set before the object is loaded ----------------------------- */
 
-const volatile __u32 set_mask;   /* number of flow sets - 1 */
-const volatile __u64 hash_seed;  /* random, so that nobody outside can aim at one set */
-const volatile __u32 snaplen;    /* payload bytes a record carries at most */
-const volatile __u32 wake_bytes; /* this much unread data in the ring wakes the reader */
+const volatile __u32 set_mask;    /* number of flow sets - 1 */
+const volatile __u64 hash_seed;   /* random, so that nobody outside can aim at one set */
+const volatile __u32 snaplen;     /* payload bytes a record carries at most */
+const volatile __u32 wake_bytes;  /* this much unread data in the ring wakes the reader */
+const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
 

@@ -97,8 +97,12 @@ struct clv_ctl {
 
 /* Bytes of a direction that are copied before user space has said anything about it. */
 #define CLV_WINDOW_BYTES (64u * 1024u)
+/*
+ * That many more as long as the ring is less than a quarter full: a body passes faster than any reader can speak.
+ */
+#define CLV_WINDOW_SPARE_BYTES (704u * 1024u)
 /* A window end farther ahead than this is not believed: the word is older than half the sequence space. */
-#define CLV_WINDOW_MAX (1u << 20)
+#define CLV_WINDOW_MAX (16u << 20)
 /* Likewise a skip. */
 #define CLV_SKIP_MAX    (1u << 30)
 #define CLV_PROBE_BYTES 1024u

@@ -144,6 +144,7 @@ struct got {
 };
 
 static struct clv_ring *ring;
+static bool with_spare;
 static struct got got[MAX_PACKETS];
 static size_t got_count;
 
@@ -164,6 +165,19 @@ static void drain(void)
 	struct clv_source *s = clv_ring_source(ring);
 
 	assert_true(s->ops->poll(s, on_packet, NULL, 0) >= 0);
+}
+
+static void add_payload(void *ctx, const struct clv_packet *p)
+{
+	*(uint32_t *)ctx += (uint32_t)p->payload.len;
+}
+
+/* Without looking closer. */
+static void drain_only(uint32_t *payload_bytes)
+{
+	struct clv_source *s = clv_ring_source(ring);
+
+	assert_true(s->ops->poll(s, add_payload, payload_bytes, 0) >= 0);
 }
 
 static void run_frame(const uint8_t *frame, size_t len, enum clv_hook hook, bool bare, uint32_t gso_size)
@@ -218,6 +232,7 @@ static void open_ring(struct clv_ring_config c)
 {
 	c.ring_bytes = c.ring_bytes ? c.ring_bytes : 1 << 20;
 	c.max_flows = c.max_flows ? c.max_flows : 256;
+	c.strict_window = !with_spare;
 	assert_int_equal(clv_ring_open(&c, &ring), 0);
 	assert_int_equal(clv_ring_set_link(ring, IFINDEX, CLV_VIEW_POD), 0);
 }
@@ -660,6 +675,37 @@ static void default_window(void **state)
 		copied += (uint32_t)send(.seq = 100 + i * 2000, .len = 2000)->p.payload.len * (got_count == 1);
 	assert_int_equal(copied, CLV_WINDOW_BYTES);
 	assert_bare(send(.seq = 80100, .flags = F | A), 80100, 68100, 12000);
+}
+
+/* A ring with room to spare takes more; one that is filling does not. */
+static void window_with_spare(void **state)
+{
+	uint32_t copied = 0;
+
+	close_ring();
+	with_spare = true;
+	open_ring((struct clv_ring_config){0});
+	with_spare = false;
+	start();
+	for (uint32_t i = 0; i < 500; i++) {
+		send(.seq = 100 + i * 2000, .len = 2000);
+		copied += got_count ? (uint32_t)got->p.payload.len : 0;
+	}
+	assert_int_equal(copied, CLV_WINDOW_BYTES + CLV_WINDOW_SPARE_BYTES);
+
+	struct seg s = {.seq = 1, .len = 3000, .client_port = 7};
+	uint8_t frame[4096];
+
+	copied = 0;
+	got_count = 0;
+	for (uint32_t i = 0; i < 200; i++, s.seq += s.len) { /* nobody reads */
+		size_t len = build(frame, &s);
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len);
+
+		assert_int_equal(bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, false), &opts), 0);
+	}
+	drain_only(&copied);
+	assert_in_range(copied, (1 << 20) / 4 * 2 / 3, (1 << 20) / 4 + 4096);
 }
 
 static void stale_window(void **state)
@@ -1159,6 +1205,7 @@ int main(void)
 		T(absurd_jump),
 		T(window),
 		T(default_window),
+		T(window_with_spare),
 		T(stale_window),
 		T(skipping),
 		T(skip_with_losses),
