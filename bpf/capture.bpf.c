@@ -129,26 +129,29 @@ static __always_inline void leave_rest_out(struct pass *p, __u32 lo, __u32 hi, b
 /* ---- Content-Length in the kernel ------------------------------------------------------------------- */
 
 /*
- * Notes whether this payload, about to be copied, is known not to be a HEAD request. Asked only of a direction
- * whose answers may be sought.
+ * When may the kernel believe a Content-Length? Only when the response that it stands in answers a request that is
+ * known not to be HEAD; with pipelining nobody but the parser knows which that is. So all of this must hold: a skip
+ * ended, and nothing came since in that direction; then one packet came from the other side, with one whole request
+ * and no more; then the response begins.
  */
-static __always_inline void note_plain(struct pass *p, __u32 len)
+
+/* The request's part. Asked only of a direction whose answers may be sought. `turn`: the other side talked last. */
+static __always_inline void note_request(struct pass *p, bool turn, __u32 len)
 {
 	struct dir *d = p->dir;
-	clv_word other = word_read(&p->other_ctl->window, d->gen);
-	__u8 start[5] = {};
+	const struct dir *other = p->other_dir;
 
-	if (!(clv_word_flags(other) & CLV_WORD_SEEK))
-		return;
 	d->flags &= ~DIR_PLAIN;
-	if (len >= sizeof(start) && !bpf_skb_load_bytes(p->skb, p->off, start, sizeof(start)) &&
-	    !(word_is(start, "HEAD") && start[4] == ' '))
+	if (!(clv_word_flags(word_read(&p->other_ctl->window, d->gen)) & CLV_WORD_SEEK))
+		return;
+	if (turn && other->gen == d->gen && dir_skip_ends_at(other, p->other_ctl, other->next) && seek_possible() &&
+	    seek_plain_request(p->skb, p->off, len))
 		d->flags |= DIR_PLAIN;
 }
 
 /*
- * Is this a response whose body the kernel may skip? Then the record ends with its head. Nothing may be missing
- * before it, except what a joined direction would have wanted from before its beginning.
+ * The response's part: may its body be skipped? Then the record ends with its head. Nothing may be missing before it,
+ * except what a joined direction would have wanted from before its beginning.
  */
 static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
 {
@@ -197,6 +200,7 @@ static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 e
 static __always_inline void new_payload(struct pass *p, clv_word window, bool apart, __u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
+	bool after_skip = dir_skip_ends_at(d, p->ctl, seq);
 	__u32 skip = dir_skip_end(d, p->ctl, seq), from = seq_min(skip, end);
 
 	p->st->skipped_bytes += from - seq;
@@ -214,15 +218,14 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 	p->st->drop_window_bytes += len - cap;
 	if (!cap) {
 		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES);
-		d->flags = (d->flags | DIR_BEYOND) & ~DIR_PLAIN;
+		d->flags |= DIR_BEYOND;
 		return;
 	}
 	d->flags &= ~DIR_BEYOND;
-	if (clv_word_flags(window) & CLV_WORD_SEEK) {
-		if (seek_possible() && !apart && from == seq && cap == len && seek(p, from, end))
+	if (clv_word_flags(window) & CLV_WORD_SEEK && after_skip && !apart && cap == len) {
+		if (seek_possible() && seek(p, from, end))
 			return;
 	}
-	note_plain(p, cap);
 	send(p, from, end, cap, left - cap);
 }
 
@@ -251,6 +254,7 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 		return;
 	}
 	p->off += seq - first;
+	note_request(p, turn && place == PLACE_NEXT && seq == first, end - seq);
 	if (clv_word_flags(window) & CLV_WORD_PROBE)
 		probe(p, turn, seq, end);
 	else

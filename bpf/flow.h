@@ -295,6 +295,14 @@ static __always_inline clv_word word_read(const clv_word *from, __u16 gen)
 	return clv_word_gen(w) == gen && clv_word_flags(w) & CLV_WORD_VALID ? w : 0;
 }
 
+/* Did a skip end exactly at `seq`? Known until the next payload passes it. */
+static __always_inline bool dir_skip_ends_at(const struct dir *d, const struct clv_ctl_dir *c, __u32 seq)
+{
+	clv_word w = word_read(&c->skip, d->gen);
+
+	return (d->flags & DIR_SKIP && d->skip_until == seq) || (w && clv_word_seq(w) == seq);
+}
+
 /* The end of what is being skipped at `seq`; `seq` itself when nothing is. A skip that is passed is cleared. */
 static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, __u32 seq)
 {

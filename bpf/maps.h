@@ -54,7 +54,7 @@ enum dir_flag {
 	DIR_RESET = 1 << 3,  /* RST seen: both directions are over */
 	DIR_SKIP = 1 << 4,   /* skip_until is the kernel's own */
 	DIR_BEYOND = 1 << 5, /* left out beyond the window, and said so */
-	DIR_PLAIN = 1 << 6,  /* the last payload packet was copied and is no HEAD request */
+	DIR_PLAIN = 1 << 6,  /* what came last is one request, whose answer may have a body */
 };
 
 /* One direction's state. Written only by its own hook, so that the two never need a lock. */

@@ -112,33 +112,60 @@ static __always_inline bool seek_has_body(const __u8 *status)
 	return code >= 200 && code <= 599 && code != 204 && code != 304;
 }
 
+/* Reads the head that may begin at `off`. What was found, or NULL when there is nothing to read. */
+static __always_inline const struct seek *seek_head(struct __sk_buff *skb, __u32 off, __u32 len)
+{
+	__u32 zero = 0;
+	struct seek *k = bpf_map_lookup_elem(&seek_state, &zero);
+
+	if (!k)
+		return NULL;
+	if (len > SEEK_BYTES)
+		len = SEEK_BYTES;
+	barrier_var(len);
+	if (len == 0 || len > SEEK_BYTES || bpf_skb_load_bytes(skb, off, k->data, len))
+		return NULL;
+	__builtin_memset(k, 0, offsetof(struct seek, data));
+	k->len = len;
+	bpf_loop(SEEK_BYTES, seek_byte, &k, 0); /* the context has to be on the stack */
+	return k->head_len && !k->bad ? k : NULL;
+}
+
 /*
  * Does the payload at `off` begin a response with a long body of known length? Then *head_len and *body_len say
  * where the head and the body end.
  */
 __noinline int seek_body(struct __sk_buff *skb, __u32 off, __u32 len, __u32 *head_len, __u64 *body_len)
 {
-	__u32 zero = 0;
-	struct seek *k = bpf_map_lookup_elem(&seek_state, &zero);
 	__u8 start[16];
 
-	if (!k || !head_len || !body_len || len < sizeof(start) || bpf_skb_load_bytes(skb, off, start, sizeof(start)))
+	if (!head_len || !body_len || len < sizeof(start) || bpf_skb_load_bytes(skb, off, start, sizeof(start)))
 		return 0;
 	if (!word_is(start, "HTTP") || !word_is(start + 3, "P/1.") || !seek_has_body(start + 9))
 		return 0;
-	if (len > SEEK_BYTES)
-		len = SEEK_BYTES;
-	barrier_var(len);
-	if (len == 0 || len > SEEK_BYTES || bpf_skb_load_bytes(skb, off, k->data, len))
-		return 0;
-	__builtin_memset(k, 0, offsetof(struct seek, data));
-	k->len = len;
-	bpf_loop(SEEK_BYTES, seek_byte, &k, 0); /* the context has to be on the stack */
-	if (!k->head_len || k->bad || !k->found || k->length <= SEEK_MIN_BODY)
+
+	const struct seek *k = seek_head(skb, off, len);
+
+	if (!k || !k->found || k->length <= SEEK_MIN_BODY)
 		return 0;
 	*head_len = k->head_len;
 	*body_len = k->length;
 	return 1;
+}
+
+/* Is the payload at `off` one request, whole, without a body, and not a HEAD, whose answer would have none? */
+__noinline int seek_plain_request(struct __sk_buff *skb, __u32 off, __u32 len)
+{
+	__u8 start[5];
+
+	if (len < sizeof(start) || bpf_skb_load_bytes(skb, off, start, sizeof(start)))
+		return 0;
+	if (word_is(start, "HEAD") && start[4] == ' ')
+		return 0;
+
+	const struct seek *k = seek_head(skb, off, len);
+
+	return k && !k->found && k->head_len == len;
 }
 
 /* bpf_loop() is in kernels from 5.17 on; below that the branch that calls it is cut off at load. */

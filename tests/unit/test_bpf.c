@@ -927,6 +927,7 @@ static bool sought(const char *request, const char *text)
 	port++;
 	send(.seq = 99, .flags = S, .client_port = port);
 	p = send(.seq = 499, .flags = S | A, .reply = true, .client_port = port)->p;
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 500);
 	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
 	send(.seq = 100, .len = (uint32_t)strlen(request), .data = request, .client_port = port);
 	send(.seq = 500, .len = (uint32_t)strlen(text), .data = text, .reply = true, .client_port = port);
@@ -957,7 +958,7 @@ static void seek_finds_with_body(void **state)
 	assert_true(sought("GET / HTTP/1.1\r\n\r\n", HEAD_START "content-LENGTH:\t 40000 \r\n\r\nbody"));
 	assert_int_equal(got->p.payload.len, strlen(HEAD_START) + 27);
 	assert_int_equal(got->p.len, got->p.payload.len + 4);
-	assert_true(sought("POST / HTTP/1.1\r\n\r\n", "HTTP/1.0 404 x\nContent-Length: 40000\n\n"));
+	assert_true(sought("POST / HTTP/1.1\r\nX: y\r\n\r\n", "HTTP/1.0 404 x\nContent-Length: 40000\n\n"));
 }
 
 static void seek_leaves_alone(void **state)
@@ -992,6 +993,49 @@ static void seek_leaves_alone(void **state)
 	assert_false(sought("GET / HTTP/1.1\r\n\r\n", far));
 	assert_false(sought("HEAD / HTTP/1.1\r\n\r\n", HEAD_START "Content-Length: 100000\r\n\r\n"));
 	assert_true(sought("GET / HTTP/1.1\r\n\r\n", HEAD_START "Content-Length: 100000\r\n\r\n"));
+}
+
+/* Which request is it that is answered? In doubt, nothing is skipped. */
+static void seek_not_when_pipelined(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
+	uint32_t get_len = sizeof(get) - 1, len = sizeof(head) - 1, at = 500 + len + 100000;
+
+	assert_false(sought("GET / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\n\r\n", head));
+	assert_false(sought("GET / HTTP/1.1\r\nX: y\r\n", head));
+	assert_false(sought("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", head));
+
+	assert_true(sought(get, head));
+	struct clv_packet p = got->p;
+
+	send(.seq = 100 + get_len, .len = get_len, .data = get, .client_port = p.dst.port); /* before the body's end */
+	send(.seq = 500 + len, .len = 3000, .reply = true, .client_port = p.dst.port);
+	for (uint32_t i = 3000; i < 100000; i += 1000)
+		send(.seq = 500 + len + i, .len = 1000, .reply = true, .client_port = p.dst.port);
+	assert_bare(got, at, 500 + len, 100000);
+	send(.seq = at, .len = len, .data = head, .reply = true, .client_port = p.dst.port);
+	assert_false(got->p.sought);
+}
+
+/* One after the other: each body's end lets the next response be read. */
+static void seek_again_and_again(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
+	uint32_t get_len = sizeof(get) - 1, len = sizeof(head) - 1, ask = 100 + get_len, at = 500;
+	struct clv_packet p;
+
+	assert_true(sought(get, head));
+	p = got->p;
+	for (int n = 0; n < 5; n++, ask += get_len) {
+		for (uint32_t i = 0; i < 50000; i += 2500)
+			send(.seq = at + len + i, .len = 2500, .reply = true, .client_port = p.dst.port);
+		at += len + 50000;
+		assert_int_equal(got_count, 1);
+		tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = at + CLV_WINDOW_BYTES, .seek = true);
+		send(.seq = ask, .len = get_len, .data = get, .client_port = p.dst.port);
+		send(.seq = at, .len = len, .data = head, .reply = true, .client_port = p.dst.port);
+		assert_true(got->p.sought);
+	}
 }
 
 static void seek_only_by_privilege(void **state)
@@ -1221,6 +1265,8 @@ int main(void)
 		T(seek_finds),
 		T(seek_finds_with_body),
 		T(seek_leaves_alone),
+		T(seek_not_when_pipelined),
+		T(seek_again_and_again),
 		T(seek_only_by_privilege),
 		T(seek_not_after_a_gap),
 		T(truth_in_order),
