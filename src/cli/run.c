@@ -36,7 +36,7 @@ struct run {
 	FILE *summary_file;
 	uint64_t shown;
 	bool full; /* the limit is reached */
-	bool failed;
+	bool failed, write_failed;
 	struct clv_text text;
 	struct clv_json json;
 	struct clv_summary summary;
@@ -110,20 +110,22 @@ static void run_hexdump(const struct clv_packet *p)
 	fwrite(b.data, 1, b.len, stderr);
 }
 
+static void run_write_failed(struct run *r, int err)
+{
+	if (!err)
+		return;
+	clv_error("cannot write %s: %s; going on without it", r->options->write_path, strerror(-err));
+	r->failed = r->write_failed = true;
+}
+
 static void run_on_packet(void *ctx, const struct clv_packet *p)
 {
 	struct run *r = ctx;
 
 	if (r->options->hexdump && p->payload.len)
 		run_hexdump(p);
-	if (r->capture) {
-		int err = clv_pcapng_packet(r->capture, p);
-
-		if (err) {
-			clv_error("cannot write %s: %s; going on without it", r->options->write_path, strerror(-err));
-			r->failed = true;
-		}
-	}
+	if (r->capture)
+		run_write_failed(r, clv_pcapng_packet(r->capture, p));
 	clv_engine_packet(r->engine, p);
 }
 
@@ -198,11 +200,21 @@ static void run_tick(struct run *r)
 		clv_text_resize(&r->text, STDOUT_FILENO);
 }
 
+static void run_each_second(struct run *r)
+{
+	if (r->capture) /* for readers that follow the file */
+		run_write_failed(r, clv_pcapng_flush(r->capture));
+	if (r->options->stats) {
+		run_figures(r);
+		clv_summary_line(&r->summary, stderr);
+	}
+}
+
 /* Polls until something ends the run. Returns 0, or what the source said. */
 static int run_loop(struct run *r)
 {
 	const struct clv_run_config *c = r->config;
-	uint64_t start_ns = run_clock_ns(), stats_ns = start_ns + 1000000000;
+	uint64_t start_ns = run_clock_ns(), second_ns = start_ns + 1000000000;
 
 	while (!clv_run_stop && !r->full) {
 		int n = c->source->ops->poll(c->source, run_on_packet, r, POLL_MS);
@@ -219,10 +231,9 @@ static int run_loop(struct run *r)
 		if (clv_out_error(r->out)) /* clv_out_close() tells it again */
 			return 0;
 		uint64_t now_ns = run_clock_ns();
-		if (r->options->stats && now_ns >= stats_ns) {
-			run_figures(r);
-			clv_summary_line(&r->summary, stderr);
-			stats_ns = now_ns + 1000000000;
+		if (now_ns >= second_ns) {
+			run_each_second(r);
+			second_ns = now_ns + 1000000000;
 		}
 		if (c->duration_ns && now_ns - start_ns >= c->duration_ns)
 			return 0;
@@ -301,10 +312,9 @@ static void run_close(struct run *r)
 {
 	int err = clv_pcapng_close(r->capture);
 
-	if (err && !r->failed) {
+	if (err && !r->write_failed)
 		clv_error("cannot write %s: %s", r->options->write_path, strerror(-err));
-		r->failed = true;
-	}
+	r->failed |= err != 0;
 	clv_engine_free(r->engine);
 	if (r->summary_file)
 		fclose(r->summary_file);
