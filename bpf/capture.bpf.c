@@ -20,6 +20,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SKIP_REPORT_BYTES   (16u << 20)  /* progress of a long skip */
 #define WINDOW_REPORT_BYTES (256u << 10) /* likewise beyond the window */
+/*
+ * With less of a window left, the reader is woken. It keeps twice as much open, moving it in far smaller steps: so
+ * only a long body that has to be read comes here, and 384 KiB give a reader time to run even at 1 GB/s.
+ */
+#define WINDOW_URGENT_BYTES (384u << 10)
 
 /* What the steps of one packet share. */
 struct pass {
@@ -65,7 +70,7 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
  * Sends a record about [seq, end), with the first `cap` bytes of it and with what the direction owes: its
  * unreported hole, its retransmissions. If it cannot be sent, a retransmission may still bring the payload.
  */
-static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u32 window_left)
+static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u32 urgent)
 {
 	struct dir *d = p->dir;
 	struct clv_rec r;
@@ -74,7 +79,7 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	r.seq = seq;
 	r.len = end - seq;
 	r.cap = cap < snaplen ? cap : snaplen;
-	int sent = emit(p->skb, &r, p->off, window_left, p->st);
+	int sent = emit(p->skb, &r, p->off, urgent, p->st);
 
 	if (!d)
 		return 0;
@@ -90,7 +95,7 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 /* A record without payload. */
 static __always_inline void send_bare(struct pass *p, __u32 seq)
 {
-	send(p, seq, seq, 0, CLV_WINDOW_BYTES);
+	send(p, seq, seq, 0, 0);
 }
 
 /* Of a segment whose payload is not told, only its FIN is. */
@@ -175,7 +180,7 @@ static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
 	p->flags |= CLV_REC_SOUGHT;
 	p->st->sought++;
 	p->st->skipped_bytes += end - seq - head_len;
-	send(p, seq, end, head_len, CLV_WINDOW_BYTES);
+	send(p, seq, end, head_len, 0);
 	return true;
 }
 
@@ -189,7 +194,7 @@ static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 e
 	p->dir->unsent_from = p->dir->unsent_to;
 	if (first) {
 		p->flags |= CLV_REC_PROBE;
-		send(p, seq, end, len < CLV_PROBE_BYTES ? len : CLV_PROBE_BYTES, CLV_WINDOW_BYTES);
+		send(p, seq, end, len < CLV_PROBE_BYTES ? len : CLV_PROBE_BYTES, 0);
 	} else {
 		p->st->ignored++;
 		send_fin(p, end);
@@ -226,7 +231,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		if (seek_possible() && seek(p, from, end))
 			return;
 	}
-	send(p, from, end, cap, left - cap);
+	send(p, from, end, cap, left - cap < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2));
 }
 
 /* Payload [seq, end): is there anything new in it, and does anybody care? */
@@ -276,7 +281,7 @@ static __always_inline void begin(struct pass *p, const struct segment *s, const
 	}
 	if (seq_before(d->next, end))
 		d->next = end;
-	send(p, s->seq, s->seq + s->len, s->len, CLV_WINDOW_BYTES);
+	send(p, s->seq, s->seq + s->len, s->len, 0);
 }
 
 static __always_inline void known_flow(struct pass *p, const struct segment *s, const struct flow_ref *ref)
@@ -367,7 +372,7 @@ static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook ho
 	} else { /* the table was busy, or this is a stray RST: everything is copied, nothing is known */
 		__u32 len = s.flags & TCP_RST ? 0 : s.len;
 
-		send(&p, s.seq, s.seq + len, len, CLV_WINDOW_BYTES);
+		send(&p, s.seq, s.seq + len, len, 0);
 	}
 	return NEXT;
 }

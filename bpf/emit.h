@@ -27,23 +27,24 @@ static __always_inline __u32 record_size(__u32 cap)
 	return CLV_REC_MAX_CAP + sizeof(struct clv_rec);
 }
 
-/* `window_left`: what remains of the window behind this record. */
-static __always_inline __u64 wake_flag(__u32 window_left)
+static __always_inline __u64 wake_flag(__u32 urgent)
 {
 	if (shared.want_wake) {
 		shared.want_wake = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (shared.wake_armed && (window_left < CLV_WINDOW_BYTES / 2 || ring_is_filling())) {
+	if (shared.wake_armed && (urgent || ring_is_filling())) {
 		shared.wake_armed = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	return BPF_RB_NO_WAKEUP;
 }
 
-/* One record: `head`, and head->cap bytes of the skb from `off` on. 0 when the ring is full (counted). */
-__noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 window_left,
-		    struct clv_kstats *st)
+/*
+ * One record: `head`, and head->cap bytes of the skb from `off` on. `urgent`: its window is running out. 0 when the
+ * ring is full (counted).
+ */
+__noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 urgent, struct clv_kstats *st)
 {
 	if (!head || !st)
 		return 0;
@@ -65,7 +66,7 @@ __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off
 	}
 	st->records++;
 	st->record_bytes += size;
-	bpf_ringbuf_submit(r, wake_flag(window_left));
+	bpf_ringbuf_submit(r, wake_flag(urgent));
 	return 1;
 }
 

@@ -409,7 +409,8 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 static int ring_map_memory(struct clv_ring *r)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	struct epoll_event e = {.events = EPOLLIN};
+	/* Edge-triggered: data in the ring are no reason to wake up, only the kernel's asking is. */
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
 
 	r->ctl_bytes = (r->slots * sizeof(*r->ctl) + page - 1) / page * page;
 	void *ctl = mmap(NULL, r->ctl_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(r->bpf->maps.ctl), 0);
