@@ -44,9 +44,13 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 			x->response_body_bytes = c->half[d].body_bytes;
 	}
 	clv_exchanges_take(&c->exchanges, x);
-	clv_report_span(&r, x, &e->span);
-	e->stats.spans++;
-	e->config.on_span(e->config.span_ctx, &e->span);
+	if (x->tentative) {
+		e->stats.drop_unconfirmed++;
+	} else {
+		clv_report_span(&r, x, &e->span);
+		e->stats.spans++;
+		e->config.on_span(e->config.span_ctx, &e->span);
+	}
 	clv_exchange_free(&e->mem, x);
 }
 
@@ -60,8 +64,14 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 {
 	struct clv_exchange *x;
 
-	while ((x = clv_exchanges_first(&c->exchanges)))
-		report(c, x, error, ts_ns);
+	while ((x = clv_exchanges_first(&c->exchanges))) {
+		/* An answer may have passed unseen: then the connection's end says nothing about this request. */
+		bool hidden = error && !x->response.ts_ns && (x->unsure || c->half[!c->client].hunting);
+
+		if (hidden)
+			x->flags |= CLV_SPAN_GAP;
+		report(c, x, hidden ? NULL : error, ts_ns);
+	}
 }
 
 /* ---- the parser's sink ------------------------------------------------------------------------------------ */
@@ -124,6 +134,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	}
 	if (x->unsure && c->midstream)
 		x->flags |= CLV_SPAN_MIDSTREAM;
+	x->tentative = c->tentative;
 	x->retransmits_before = c->retransmits;
 }
 
@@ -153,6 +164,7 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (!c->exchanges.by_id)
 		drop_before(c, x);
 	clv_exchange_answer(x, msg, &at);
+	c->tentative = false;
 	return clv_exchange_facts(x);
 }
 
@@ -347,6 +359,7 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 		lose_responses(c);
 	h->need = 0;
 	h->hunting = true;
+	h->junk = false;
 	h->skipping = false;
 	h->debt = 0;
 }
@@ -455,8 +468,11 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 	if (junk && d == c->client)
 		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, r->at, junk - 1).ack_seq);
 	consume(c, h, r, &in, junk);
+	h->junk |= junk > 0;
 	if (found >= 0) {
 		h->hunting = false;
+		if (d == c->client)
+			c->tentative = h->junk && !(at_packet && junk == 0);
 		return true;
 	}
 	if (!in.old_len || !in.added) /* all of the rest was looked at, or it finds no room */
@@ -844,6 +860,8 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		len -= paid;
 		if (h->debt != CLV_SKIP_TO_FIN)
 			h->debt -= paid;
+		if (h->open && !h->debt && !ts_ns) /* the last byte was not seen: nobody knows when it passed */
+			h->open->flags |= CLV_SPAN_GAP;
 		if (h->open && d != c->client)
 			h->open->response_seen_ns = h->newest_ns;
 		if (!h->debt)

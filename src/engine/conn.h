@@ -33,6 +33,7 @@ struct clv_half {
 	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
 	bool skipping;             /* a skip was asked for and its end not yet announced to the parser */
 	bool hunting;              /* after a gap: the next message must be found first */
+	bool junk;                 /* and bytes of something else were stepped over */
 	bool framed;               /* carries bodies that come in frames: what they say must be read */
 	bool seek;                 /* carries long bodies: the kernel may read their lengths */
 	bool sought;               /* it did so for the body now being skipped */
@@ -57,6 +58,7 @@ struct clv_conn {
 	uint8_t phase; /* enum clv_conn_phase */
 	int8_t client; /* stream that goes to the server; -1: not known */
 	bool midstream;
+	bool tentative;     /* requests since the last gap may be quotations in a body, until an answer confirms one */
 	bool packet_sought; /* of the packet being worked on */
 	uint16_t probes;    /* packets probed in vain */
 };

@@ -42,20 +42,21 @@ struct clv_engine_config {
 };
 
 /* X(name, drop, text), as CLV_KSTATS. */
-#define CLV_ENGINE_STATS(X)                                                         \
-	X(flows, 0, "TCP connections seen")                                         \
-	X(spans, 0, "spans")                                                        \
-	X(requests, 0, "request heads parsed")                                      \
-	X(responses, 0, "response heads parsed")                                    \
-	X(opaque_flows, 0, "connections of no known protocol")                      \
-	X(retransmits, 0, "segments whose payload had been seen before")            \
-	X(skipped_bytes, 0, "body bytes not read")                                  \
-	X(drop_gaps, 1, "holes in a stream where a parser needed the bytes")        \
-	X(drop_gap_bytes, 1, "bytes of those holes")                                \
-	X(drop_orphan_responses, 1, "responses whose request was not seen")         \
-	X(drop_parse_errors, 1, "places where a stream broke its protocol")         \
-	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones") \
-	X(drop_memory, 1, "connections given up to stay within the memory budget")  \
+#define CLV_ENGINE_STATS(X)                                                                      \
+	X(flows, 0, "TCP connections seen")                                                      \
+	X(spans, 0, "spans")                                                                     \
+	X(requests, 0, "request heads parsed")                                                   \
+	X(responses, 0, "response heads parsed")                                                 \
+	X(opaque_flows, 0, "connections of no known protocol")                                   \
+	X(retransmits, 0, "segments whose payload had been seen before")                         \
+	X(skipped_bytes, 0, "body bytes not read")                                               \
+	X(drop_gaps, 1, "holes in a stream where a parser needed the bytes")                     \
+	X(drop_gap_bytes, 1, "bytes of those holes")                                             \
+	X(drop_orphan_responses, 1, "responses whose request was not seen")                      \
+	X(drop_unconfirmed, 1, "what looked like requests behind a gap, and was never answered") \
+	X(drop_parse_errors, 1, "places where a stream broke its protocol")                      \
+	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones")              \
+	X(drop_memory, 1, "connections given up to stay within the memory budget")               \
 	X(drop_sought_mismatch, 1, "bodies skipped by the kernel that the parser saw otherwise")
 
 struct clv_engine_stats {

@@ -110,7 +110,7 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 	assert(msg->facts_size <= sizeof(x->response_facts));
 	x->response = *at;
 	x->response_seen_ns = at->ts_ns;
-	x->unsure = false;
+	x->unsure = x->tentative = false;
 	x->response_facts_size = msg->facts_size;
 	memcpy(x->response_facts, msg->facts, msg->facts_size);
 	if (msg->flags & CLV_MSG_TRUNCATED)

@@ -37,7 +37,8 @@ struct clv_exchange {
 	uint32_t head_len;
 	uint32_t traceparent_at, traceparent_len; /* in the head; len 0: none */
 	uint16_t facts_size, response_facts_size;
-	bool unsure; /* requests that nobody saw may lie before this one */
+	bool unsure;    /* requests that nobody saw may lie before this one */
+	bool tentative; /* found in the middle of something: a request only if an answer confirms it */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
 };

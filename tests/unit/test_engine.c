@@ -317,6 +317,47 @@ static void midstream(void **state)
 	close_bed(&b);
 }
 
+/* Empty lines before a request are no part of it, whatever packets they come in. */
+static void empty_lines(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, "\r");
+	say(&b, 0, "\n\r");
+	say(&b, 0, "\n");
+	uint64_t start = b.now_ns + MS;
+	say(&b, 0, "GE");
+	say(&b, 0, "T /a HTTP/1.1\r\nHost: shop\r\n\r\n");
+	say(&b, 1, OK_5);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.span[0].start_ns, start);
+	close_bed(&b);
+}
+
+/* A body that quotes requests, cut by a gap: what is quoted is none. */
+static void quoted(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, "POST /p HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n");
+	b.seq[0] += 100; /* lost, with a chunk's end in it */
+	say(&b, 0, "of a text\r\n\r\n" GET_B GET_B "more text\r\n0\r\n\r\n");
+	say(&b, 1, OK_5);
+	say(&b, 0, GET_A);
+	say(&b, 1, NOT_FOUND);
+	clv_engine_flush(b.engine);
+	for (unsigned i = 0; i < b.count; i++)
+		assert_string_not_equal(b.span[i].target, "/b");
+	assert_int_equal(b.span[0].status_code, 200);
+	assert_string_equal(b.span[0].target, "/p");
+	assert_true(clv_engine_stats(b.engine)->drop_unconfirmed >= 1);
+	close_bed(&b);
+}
+
 static void ends(uint8_t flags, int from_server, const char *error)
 {
 	struct bed b;
@@ -473,6 +514,8 @@ int main(void)
 		cmocka_unit_test(lost_response_pipelined),
 		cmocka_unit_test(lost_request),
 		cmocka_unit_test(midstream),
+		cmocka_unit_test(empty_lines),
+		cmocka_unit_test(quoted),
 		cmocka_unit_test(endings),
 		cmocka_unit_test(ticks),
 		cmocka_unit_test(memory),
