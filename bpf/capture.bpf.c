@@ -176,7 +176,9 @@ static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
 	if (seq_before(body_end, end)) /* all of it is here, and more behind it */
 		return false;
 	d->skip_until = body_end;
-	d->flags |= DIR_SKIP;
+	/* The body may be over, and the next answer here, before user space has moved its window past it. */
+	d->window_end = body_end + CLV_WINDOW_BYTES + spare_bytes;
+	d->flags = (d->flags & ~DIR_SYN) | DIR_SKIP | DIR_AHEAD;
 	p->flags |= CLV_REC_SOUGHT;
 	p->st->sought++;
 	p->st->skipped_bytes += end - seq - head_len;

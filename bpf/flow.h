@@ -325,12 +325,19 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
 
 /*
  * How many bytes from `seq` on user space wants. Before it has said so, a little more than the usual when the ring
- * has room.
+ * has room; where the kernel skipped a body on its own, what it keeps open behind that.
  */
-static __always_inline __u32 dir_window(const struct dir *d, clv_word window, __u32 seq, __u32 len)
+static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 seq, __u32 len)
 {
-	__u32 left = (window ? clv_word_seq(window) : d->window_end) - seq;
+	__u32 end = window ? clv_word_seq(window) : d->window_end;
 
+	if (window && d->flags & DIR_AHEAD) {
+		if (seq_before(end, d->window_end))
+			end = d->window_end;
+		else
+			d->flags &= ~DIR_AHEAD; /* user space has caught up */
+	}
+	__u32 left = end - seq;
 	bool enough = left >= len && left <= CLV_WINDOW_MAX;
 
 	if (!enough && !window && left + spare_bytes <= CLV_WINDOW_MAX && !ring_is_filling())

@@ -55,6 +55,7 @@ enum dir_flag {
 	DIR_SKIP = 1 << 4,   /* skip_until is the kernel's own */
 	DIR_BEYOND = 1 << 5, /* left out beyond the window, and said so */
 	DIR_PLAIN = 1 << 6,  /* what came last is one request, whose answer may have a body */
+	DIR_AHEAD = 1 << 7,  /* window_end is the kernel's own, behind a body that it skipped on its own */
 };
 
 /* One direction's state. Written only by its own hook, so that the two never need a lock. */
