@@ -37,7 +37,7 @@ struct clv_msg {
 	struct clv_slice head; /* borrowed; begins at the message's first byte */
 	/* A request's W3C traceparent as it stands there, borrowed; empty: none, or several (then none counts). */
 	struct clv_slice traceparent;
-	const void *facts;     /* at most CLV_FACTS_MAX bytes, borrowed */
+	const void *facts; /* at most CLV_FACTS_MAX bytes, borrowed */
 	uint16_t facts_size;
 };
 

@@ -42,11 +42,13 @@ static struct http1_url http1_url(struct clv_slice target, bool connect)
 {
 	struct http1_url u = {.scheme = CLV_LIT("http")};
 
-	if (connect && target.data[0] != '/') {
+	bool origin = clv_slice_starts(target, CLV_LIT("/"));
+
+	if (connect && !origin) {
 		u.authority = target;
 		return u;
 	}
-	size_t scheme = target.data[0] == '/' ? 0 : http1_scheme(target);
+	size_t scheme = origin ? 0 : http1_scheme(target);
 	if (scheme) {
 		u.scheme = clv_slice_head(target, scheme);
 		target = clv_slice_from(target, scheme + 3);

@@ -200,7 +200,7 @@ static int filter_remove(uint32_t ifindex, enum clv_hook hook, uint32_t handle, 
 static bool qdisc_remove_if_empty(uint32_t ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, h, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	struct filter_list list;
+	struct filter_list list = {0};
 
 	for (enum clv_hook hook = 0; hook < HOOKS; hook++)
 		if (filters_list(ifindex, hook, &list) || list.count)
@@ -389,7 +389,7 @@ static void place_remove(struct place *p)
 /* An unknown attach type is EINVAL; old kernels without links for it say EOPNOTSUPP or EPERM. */
 static bool tcx_is_missing(int err)
 {
-	return err == -EINVAL || err == -EOPNOTSUPP || err == -ENOTSUP || err == -EPERM;
+	return err == -EINVAL || err == -EOPNOTSUPP || err == -EPERM;
 }
 
 static int place_add(struct clv_ring *ring, struct place *p)

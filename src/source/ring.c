@@ -478,7 +478,7 @@ static int stats_sum(struct clv_ring *r, struct clv_kstats *sum)
 	if (cpus < 0)
 		return cpus;
 
-	uint64_t *per_cpu = calloc((size_t)cpus, sizeof(*sum));
+	uint64_t *per_cpu = calloc((size_t)cpus * COUNTS, sizeof(uint64_t));
 	int err = per_cpu ? bpf_map_lookup_elem(bpf_map__fd(r->bpf->maps.stats), &zero, per_cpu) : -ENOMEM;
 
 	for (size_t i = 0; !err && i < (size_t)cpus * COUNTS; i++)
