@@ -57,7 +57,7 @@ def licence(path, text):
     if not m:
         yield 1, "no SPDX-License-Identifier in the first lines"
         return
-    kernel_side = part_of(path) in ("bpf", "wire") and path.endswith((".c", ".h")) or path.endswith(".bpf.c")
+    kernel_side = part_of(path) in ("bpf", "wire") or path.endswith(".bpf.c")
     wanted = DUAL if kernel_side else APACHE
     if m[1].strip() != wanted:
         yield 1, f"licensed as {m[1].strip()}, not {wanted}"
