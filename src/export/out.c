@@ -28,6 +28,7 @@ struct clv_out {
 	uint64_t head;
 	uint64_t known_given, known_taken; /* as last seen under the lock */
 	uint64_t dropped;
+	uint64_t ticked_ns; /* when lines were last handed over because of time */
 	pthread_t thread;
 
 	/* Shared. */
@@ -142,6 +143,13 @@ static void out_give(struct clv_out *o)
 	o->known_taken = o->taken;
 }
 
+static void out_hand_over(struct clv_out *o)
+{
+	pthread_mutex_lock(&o->lock);
+	out_give(o);
+	pthread_mutex_unlock(&o->lock);
+}
+
 static size_t out_free_bytes(const struct clv_out *o)
 {
 	return CLV_OUT_BYTES - (size_t)(o->head - o->known_taken);
@@ -183,16 +191,21 @@ void clv_out_commit(struct clv_out *o, size_t bytes)
 {
 	o->head += bytes;
 	if (o->head - o->known_given >= CLV_OUT_BATCH_BYTES)
-		clv_out_tick(o);
+		out_hand_over(o);
 }
 
 void clv_out_tick(struct clv_out *o)
 {
+	struct timespec t;
+
 	if (o->head == o->known_given)
 		return;
-	pthread_mutex_lock(&o->lock);
-	out_give(o);
-	pthread_mutex_unlock(&o->lock);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	if (now_ns - o->ticked_ns < CLV_OUT_TICK_NS)
+		return;
+	o->ticked_ns = now_ns;
+	out_hand_over(o);
 }
 
 int clv_out_error(struct clv_out *o)

@@ -20,6 +20,8 @@
 #define CLV_OUT_BYTES (2u << 20)
 /* Written at once when this much waits; less waits for clv_out_tick(). */
 #define CLV_OUT_BATCH_BYTES (256u << 10)
+/* How long lines may wait for more of them: waking the I/O thread costs more than a line does. */
+#define CLV_OUT_TICK_NS 5000000u
 /* How long clv_out_close() waits for a reader that takes nothing. */
 #define CLV_OUT_PATIENCE_MS 2000
 
@@ -38,7 +40,7 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 char *clv_out_room(struct clv_out *o, size_t bytes);
 /* The first `bytes` of that room are the line. */
 void clv_out_commit(struct clv_out *o, size_t bytes);
-/* Nothing more to say for now: what waits is written. */
+/* Often called: what waits is written, unless that was done less than CLV_OUT_TICK_NS ago. */
 void clv_out_tick(struct clv_out *o);
 
 /* 0, or the -errno that ended the writing (-EPIPE: the reader has left). */
