@@ -79,6 +79,8 @@ static inline size_t clv_slice_find(struct clv_slice s, size_t from, uint8_t c)
 {
 	if (from >= s.len)
 		return s.len;
+	if (s.len > PTRDIFF_MAX) /* no object is that large; compilers warn of it all the same */
+		__builtin_unreachable();
 	const uint8_t *p = memchr(s.data + from, c, s.len - from);
 	return p ? (size_t)(p - s.data) : s.len;
 }
