@@ -88,15 +88,10 @@ struct conn_sink {
 /* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
 static struct clv_mark mark_at(const struct clv_tail *t, struct clv_mark first, uint32_t at)
 {
-	struct clv_mark m = first;
-	uint32_t from = 0;
-
-	for (uint32_t i = 0; t && i < t->marks && t->at[i] <= at; i++) {
-		m = t->mark[i];
-		from = t->at[i];
-	}
-	m.pos += at - from;
-	return m;
+	if (t)
+		return clv_tail_mark(t, at);
+	first.pos += at;
+	return first;
 }
 
 static struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
@@ -216,101 +211,10 @@ static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark firs
 
 /* ---- the tail ------------------------------------------------------------------------------------------------ */
 
-static struct clv_slice tail_of(const struct clv_half *h)
-{
-	return h->tail ? clv_slice(h->tail->data, h->tail->len) : clv_slice(NULL, 0);
-}
-
-static size_t tail_bytes(uint32_t room)
-{
-	return sizeof(struct clv_tail) + room;
-}
-
 static void tail_drop(struct clv_conn *c, struct clv_half *h)
 {
-	if (h->tail)
-		clv_mem_free(&c->engine->mem, h->tail, tail_bytes(h->tail->room));
-	h->tail = NULL;
+	clv_tail_drop(c->engine, &h->tail);
 	h->need = 0;
-}
-
-static void tail_consume(struct clv_conn *c, struct clv_half *h, uint32_t used)
-{
-	struct clv_tail *t = h->tail;
-	uint32_t gone = 0;
-
-	if (!t || used >= t->len) {
-		tail_drop(c, h);
-		return;
-	}
-	memmove(t->data, t->data + used, t->len - used);
-	t->len -= used;
-	while (gone + 1 < t->marks && t->at[gone + 1] <= used)
-		gone++;
-	t->mark[gone].pos += used - t->at[gone];
-	t->at[gone] = used;
-	t->marks -= gone;
-	for (uint32_t i = 0; i < t->marks; i++) {
-		t->mark[i] = t->mark[i + gone];
-		t->at[i] = t->at[i + gone] - used;
-	}
-}
-
-/*
- * Notes that the bytes from here on came with packet `at`. Too many packets: one in the middle is forgotten, as
- * messages that wait begin in the first ones (behind empty lines) or, held back, in the last.
- */
-static void tail_mark(struct clv_tail *t, const struct clv_mark *at)
-{
-	const struct clv_mark *last = t->marks ? &t->mark[t->marks - 1] : NULL;
-
-	if (last && last->ts_ns == at->ts_ns && last->ack_seq == at->ack_seq)
-		return;
-	if (t->marks == CLV_TAIL_MARKS) {
-		const uint32_t mid = CLV_TAIL_MARKS / 2, behind = CLV_TAIL_MARKS - mid - 1;
-
-		t->marks--;
-		memmove(&t->mark[mid], &t->mark[mid + 1], behind * sizeof(t->mark[0]));
-		memmove(&t->at[mid], &t->at[mid + 1], behind * sizeof(t->at[0]));
-	}
-	t->at[t->marks] = t->len;
-	t->mark[t->marks++] = *at;
-}
-
-/* Makes room for `len` bytes in all. False without memory. */
-static bool tail_reserve(struct clv_conn *c, struct clv_half *h, uint32_t len)
-{
-	struct clv_tail *old = h->tail;
-
-	if (old && len <= old->room)
-		return true;
-	size_t size = clv_mem_class_size(tail_bytes(len < 512 ? 512 : len));
-	struct clv_tail *t = clv_engine_alloc(c->engine, size);
-	if (!t)
-		return false;
-	if (old) {
-		memcpy(t, old, tail_bytes(old->len));
-		clv_mem_free(&c->engine->mem, old, tail_bytes(old->room));
-	} else {
-		t->len = t->marks = 0;
-	}
-	t->room = (uint32_t)(size - sizeof(*t));
-	h->tail = t;
-	return true;
-}
-
-/* Appends as much of `bytes` as the bound allows. Returns the number of bytes taken; 0 also without memory. */
-static uint32_t tail_append(struct clv_conn *c, struct clv_half *h, struct clv_slice bytes, const struct clv_mark *at)
-{
-	uint32_t len = (uint32_t)tail_of(h).len;
-
-	bytes = clv_slice_head(bytes, CLV_TAIL_BYTES - len);
-	if (!bytes.len || !tail_reserve(c, h, len + (uint32_t)bytes.len))
-		return 0;
-	tail_mark(h->tail, at);
-	memcpy(h->tail->data + len, bytes.data, bytes.len);
-	h->tail->len += (uint32_t)bytes.len;
-	return (uint32_t)bytes.len;
 }
 
 /* ---- gaps --------------------------------------------------------------------------------------------------- */
@@ -372,7 +276,7 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 /* The same, and the tail is the last that was there. */
 static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 {
-	lose_place_after(c, d, tail_of(&c->half[d]), lost);
+	lose_place_after(c, d, clv_tail_bytes(c->half[d].tail), lost);
 	tail_drop(c, &c->half[d]);
 }
 
@@ -419,9 +323,9 @@ static struct input next_input(struct clv_conn *c, struct clv_half *h, const str
 		return (struct input){.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
 	uint32_t old_len = h->tail->len;
 	size_t step = h->need > old_len + 2048 ? h->need - old_len : 2048;
-	uint32_t added = tail_append(c, h, clv_slice_head(r->bytes, step), &r->at);
+	uint32_t added = clv_tail_append(c->engine, &h->tail, clv_slice_head(r->bytes, step), &r->at);
 
-	return (struct input){.bytes = tail_of(h), .old_len = old_len, .added = added};
+	return (struct input){.bytes = clv_tail_bytes(h->tail), .old_len = old_len, .added = added};
 }
 
 /* Takes `used` bytes off the input: off the tail, or off the rest where the tail is used up. */
@@ -433,27 +337,39 @@ static void consume(struct clv_conn *c, struct clv_half *h, struct rest *r, cons
 		tail_drop(c, h);
 		rest_advance(r, used - in->old_len);
 	} else {
-		tail_consume(c, h, used);
+		clv_tail_consume(c->engine, &h->tail, used);
 		rest_advance(r, in->added);
 	}
 }
 
-/* Keeps the rest for later. */
-static void keep_rest(struct clv_conn *c, int d, struct rest *r)
+/* Keeps the rest for later. Returns false when not all of it finds room. */
+static bool keep(struct clv_conn *c, struct clv_half *h, struct rest *r)
 {
-	struct clv_half *h = &c->half[d];
-
 	while (r->bytes.len) {
-		uint32_t taken = tail_append(c, h, r->bytes, &r->at);
+		uint32_t taken = clv_tail_append(c->engine, &h->tail, r->bytes, &r->at);
 
-		if (taken == 0) { /* longer than anything may be */
-			c->engine->stats.drop_parse_errors++;
-			lose_place(c, d, 0);
-			rest_advance(r, r->bytes.len);
-			return;
-		}
+		if (!taken)
+			return false;
 		rest_advance(r, taken);
 	}
+	return true;
+}
+
+/* The tail cannot grow: it is longer than anything may be, or there is no memory. What it waits for is lost. */
+static void lose_rest(struct clv_conn *c, int d, struct rest *r)
+{
+	if (clv_tail_bytes(c->half[d].tail).len >= CLV_TAIL_BYTES)
+		c->engine->stats.drop_parse_errors++;
+	else
+		c->engine->stats.drop_memory++;
+	lose_place(c, d, r->bytes.len);
+	rest_advance(r, r->bytes.len);
+}
+
+static void keep_rest(struct clv_conn *c, int d, struct rest *r)
+{
+	if (!keep(c, &c->half[d], r))
+		lose_rest(c, d, r);
 }
 
 /* After a gap: finds the next message. Returns false when the input holds none. */
@@ -490,19 +406,11 @@ static void go_opaque(struct clv_conn *c);
 /* The tail may hold the first bytes of a body that is being skipped. */
 static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
 {
-	struct rest tail = {.bytes = tail_of(h)};
+	struct rest tail = {.bytes = clv_tail_bytes(h->tail)};
 
 	pay(h, &tail);
 	if (h->tail)
-		tail_consume(c, h, h->tail->len - (uint32_t)tail.bytes.len);
-}
-
-/* Without memory the tail cannot grow: what it waits for is lost. */
-static void lose_rest(struct clv_conn *c, int d, struct rest *r)
-{
-	c->engine->stats.drop_memory++;
-	lose_place(c, d, r->bytes.len);
-	rest_advance(r, r->bytes.len);
+		clv_tail_consume(c->engine, &h->tail, h->tail->len - (uint32_t)tail.bytes.len);
 }
 
 /* One call of the parser. Returns true when it should be asked again though nothing of the run is left. */
@@ -527,8 +435,8 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink.base);
 	assert(fed.used <= in.bytes.len);
 	*spoke |= sink.spoke;
-	if (c->phase != CLV_CONN_SPEAKING)
-		return false;
+	if (fed.v == CLV_FED_BAD && !fed.used && in.bytes.len)
+		fed.used = 1; /* what is bad goes, or it would be found again */
 	consume(c, h, r, &in, fed.used);
 
 	switch (fed.v) {
@@ -549,10 +457,6 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 		return false;
 	case CLV_FED_BAD:
 		c->engine->stats.drop_parse_errors++;
-		if (!fed.used && !h->tail) /* what is bad goes, or it would be found again */
-			rest_advance(r, 1);
-		else if (!fed.used)
-			tail_drop(c, h);
 		lose_place_after(c, d, clv_slice(NULL, 0), 0);
 		return h->tail;
 	case CLV_FED_OPAQUE:
@@ -601,59 +505,6 @@ static void feed(struct clv_conn *c, int d, struct rest r)
 	}
 }
 
-/* ---- to the kernel -------------------------------------------------------------------------------------------------
- */
-
-static void tell(struct clv_conn *c, int d, enum clv_verdict_kind kind, uint64_t pos)
-{
-	struct clv_engine *e = c->engine;
-	struct clv_kverdict v = {.kind = kind, .seq = (uint32_t)pos, .seek = c->half[d].seek};
-
-	e->config.verdict(e->config.verdict_ctx, &c->flow->kernel[d], &v);
-}
-
-/* Stands in window_end once the kernel knows that there is none. */
-#define TOLD UINT64_MAX
-
-/* What the kernel was told no longer holds. */
-static void retell(struct clv_conn *c)
-{
-	for (int d = 0; d < 2; d++) {
-		c->half[d].window_end = 0;
-		c->half[d].kernel_skip_end = 0;
-	}
-}
-
-void clv_conn_steer(struct clv_conn *c, int d)
-{
-	struct clv_half *h = &c->half[d];
-
-	if (!c->engine->config.verdict || !c->flow->kernel[d].gen)
-		return;
-	if (c->phase == CLV_CONN_OPAQUE || c->phase == CLV_CONN_PROBING) {
-		if (h->window_end != TOLD)
-			tell(c, d, c->phase == CLV_CONN_OPAQUE ? CLV_VERDICT_IGNORE : CLV_VERDICT_PROBE, 0);
-		h->window_end = TOLD;
-		return;
-	}
-	uint64_t next = c->flow->streams.s[d].next;
-	if (h->debt > CLV_KERNEL_SKIP_BYTES) {
-		uint64_t reach = h->debt < CLV_KERNEL_SKIP_MAX ? h->debt : CLV_KERNEL_SKIP_MAX;
-
-		if (h->kernel_skip_end < next + reach / 2) {
-			h->kernel_skip_end = next + reach;
-			tell(c, d, CLV_VERDICT_SKIP, h->kernel_skip_end);
-			h->seek = d != c->client && !h->mismatched;
-		}
-		next = h->kernel_skip_end > next ? h->kernel_skip_end : next;
-	}
-	uint64_t ahead = h->framed ? CLV_WINDOW_AHEAD_FRAMED : CLV_WINDOW_AHEAD;
-	if (h->window_end < next + ahead - CLV_WINDOW_STEP) {
-		h->window_end = next + ahead;
-		tell(c, d, CLV_VERDICT_WINDOW, h->window_end);
-	}
-}
-
 /* ---- what it is ------------------------------------------------------------------------------------------------- */
 
 static void go_opaque(struct clv_conn *c)
@@ -664,12 +515,11 @@ static void go_opaque(struct clv_conn *c)
 		c->half[d].debt = 0;
 		c->half[d].skipping = false;
 	}
-	if (c->phase != CLV_CONN_SPEAKING)
-		c->engine->stats.opaque_flows++;
 	c->phase = CLV_CONN_OPAQUE;
-	retell(c);
-	clv_conn_steer(c, 0);
-	clv_conn_steer(c, 1);
+	for (int d = 0; d < 2; d++) {
+		clv_conn_retell(c, d);
+		clv_conn_steer(c, d);
+	}
 }
 
 /* The connection speaks `proto`, and stream `client` goes to the server. */
@@ -685,13 +535,15 @@ static void go_speaking(struct clv_conn *c, const struct clv_proto *proto, int c
 	}
 	c->state = clv_engine_alloc(c->engine, proto->state_size);
 	if (!c->state) {
+		c->engine->stats.drop_memory++;
 		go_opaque(c);
 		return;
 	}
 	memset(c->state, 0, proto->state_size);
 	c->proto = proto;
 	c->phase = CLV_CONN_SPEAKING;
-	retell(c);
+	clv_conn_retell(c, 0);
+	clv_conn_retell(c, 1);
 	clv_exchanges_init(&c->exchanges, proto->caps & CLV_CAP_BY_ID, c->midstream);
 	proto->open(c->state, &info);
 	/* A half that said nothing yet and starts in its middle begins with a hunt. */
@@ -756,47 +608,59 @@ static bool forced(const struct clv_conn *c, const struct clv_proto **proto, int
 	return false;
 }
 
-/* The parser gets what both directions have said so far, the client first. */
-static void feed_buffered(struct clv_conn *c)
+/* The parser gets what both directions have said so far, the client first; `r` is the rest of direction d. */
+static void feed_both(struct clv_conn *c, int d, struct rest r)
 {
 	for (int i = 0; i < 2 && c->phase == CLV_CONN_SPEAKING; i++) {
-		int d = i == 0 ? c->client : !c->client;
+		int turn = i == 0 ? c->client : !c->client;
 
-		if (c->half[d].tail)
-			feed(c, d, (struct rest){0});
+		if (turn == d)
+			feed(c, d, r);
+		else if (c->half[turn].tail)
+			feed(c, turn, (struct rest){0});
 	}
 }
 
 static void give_up_detection(struct clv_conn *c, int d)
 {
 	tail_drop(c, &c->half[d]);
-	if (c->phase == CLV_CONN_DETECTING || ++c->probes >= CLV_PROBE_PACKETS)
+	if (c->phase == CLV_CONN_DETECTING || ++c->probes >= CLV_PROBE_PACKETS) {
+		c->engine->stats.opaque_flows++;
 		go_opaque(c);
-	else
+	} else {
 		clv_conn_steer(c, d);
+	}
 }
 
 static void detect(struct clv_conn *c, int d, struct rest r)
 {
 	struct clv_half *h = &c->half[d];
 	const struct rest run = r;
+	struct clv_slice in = r.bytes;
 	const struct clv_proto *proto = NULL;
 	int client = c->client;
 
-	keep_rest(c, d, &r);
-	enum clv_match m = forced(c, &proto, &client) ? CLV_MATCH_YES : ask(c, d, tail_of(h), &proto, &client);
-	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && tail_of(h).len > run.bytes.len) {
+	if (h->tail) {
+		rest_advance(&r,
+			     clv_tail_append(c->engine, &h->tail, clv_slice_head(r.bytes, CLV_DETECT_BYTES), &r.at));
+		in = clv_tail_bytes(h->tail);
+	}
+	enum clv_match m = forced(c, &proto, &client) ? CLV_MATCH_YES : ask(c, d, in, &proto, &client);
+	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && h->tail) {
 		/* What was kept was no beginning; this packet may be one. */
 		tail_drop(c, h);
 		r = run;
-		keep_rest(c, d, &r);
-		m = ask(c, d, tail_of(h), &proto, &client);
+		in = r.bytes;
+		m = ask(c, d, in, &proto, &client);
 	}
 	if (m == CLV_MATCH_YES) {
 		go_speaking(c, proto, client);
 		h->hunting = false;
-		feed_buffered(c);
-	} else if (m == CLV_MATCH_NO || tail_of(h).len >= CLV_DETECT_BYTES) {
+		feed_both(c, d, r);
+	} else if (m == CLV_MATCH_NO || in.len >= CLV_DETECT_BYTES) {
+		give_up_detection(c, d);
+	} else if (!keep(c, h, &r)) {
+		c->engine->stats.drop_memory++;
 		give_up_detection(c, d);
 	}
 }
@@ -896,7 +760,7 @@ static void conn_fin(void *ctx, int d, uint64_t ts_ns)
 	struct clv_half *h = &c->half[d];
 	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
 	if (!h->hunting)
-		c->proto->fin(c->state, dir_of(c, d), tail_of(h), &sink.base);
+		c->proto->fin(c->state, dir_of(c, d), clv_tail_bytes(h->tail), &sink.base);
 	tail_drop(c, h);
 	h->debt = 0;
 	h->skipping = false;

@@ -7,19 +7,9 @@
 #define CLV_ENGINE_CONN_H
 
 #include "engine/engine.h"
+#include "engine/tail.h"
 #include "flow/table.h"
 #include "trace/exchange.h"
-
-#define CLV_TAIL_MARKS 16
-
-/* Bytes that the parser has not consumed, and which packets brought them. */
-struct clv_tail {
-	uint32_t len, room; /* of data */
-	uint32_t marks;
-	uint32_t at[CLV_TAIL_MARKS]; /* where in data a packet's bytes begin; at[0] is 0 */
-	struct clv_mark mark[CLV_TAIL_MARKS];
-	uint8_t data[];
-};
 
 /* One direction, by stream index. */
 struct clv_half {
@@ -87,7 +77,9 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns);
 /* A packet was taken in probe mode: what was buffered is void, the packet's bytes follow. */
 void clv_conn_reprobe(struct clv_conn *c);
 
-/* Tells the kernel what direction d needs from now on. */
+/* steer.c. Tells the kernel what direction d needs from now on, where it differs from what was said last. */
 void clv_conn_steer(struct clv_conn *c, int d);
+/* What the kernel was told of direction d no longer holds. */
+void clv_conn_retell(struct clv_conn *c, int d);
 
 #endif

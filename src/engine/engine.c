@@ -271,10 +271,8 @@ static void take_kernel_ref(struct clv_flow *f, int d, const struct clv_packet *
 	if (ref->gen == p->kernel.gen && ref->slot == p->kernel.slot)
 		return;
 	*ref = p->kernel;
-	if (c) {
-		c->half[d].window_end = 0;
-		c->half[d].kernel_skip_end = 0;
-	}
+	if (c)
+		clv_conn_retell(c, d);
 }
 
 static bool begin_conn(struct clv_engine *e, struct clv_flow *f)
@@ -351,8 +349,8 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 		return;
 	struct clv_flow_key key = clv_flow_key_of(p, &d);
 	struct clv_flow *f = clv_flows_find(&e->flows, &key, &hash);
-	if (!f && (syn || p->len || p->hole_len))
-		f = flow_add(e, &key, hash, p);
+	if (!f && (syn || p->len || p->hole_len) && !(f = flow_add(e, &key, hash, p)))
+		e->stats.drop_memory++;
 	if (!f)
 		return;
 	e->busy = f;

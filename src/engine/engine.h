@@ -56,7 +56,7 @@ struct clv_engine_config {
 	X(drop_unconfirmed, 1, "what looked like requests behind a gap, and was never answered") \
 	X(drop_parse_errors, 1, "places where a stream broke its protocol")                      \
 	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones")              \
-	X(drop_memory, 1, "connections given up to stay within the memory budget")               \
+	X(drop_memory, 1, "connections and heads given up to stay within the memory budget")     \
 	X(drop_sought_mismatch, 1, "bodies skipped by the kernel that the parser saw otherwise")
 
 struct clv_engine_stats {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine's own struct, shared by engine.c and conn.c only. */
+/* The engine's own struct, shared within engine/ only. */
 #ifndef CLV_ENGINE_INTERNAL_H
 #define CLV_ENGINE_INTERNAL_H
 
