@@ -114,7 +114,8 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 
 	e->stats.requests++;
 	x = clv_exchanges_request(&c->exchanges, &e->mem, msg, &at);
-	if (!x && c->exchanges.count < CLV_PENDING_MAX) {
+	bool full = !x && clv_exchanges_full(&c->exchanges, msg);
+	if (!x && !full) {
 		/* The budget is used up: make room once, at others' cost. */
 		size_t size = sizeof(*x) + msg->facts_size + msg->head.len;
 		void *room = clv_engine_alloc(e, size);
@@ -123,7 +124,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	}
 	c->half[s->d].open = x;
 	if (!x) {
-		e->stats.drop_pending_overflow++;
+		*(full ? &e->stats.drop_pending_overflow : &e->stats.drop_memory) += 1;
 		clv_exchanges_lost_requests(&c->exchanges, heard(c));
 		return;
 	}
@@ -663,12 +664,6 @@ static void detect(struct clv_conn *c, int d, struct rest r)
 		c->engine->stats.drop_memory++;
 		give_up_detection(c, d);
 	}
-}
-
-void clv_conn_reprobe(struct clv_conn *c)
-{
-	for (int d = 0; d < 2; d++)
-		tail_drop(c, &c->half[d]);
 }
 
 /* ---- from the streams ---------------------------------------------------------------------------------------------

@@ -74,9 +74,6 @@ extern const struct clv_stream_ops clv_conn_stream_ops;
  */
 void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns);
 
-/* A packet was taken in probe mode: what was buffered is void, the packet's bytes follow. */
-void clv_conn_reprobe(struct clv_conn *c);
-
 /* steer.c. Tells the kernel what direction d needs from now on, where it differs from what was said last. */
 void clv_conn_steer(struct clv_conn *c, int d);
 /* What the kernel was told of direction d no longer holds. */

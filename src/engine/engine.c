@@ -287,11 +287,9 @@ static bool begin_conn(struct clv_engine *e, struct clv_flow *f)
 /* A packet taken in probe mode: what lies before it, in both directions, was left out without a word. */
 static void take_probe(struct clv_flow *f, int d, const struct clv_packet *p)
 {
-	clv_stream_start(&f->streams, d, p->seq);
+	clv_stream_jump(&f->streams, d, p->seq);
 	if (f->streams.s[!d].started)
-		clv_stream_start(&f->streams, !d, p->ack);
-	if (f->conn)
-		clv_conn_reprobe(f->conn);
+		clv_stream_jump(&f->streams, !d, p->ack);
 }
 
 static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)

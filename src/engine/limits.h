@@ -12,11 +12,16 @@
 #define CLV_TAIL_BYTES (CLV_HEAD_BYTES + 64u)
 /* Requests waiting for their response on one connection; more are counted, not kept. */
 #define CLV_PENDING_MAX 1024u
+/* Their heads together: one client of a slow server must not take everybody's memory. */
+#define CLV_PENDING_BYTES (4u << 20)
 /* Out-of-order payload kept per direction before its first hole is given up. */
 #define CLV_OOO_BYTES    (1u << 20)
 #define CLV_OOO_SEGMENTS 1024u
 
-/* An acknowledgement this far past what was seen is taken for noise. */
+/* What lies this far behind is no retransmission: no receiver's window is as large. */
+#define CLV_BEHIND_BYTES (64u << 20)
+
+/* An acknowledgement or a FIN this far past what was seen is taken for noise. */
 #define CLV_ACK_AHEAD_BYTES (64ull << 20)
 
 /* A reset this far past what was seen is taken for noise, or an attack. */

@@ -7,8 +7,6 @@
 
 #include <assert.h>
 
-#include "engine/limits.h"
-
 void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem)
 {
 	*st = (struct clv_streams){.ops = ops, .ctx = ctx, .mem = mem};
@@ -29,19 +27,23 @@ static struct clv_segment *stream_pop(struct clv_stream *s)
 	return seg;
 }
 
+static void forget_waiting(struct clv_streams *st, struct clv_stream *s)
+{
+	while (s->waiting)
+		segment_free(st, stream_pop(s));
+}
+
 void clv_streams_fini(struct clv_streams *st)
 {
-	for (int d = 0; d < 2; d++)
-		while (st->s[d].waiting)
-			segment_free(st, stream_pop(&st->s[d]));
+	forget_waiting(st, &st->s[0]);
+	forget_waiting(st, &st->s[1]);
 }
 
 void clv_stream_start(struct clv_streams *st, int d, uint32_t seq)
 {
 	struct clv_stream *s = &st->s[d];
 
-	while (s->waiting)
-		segment_free(st, stream_pop(s));
+	forget_waiting(st, s);
 	/* One wrap above zero, so that positions a little before the start are positions too. */
 	*s = (struct clv_stream){.next = (1ull << 32) + seq, .started = true};
 	s->acked = s->next;
@@ -57,7 +59,7 @@ static uint64_t reached(const struct clv_stream *s)
 /* Must a segment that acknowledges `ack` wait for the other direction? */
 static bool must_wait(const struct clv_stream *other, uint64_t ack)
 {
-	return ack && other->started && !other->mute && ack > reached(other);
+	return ack && other->started && !other->mute && !other->fin_done && ack > reached(other);
 }
 
 static void deliver_hole(struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns)
@@ -98,7 +100,8 @@ static bool deliver_fin(struct clv_streams *st, int d)
 	if (!s->fin_seen || s->fin_done || s->next < s->fin)
 		return false;
 	s->fin_done = true;
-	s->next = s->fin + 1; /* the FIN takes a sequence number of its own */
+	s->next = s->fin + 1;  /* the FIN takes a sequence number of its own */
+	forget_waiting(st, s); /* nobody reads on behind it */
 	st->ops->fin(st->ctx, d, s->fin_ns);
 	return true;
 }
@@ -129,6 +132,21 @@ static void drain(struct clv_streams *st)
 	} while (moved);
 }
 
+void clv_stream_jump(struct clv_streams *st, int d, uint32_t seq)
+{
+	struct clv_stream *s = &st->s[d];
+
+	if (!s->started) {
+		clv_stream_start(st, d, seq);
+		return;
+	}
+	uint64_t pos = clv_stream_pos(s, seq);
+	if (pos <= s->next || s->fin_done)
+		return;
+	forget_waiting(st, s);
+	deliver_hole(st, d, pos - s->next, 0);
+}
+
 /* ---- waiting ---------------------------------------------------------------------------------------- */
 
 /* Puts [pos, end) behind *at. Returns the link behind the new segment, or NULL without memory. */
@@ -151,6 +169,8 @@ static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s,
 	if (bytes.len)
 		memcpy(seg->data, bytes.data, bytes.len);
 	*at = seg;
+	if (!seg->next)
+		s->last = seg;
 	s->waiting_bytes += seg->cap;
 	s->waiting_count++;
 	return &seg->next;
@@ -167,6 +187,8 @@ static bool keep(struct clv_streams *st, int d, uint64_t pos, struct clv_slice b
 	uint64_t at = pos, end = pos + len;
 	struct clv_segment **link = &s->waiting;
 
+	if (s->waiting && s->last->pos + s->last->len <= pos) /* mostly: no need to go through the list */
+		link = &s->last->next;
 	while (at < end) {
 		while (*link && (*link)->pos + (*link)->len <= at)
 			link = &(*link)->next;
@@ -194,7 +216,7 @@ static void take(struct clv_streams *st, int d, uint64_t pos, struct clv_slice b
 {
 	struct clv_stream *s = &st->s[d];
 
-	if (len == 0)
+	if (len == 0 || s->fin_done)
 		return;
 	if (pos + len <= s->next) {
 		*seen += len;
@@ -248,9 +270,10 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 	uint32_t first = p->seq + ((p->tcp_flags & CLV_TCP_SYN) ? 1 : 0);
 	uint64_t pos = clv_stream_pos(s, first);
 	take(st, d, pos, p->payload, p->len, ack, p, &seen);
-	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && pos + p->len >= s->next) {
+	uint64_t end = pos + p->len;
+	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && end >= s->next && end - s->next <= CLV_ACK_AHEAD_BYTES) {
 		s->fin_seen = true;
-		s->fin = pos + p->len;
+		s->fin = end;
 		s->fin_ns = p->ts_ns;
 	}
 	drain(st);

@@ -21,6 +21,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "engine/limits.h"
 #include "model/packet.h"
 
 /* A run of bytes that cannot be delivered yet. cap < len: the rest of it was not captured. */
@@ -41,6 +42,7 @@ struct clv_stream {
 	uint64_t fin_ns;             /* when that was */
 	uint64_t credit;             /* holes before this position hold nobody up: a body that is being skipped */
 	struct clv_segment *waiting; /* ordered, not overlapping */
+	struct clv_segment *last;    /* of them, if there is any */
 	uint32_t waiting_bytes, waiting_count;
 	uint32_t syn; /* sequence number of the SYN */
 	bool started; /* next is known */
@@ -72,10 +74,13 @@ struct clv_streams {
 	struct clv_mem *mem;
 };
 
-/* The position that sequence number `seq` means, taken as the one nearest to what is expected next. */
+/*
+ * The position that sequence number `seq` means: at most CLV_BEHIND_BYTES before what is expected next, else after
+ * it. So a stream that a stray packet led astray comes back to its true place as over any other hole.
+ */
 static inline uint64_t clv_stream_pos(const struct clv_stream *s, uint32_t seq)
 {
-	return s->next + (uint64_t)(int64_t)(int32_t)(seq - (uint32_t)s->next);
+	return s->next - CLV_BEHIND_BYTES + (uint32_t)(seq - (uint32_t)s->next + CLV_BEHIND_BYTES);
 }
 
 void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem);
@@ -83,6 +88,8 @@ void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, 
 void clv_streams_fini(struct clv_streams *st);
 /* Begins stream d at sequence number `seq`. */
 void clv_stream_start(struct clv_streams *st, int d, uint32_t seq);
+/* Begins stream d there, or, begun before, gives up all of it that lies before `seq` and was not delivered. */
+void clv_stream_jump(struct clv_streams *st, int d, uint32_t seq);
 
 /*
  * Takes the payload, hole and FIN of a packet of started stream d and delivers what can be. Returns the number

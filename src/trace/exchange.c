@@ -44,13 +44,18 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	return true;
 }
 
+bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
+{
+	return xs->count >= CLV_PENDING_MAX || msg->facts_size + msg->head.len > CLV_PENDING_BYTES - xs->bytes;
+}
+
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at)
 {
 	if (!xs->by_id && shows_pipelining(xs, at))
 		xs->pipelined = true;
 	xs->lost = false;
-	if (xs->count >= CLV_PENDING_MAX)
+	if (clv_exchanges_full(xs, msg))
 		return NULL;
 	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + msg->facts_size + msg->head.len);
 	if (!x)
@@ -74,6 +79,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	xs->any = true;
 	clv_list_append(&xs->pending, &x->node);
 	xs->count++;
+	xs->bytes += x->facts_size + x->head_len;
 	return x;
 }
 
@@ -134,6 +140,7 @@ void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	clv_list_remove(&x->node);
 	xs->count--;
+	xs->bytes -= x->facts_size + x->head_len;
 }
 
 void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x)

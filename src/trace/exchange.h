@@ -46,6 +46,7 @@ struct clv_exchange {
 struct clv_exchanges {
 	struct clv_node pending; /* by order of requests; the answered but unfinished are in it, too */
 	uint32_t count;
+	uint32_t bytes; /* of their facts and heads */
 	bool by_id;
 	bool unsure;    /* the next request may have unseen ones before it */
 	bool pipelined; /* the client was seen sending before it had its answer */
@@ -56,9 +57,11 @@ struct clv_exchanges {
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
 
+/* Are there as many, or as long ones, that this request cannot be kept as well? */
+bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg);
 /*
- * A request's head: copies what must outlive the packet. NULL without memory, or with CLV_PENDING_MAX pending
- * ones; then clv_exchanges_lost_requests() must follow.
+ * A request's head: copies what must outlive the packet. NULL without memory, or when full; then
+ * clv_exchanges_lost_requests() must follow.
  */
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at);

@@ -502,6 +502,177 @@ static void verdicts(void **state)
 	}
 }
 
+/* ---- what no honest peer sends ------------------------------------------------------------------------------ */
+
+static void send_bytes(struct bed *b, int from_server, struct clv_slice bytes)
+{
+	struct clv_packet p = packet(b, from_server, bytes, CLV_TCP_ACK);
+
+	b->seq[from_server] += p.len;
+	clv_engine_packet(b->engine, &p);
+}
+
+/* A start that may still become a request, and behind it more in one packet than anything may be. */
+static void start_too_long(void **state)
+{
+	static uint8_t noise[65495];
+	struct bed b;
+
+	memset(noise, 'a', sizeof(noise));
+	memcpy(noise, "GET ", 4); /* a target with a slash would be believed sooner */
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	send_bytes(&b, 0, clv_slice(noise, CLV_DETECT_BYTES - 1));
+	memset(noise, 'a', 4);
+	send_bytes(&b, 0, clv_slice(noise, sizeof(noise)));
+	send_bytes(&b, 0, clv_slice(noise, sizeof(noise)));
+	clv_engine_flush(b.engine);
+	assert_int_equal(b.count, 0);
+	close_bed(&b);
+}
+
+/* Whatever the budget: no crash, never above it, and what it costs is counted. */
+static void any_budget(void **state)
+{
+	for (size_t budget = 64; budget <= 64 << 10; budget += budget / 8) {
+		struct bed b;
+		size_t peak;
+
+		open_bed(&b, (struct clv_engine_config){.memory_bytes = budget});
+		for (int i = 0; i < 3; i++) {
+			b.client.port++;
+			handshake(&b);
+			say(&b, 0, "GET /a HT");
+			say(&b, 0, "TP/1.1\r\nHost: shop\r\n\r\n" GET_B);
+			say(&b, 1, "HTTP/1.1 200 OK\r\nContent-");
+			say(&b, 1, "Length: 5\r\n\r\nhello" NOT_FOUND);
+		}
+		const struct clv_engine_stats *st = clv_engine_stats(b.engine);
+		assert_true(b.count == 6 || st->drop_memory);
+		for (unsigned i = 0; i < b.count; i++)
+			if (b.span[i].status_code)
+				assert_int_equal(b.span[i].status_code, b.span[i].target[1] == 'a' ? 200 : 404);
+		clv_engine_memory(b.engine, NULL, &peak, NULL);
+		assert_true(peak <= budget);
+		clv_engine_flush(b.engine);
+		close_bed(&b);
+	}
+}
+
+/* One connection full of long requests that nobody answers takes nothing from the others. */
+static void greedy(void **state)
+{
+	static char head[60000];
+	struct bed quiet, b;
+
+	memset(head, 'x', sizeof(head));
+	memcpy(head, "GET /a HTTP/1.1\r\nX: ", 20);
+	memcpy(head + sizeof(head) - 4, "\r\n\r\n", 4);
+	open_bed(&b, (struct clv_engine_config){0});
+	quiet = b;
+	quiet.client.port = 50000;
+	handshake(&quiet);
+	say(&quiet, 0, GET_B);
+	b.now_ns = quiet.now_ns;
+	handshake(&b);
+	for (unsigned i = 0; i < CLV_PENDING_MAX; i++)
+		send_bytes(&b, 0, clv_slice(head, sizeof(head)));
+	const struct clv_engine_stats *st = clv_engine_stats(b.engine);
+	assert_int_equal(st->drop_memory, 0);
+	assert_true(st->drop_pending_overflow > 900);
+	quiet.now_ns = b.now_ns;
+	say(&quiet, 1, OK_5);
+	assert_int_equal(b.count, 1); /* spans of this engine all go to b */
+	assert_string_equal(b.span[0].target, "/b");
+	assert_int_equal(b.span[0].status_code, 200);
+	close_bed(&b);
+}
+
+/* Only the first bytes after each turn are captured: every span is right, or says that it is not whole. */
+static void probing(void **state)
+{
+	static const char *const said[] = {GET_A, "HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\nxx", GET_B,
+					   NOT_FOUND};
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	for (int i = 0; i < 4; i++) {
+		struct clv_packet p = packet(&b, i & 1, clv_slice_str(said[i]), CLV_TCP_ACK);
+
+		p.probe = true;
+		p.kernel = (struct clv_kernel_ref){.slot = 7, .gen = 3, .hook = (uint8_t)(i & 1)};
+		p.len = i == 1 ? 1000 : p.len;
+		b.seq[i & 1] += i == 1 ? 3000 + (uint32_t)strlen(said[i]) - 2 : p.len;
+		clv_engine_packet(b.engine, &p);
+	}
+	assert_int_equal(b.count, 2);
+	assert_string_equal(b.span[0].target, "/a");
+	assert_int_equal(b.span[0].status_code, 200);
+	assert_string_equal(b.span[1].target, "/b");
+	assert_int_equal(b.span[1].status_code, 404);
+	close_bed(&b);
+}
+
+/* What stands behind a FIN was never read by anybody. */
+static void behind_fin(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	send_flags(&b, 0, GET_A, CLV_TCP_ACK | CLV_TCP_FIN);
+	say(&b, 0, GET_B);
+	say(&b, 1, OK_5 NOT_FOUND);
+	clv_engine_flush(b.engine);
+	assert_int_equal(b.count, 1);
+	assert_string_equal(b.span[0].target, "/a");
+	assert_int_equal(clv_engine_stats(b.engine)->requests, 1);
+	assert_int_equal(clv_engine_stats(b.engine)->drop_gaps, 0);
+	close_bed(&b);
+}
+
+/*
+ * A stray packet from anywhere in the sequence space may cost answers, and time, but not the rest of the connection:
+ * all requests behind it are found.
+ */
+static void stray(uint32_t off, uint8_t flags)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, GET_A);
+	say(&b, 1, OK_5);
+	struct clv_packet p = packet(&b, 0, CLV_LIT("stray"), flags);
+	p.seq += off;
+	clv_engine_packet(b.engine, &p);
+	for (int i = 0; i < 4; i++) {
+		b.now_ns += 11000 * MS; /* longer than anything is waited for */
+		say(&b, 0, GET_B);
+		say(&b, 1, OK_5);
+	}
+	b.now_ns += 11000 * MS;
+	clv_engine_tick(b.engine, b.now_ns);
+	assert_int_equal(clv_engine_stats(b.engine)->requests, 5);
+	assert_string_equal(b.span[0].target, "/a");
+	for (unsigned i = 0; i < b.count; i++)
+		assert_true(b.span[i].status_code == 0 || b.span[i].status_code == 200);
+	close_bed(&b);
+}
+
+static void strays(void **state)
+{
+	static const uint8_t flags[] = {CLV_TCP_ACK, CLV_TCP_ACK | CLV_TCP_FIN, CLV_TCP_RST, CLV_TCP_RST | CLV_TCP_ACK,
+					CLV_TCP_SYN};
+
+	for (size_t f = 0; f < sizeof(flags); f++) {
+		for (unsigned shift = 27; shift < 32; shift++)
+			stray((1u << shift) + 12345, flags[f]);
+		for (unsigned shift = 6; shift < 32; shift++)
+			stray(0 - (1u << shift), flags[f]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +692,12 @@ int main(void)
 		cmocka_unit_test(memory),
 		cmocka_unit_test(rules),
 		cmocka_unit_test(verdicts),
+		cmocka_unit_test(start_too_long),
+		cmocka_unit_test(any_budget),
+		cmocka_unit_test(greedy),
+		cmocka_unit_test(probing),
+		cmocka_unit_test(behind_fin),
+		cmocka_unit_test(strays),
 	};
 
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
