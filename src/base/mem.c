@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Power-of-two blocks on free lists. Small classes are cut from 64 KiB arenas that stay until fini; large blocks
- * come one by one and go back to the system once a few lie idle, so that one burst of long heads does not hold
- * memory for good. Not thread-safe: one owner, one thread.
+ * Power-of-two blocks. Small ones are cut from arenas of 64 KiB, each of one size, large ones come one by one; both
+ * go back to the system once a few lie idle. So neither a burst of long heads nor of short ones holds memory for
+ * good. Not thread-safe: one owner, one thread.
  */
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* Arenas stand at multiples of their size: a block's address tells its arena. */
 #define ARENA_BYTES ((size_t)64 * 1024)
-/* Blocks from this size on are the system's own; so much of them may lie idle. */
-#define LARGE_BYTES      ((size_t)16 * 1024)
-#define LARGE_IDLE_BYTES ((size_t)2 * 1024 * 1024)
-
-struct arena {
-	struct arena *next;
-	size_t pad; /* keeps blocks 16-byte aligned */
-};
+#define LARGE_BYTES ((size_t)1 << CLV_MEM_LARGE_SHIFT)
+/* So much may lie idle. */
+#define IDLE_BYTES ((size_t)4 * 1024 * 1024)
 
 struct block {
 	struct block *next;
 };
+
+struct arena {
+	struct clv_node all;     /* in clv_mem.arenas */
+	struct clv_node partial; /* in clv_mem.partial, while there is a free block */
+	struct block *free;
+	size_t used; /* blocks */
+};
+
+_Static_assert(sizeof(struct arena) <= 1 << CLV_MEM_MIN_SHIFT, "an arena begins with what is no block");
 
 static unsigned class_of(size_t size)
 {
@@ -40,74 +45,125 @@ size_t clv_mem_class_size(size_t size)
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
 {
 	*m = (struct clv_mem){.budget_bytes = budget_bytes};
+	clv_list_init(&m->arenas);
+	for (unsigned class = 0; class < CLV_MEM_SMALL; class ++)
+		clv_list_init(&m->partial[class]);
 }
 
 void clv_mem_fini(struct clv_mem *m)
 {
-	for (struct arena *a = m->arenas, *next; a; a = next) {
-		next = a->next;
+	struct arena *a;
+
+	while ((a = clv_list_first(&m->arenas, struct arena, all))) {
+		clv_list_remove(&a->all);
 		free(a);
 	}
-	for (unsigned class = class_of(LARGE_BYTES); class < CLV_MEM_CLASSES; class ++)
-		for (struct block *b = m->free[class], *next; b; b = next) {
+	for (unsigned i = 0; i < CLV_MEM_CLASSES - CLV_MEM_SMALL; i++)
+		for (struct block *b = m->large[i], *next; b; b = next) {
 			next = b->next;
 			free(b);
 		}
 	clv_mem_init(m, 0);
 }
 
-/* Fills a small class's free list from a new arena. Returns false when the system has no memory. */
-static bool refill(struct clv_mem *m, unsigned class)
+static void *system_take(struct clv_mem *m, void *p, size_t bytes)
 {
-	size_t size = (size_t)1 << (class + CLV_MEM_MIN_SHIFT), count = ARENA_BYTES / size;
-	struct arena *a = malloc(sizeof(*a) + ARENA_BYTES);
-
-	if (!a)
-		return false;
-	a->next = m->arenas;
-	m->arenas = a;
+	if (!p)
+		return NULL;
 	m->fresh++;
-	uint8_t *p = (uint8_t *)(a + 1);
-	for (size_t i = 0; i < count; i++, p += size) {
-		struct block *b = (struct block *)(void *)p;
+	m->held_bytes += bytes;
+	return p;
+}
 
-		b->next = m->free[class];
-		m->free[class] = b;
-	}
+static void system_give(struct clv_mem *m, void *p, size_t bytes)
+{
+	m->held_bytes -= bytes;
+	free(p);
+}
+
+/* Something of `bytes` bytes is no longer in use: may it stay? */
+static bool may_idle(struct clv_mem *m, size_t bytes)
+{
+	if (m->idle_bytes + bytes > IDLE_BYTES)
+		return false;
+	m->idle_bytes += bytes;
 	return true;
 }
 
 static void *take_large(struct clv_mem *m, unsigned class, size_t bytes)
 {
-	struct block *b = m->free[class];
+	void **list = &m->large[class - CLV_MEM_SMALL];
+	struct block *b = *list;
 
-	if (b) {
-		m->free[class] = b->next;
-		m->idle_bytes -= bytes;
-		return b;
-	}
-	m->fresh++;
-	return malloc(bytes);
+	if (!b)
+		return system_take(m, malloc(bytes), bytes);
+	*list = b->next;
+	m->idle_bytes -= bytes;
+	return b;
 }
 
 static void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
 {
-	if (m->idle_bytes + bytes > LARGE_IDLE_BYTES) {
-		free(b);
+	void **list = &m->large[class - CLV_MEM_SMALL];
+
+	if (!may_idle(m, bytes)) {
+		system_give(m, b, bytes);
 		return;
 	}
-	b->next = m->free[class];
-	m->free[class] = b;
-	m->idle_bytes += bytes;
+	b->next = *list;
+	*list = b;
 }
 
-static void *take_small(struct clv_mem *m, unsigned class)
+/* An arena cut into blocks of `bytes`, its first lines apart. NULL when the system has no memory. */
+static struct arena *arena_new(struct clv_mem *m, unsigned class, size_t bytes)
 {
-	if (!m->free[class] && !refill(m, class))
+	struct arena *a = system_take(m, aligned_alloc(ARENA_BYTES, ARENA_BYTES), ARENA_BYTES);
+
+	if (!a)
 		return NULL;
-	struct block *b = m->free[class];
-	m->free[class] = b->next;
+	a->used = 0;
+	a->free = NULL;
+	m->idle_bytes += ARENA_BYTES;
+	uint8_t *end = (uint8_t *)a + ARENA_BYTES;
+	for (uint8_t *p = (uint8_t *)a + ((size_t)1 << CLV_MEM_MIN_SHIFT); p + bytes <= end; p += bytes) {
+		struct block *b = (struct block *)(void *)p;
+
+		b->next = a->free;
+		a->free = b;
+	}
+	clv_list_append(&m->arenas, &a->all);
+	clv_list_append(&m->partial[class], &a->partial);
+	return a;
+}
+
+static void *take_small(struct clv_mem *m, unsigned class, size_t bytes)
+{
+	struct arena *a = clv_list_first(&m->partial[class], struct arena, partial);
+
+	if (!a && !(a = arena_new(m, class, bytes)))
+		return NULL;
+	if (a->used++ == 0)
+		m->idle_bytes -= ARENA_BYTES;
+	struct block *b = a->free;
+	a->free = b->next;
+	if (!a->free)
+		clv_list_remove(&a->partial);
 	return b;
+}
+
+static void put_small(struct clv_mem *m, unsigned class, struct block *b)
+{
+	struct arena *a = (struct arena *)(void *)((uint8_t *)b - ((uintptr_t)b & (ARENA_BYTES - 1)));
+
+	if (!a->free)
+		clv_list_append(&m->partial[class], &a->partial);
+	b->next = a->free;
+	a->free = b;
+	if (--a->used || may_idle(m, ARENA_BYTES))
+		return;
+	clv_list_remove(&a->partial);
+	clv_list_remove(&a->all);
+	system_give(m, a, ARENA_BYTES);
 }
 
 void *clv_mem_alloc(struct clv_mem *m, size_t size)
@@ -119,7 +175,7 @@ void *clv_mem_alloc(struct clv_mem *m, size_t size)
 
 	if (bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
-	void *p = bytes >= LARGE_BYTES ? take_large(m, class, bytes) : take_small(m, class);
+	void *p = bytes >= LARGE_BYTES ? take_large(m, class, bytes) : take_small(m, class, bytes);
 	if (!p)
 		return NULL;
 	m->used_bytes += bytes;
@@ -143,13 +199,10 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 		return;
 	unsigned class = class_of(size);
 	size_t bytes = (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
-	struct block *b = p;
 
 	m->used_bytes -= bytes;
-	if (bytes >= LARGE_BYTES) {
-		put_large(m, class, bytes, b);
-		return;
-	}
-	b->next = m->free[class];
-	m->free[class] = b;
+	if (bytes >= LARGE_BYTES)
+		put_large(m, class, bytes, p);
+	else
+		put_small(m, class, p);
 }

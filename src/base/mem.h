@@ -13,19 +13,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 #define CLV_MEM_MIN_SHIFT 6
 #define CLV_MEM_MAX_SHIFT 20
 #define CLV_MEM_CLASSES   (CLV_MEM_MAX_SHIFT - CLV_MEM_MIN_SHIFT + 1)
 #define CLV_MEM_MAX       ((size_t)1 << CLV_MEM_MAX_SHIFT)
 
+/* From this size on blocks are the system's own; smaller ones are cut from arenas. */
+#define CLV_MEM_LARGE_SHIFT 14
+#define CLV_MEM_SMALL       (CLV_MEM_LARGE_SHIFT - CLV_MEM_MIN_SHIFT)
+
 struct clv_mem {
 	size_t budget_bytes; /* what may be in use at once */
 	size_t used_bytes;   /* in use now, by class size */
 	size_t peak_bytes;
-	size_t idle_bytes; /* large blocks on free lists */
-	uint64_t fresh;    /* blocks taken from the system since init */
-	void *free[CLV_MEM_CLASSES];
-	void *arenas; /* what small blocks were cut from, for fini */
+	size_t held_bytes; /* taken from the system now, and of that... */
+	size_t idle_bytes; /* ...in large blocks and arenas of which nothing is in use */
+	uint64_t fresh;    /* blocks and arenas taken from the system since init */
+	struct clv_node arenas;
+	struct clv_node partial[CLV_MEM_SMALL]; /* by class: the arenas that have a free block */
+	void *large[CLV_MEM_CLASSES - CLV_MEM_SMALL];
 };
 
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes);

@@ -96,15 +96,46 @@ static void large_blocks_go_back(void **state)
 	for (int i = 0; i < 100; i++)
 		clv_mem_free(&m, p[i], 128 << 10);
 	assert_int_equal(m.used_bytes, 0);
-	assert_true(m.idle_bytes <= 2 << 20);
+	assert_true(m.held_bytes <= 4 << 20);
+	assert_int_equal(m.idle_bytes, m.held_bytes);
+	clv_mem_fini(&m);
+}
+
+/* Neither does one of small ones, size after size: each may use the whole budget without holding it for good. */
+static void small_blocks_go_back(void **state)
+{
+	enum { BUDGET = 16 << 20 };
+	static void *p[BUDGET / 64];
+	struct clv_mem m;
+
+	clv_mem_init(&m, BUDGET);
+	for (size_t size = 64; size <= 8192; size *= 2) {
+		size_t n = 0;
+
+		while ((p[n] = clv_mem_alloc(&m, size))) {
+			memset(p[n], 0xff, size);
+			if (++n == BUDGET / size)
+				break;
+		}
+		assert_int_equal(n, BUDGET / size);
+		assert_true(m.held_bytes <= BUDGET + BUDGET / 4 + (4 << 20));
+		for (size_t i = 0; i < n; i++) /* not in the order they came */
+			clv_mem_free(&m, p[(i * 7919) % n], size);
+		assert_int_equal(m.used_bytes, 0);
+		assert_true(m.held_bytes <= 4 << 20);
+	}
 	clv_mem_fini(&m);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(classes),      cmocka_unit_test(blocks_do_not_overlap), cmocka_unit_test(budget),
-		cmocka_unit_test(steady_state), cmocka_unit_test(large_blocks_go_back),
+		cmocka_unit_test(classes),
+		cmocka_unit_test(blocks_do_not_overlap),
+		cmocka_unit_test(budget),
+		cmocka_unit_test(steady_state),
+		cmocka_unit_test(large_blocks_go_back),
+		cmocka_unit_test(small_blocks_go_back),
 	};
 
 	return cmocka_run_group_tests_name("mem", tests, NULL, NULL);
