@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flow table: keys, growth, and the queues by which old, closed and blocked flows are found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "flow/table.h"
+
+struct bed {
+	struct clv_mem mem;
+	struct clv_flows t;
+};
+
+static void open_bed(struct bed *b)
+{
+	clv_mem_init(&b->mem, 16 << 20);
+	assert_int_equal(clv_flows_init(&b->t, &b->mem), 0);
+}
+
+static struct clv_flow *first(const struct clv_node *queue)
+{
+	return clv_list_first(queue, struct clv_flow, used);
+}
+
+static struct clv_flow *first_waiting(const struct bed *b, enum clv_blocked kind)
+{
+	return clv_list_first(&b->t.wait[kind - 1], struct clv_flow, wait);
+}
+
+static void close_bed(struct bed *b)
+{
+	struct clv_flow *f;
+
+	while ((f = first(&b->t.used)) || (f = first(&b->t.closed)))
+		clv_flows_remove(&b->t, f);
+	assert_null(first_waiting(b, CLV_BLOCKED_LOST));
+	assert_null(first_waiting(b, CLV_BLOCKED_LATE));
+	clv_flows_fini(&b->t);
+	assert_int_equal(b->mem.used_bytes, 0);
+	clv_mem_fini(&b->mem);
+}
+
+static struct clv_flow_key key(uint32_t n)
+{
+	const uint8_t a[4] = {10, 0, (uint8_t)(n >> 8), (uint8_t)n}, b[4] = {10, 1, 0, 1};
+
+	return (struct clv_flow_key){
+		.a_addr = clv_addr_v4(a), .b_addr = clv_addr_v4(b), .a_port = 40000, .b_port = 80, .net = 1};
+}
+
+static struct clv_flow *find(const struct bed *b, uint32_t n)
+{
+	struct clv_flow_key k = key(n);
+	uint64_t hash;
+
+	return clv_flows_find(&b->t, &k, &hash);
+}
+
+static struct clv_flow *add(struct bed *b, uint32_t n)
+{
+	struct clv_flow_key k = key(n);
+	uint64_t hash;
+
+	assert_null(clv_flows_find(&b->t, &k, &hash));
+	struct clv_flow *f = clv_flows_add(&b->t, &k, hash);
+	assert_non_null(f);
+	return f;
+}
+
+static void keys(void **state)
+{
+	const uint8_t pod[4] = {10, 0, 0, 9}, peer[4] = {10, 0, 0, 2};
+	struct clv_packet out = {.src = {clv_addr_v4(pod), 5000}, .dst = {clv_addr_v4(peer), 80}, .net = 3};
+	struct clv_packet in = {.src = out.dst, .dst = out.src, .net = 3};
+
+	for (int known = 0; known < 2; known++) {
+		int d_out, d_in;
+
+		out.side = known ? CLV_SIDE_OUT : CLV_SIDE_UNKNOWN;
+		in.side = known ? CLV_SIDE_IN : CLV_SIDE_UNKNOWN;
+		struct clv_flow_key k = clv_flow_key_of(&out, &d_out), other = clv_flow_key_of(&in, &d_in);
+		assert_memory_equal(&k, &other, sizeof(k));
+		assert_int_equal(d_out, !d_in);
+		assert_int_equal(d_out, known ? 0 : 1); /* the pod is a; else the smaller address is */
+		in.net = 4;
+		other = clv_flow_key_of(&in, &d_in);
+		assert_memory_not_equal(&k, &other, sizeof(k));
+		in.net = 3;
+	}
+}
+
+static void grows(void **state)
+{
+	const uint32_t count = 5000;
+	struct bed b;
+
+	open_bed(&b);
+	for (uint32_t n = 0; n < count; n++)
+		add(&b, n);
+	assert_true(b.t.bucket_count >= count / 2);
+	for (uint32_t n = 0; n < count; n += 2)
+		clv_flows_remove(&b.t, find(&b, n));
+	for (uint32_t n = 0; n < count; n++)
+		assert_int_equal(find(&b, n) != NULL, n % 2);
+	close_bed(&b);
+}
+
+static void oldest_first(void **state)
+{
+	struct bed b;
+
+	open_bed(&b);
+	struct clv_flow *f = add(&b, 1), *g = add(&b, 2);
+	assert_ptr_equal(first(&b.t.used), f);
+	clv_flows_touch(&b.t, f, 10);
+	assert_ptr_equal(first(&b.t.used), g);
+	clv_flows_wait(&b.t, g, CLV_BLOCKED_LATE, false, 10);
+	clv_flows_close(&b.t, g);
+	assert_null(first_waiting(&b, CLV_BLOCKED_LATE));
+	assert_ptr_equal(first(&b.t.closed), g);
+	clv_flows_touch(&b.t, g, 20); /* a straggler does not bring it back */
+	assert_ptr_equal(first(&b.t.closed), g);
+	assert_ptr_equal(first(&b.t.used), f);
+	close_bed(&b);
+}
+
+/* A flow waits since its state changed, or since something moved; the queue is in that order. */
+static void waiting(void **state)
+{
+	struct bed b;
+
+	open_bed(&b);
+	struct clv_flow *f = add(&b, 1), *g = add(&b, 2), *h = add(&b, 3);
+	clv_flows_wait(&b.t, f, CLV_BLOCKED_LATE, false, 10);
+	clv_flows_wait(&b.t, g, CLV_BLOCKED_LATE, false, 20);
+	clv_flows_wait(&b.t, h, CLV_BLOCKED_LATE, false, 15); /* from a deadline that lies back */
+	assert_ptr_equal(first_waiting(&b, CLV_BLOCKED_LATE), f);
+	clv_flows_wait(&b.t, f, CLV_BLOCKED_LATE, false, 30);
+	assert_int_equal(f->wait_since_ns, 10);
+	clv_flows_wait(&b.t, f, CLV_BLOCKED_LATE, true, 30);
+	assert_int_equal(f->wait_since_ns, 30);
+	assert_ptr_equal(first_waiting(&b, CLV_BLOCKED_LATE), h);
+	clv_flows_wait(&b.t, h, CLV_BLOCKED_LOST, false, 31);
+	assert_ptr_equal(first_waiting(&b, CLV_BLOCKED_LATE), g);
+	assert_ptr_equal(first_waiting(&b, CLV_BLOCKED_LOST), h);
+	clv_flows_wait(&b.t, h, CLV_BLOCKED_NO, true, 32);
+	assert_null(first_waiting(&b, CLV_BLOCKED_LOST));
+	close_bed(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys),
+		cmocka_unit_test(grows),
+		cmocka_unit_test(oldest_first),
+		cmocka_unit_test(waiting),
+	};
+
+	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+}
