@@ -134,13 +134,14 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	x->retransmits_before = c->retransmits;
 }
 
-/* Whoever asked before x will not be answered any more. */
+/* Whoever asked before x, and has no answer yet, will not be answered any more. */
 static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 {
-	struct clv_exchange *first;
-
-	while ((first = clv_exchanges_first(&c->exchanges)) != x && !first->response.ts_ns)
-		report(c, first, NULL, 0);
+	for (struct clv_exchange *y = clv_exchanges_first(&c->exchanges), *next; y != x; y = next) {
+		next = clv_exchanges_next(&c->exchanges, y);
+		if (!y->response.ts_ns)
+			report(c, y, NULL, 0);
+	}
 }
 
 static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
@@ -223,16 +224,12 @@ static void tail_drop(struct clv_conn *c, struct clv_half *h)
 /* Answers that were being read or still to come may lie in the gap: none of them can be told any more. */
 static void lose_responses(struct clv_conn *c)
 {
-	struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
-
-	while (x) {
-		struct clv_node *next = x->node.next;
-
-		if (!x->response_end_ns) {
-			x->flags |= CLV_SPAN_GAP;
-			report(c, x, NULL, 0);
-		}
-		x = next == &c->exchanges.pending ? NULL : clv_list_entry(next, struct clv_exchange, node);
+	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges), *next; x; x = next) {
+		next = clv_exchanges_next(&c->exchanges, x);
+		if (x->response_end_ns)
+			continue;
+		x->flags |= CLV_SPAN_GAP;
+		report(c, x, NULL, 0);
 	}
 }
 
@@ -381,11 +378,9 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 	struct input in = next_input(c, h, r);
 	ptrdiff_t found = c->proto->resync(c->state, dir_of(c, d), in.bytes, at_packet);
 
-	assert(found < 0 || (size_t)found <= in.bytes.len);
-	size_t keep = found < 0 ? (size_t)(-1 - found) : in.bytes.len - (size_t)found;
-	if (found < 0 && (keep > in.bytes.len || keep > CLV_DETECT_BYTES))
-		keep = 0;
-	uint32_t junk = (uint32_t)(in.bytes.len - keep);
+	size_t kept = found < 0 ? (size_t)(-1 - found) : in.bytes.len - (size_t)found;
+	assert(kept <= in.bytes.len);
+	uint32_t junk = (uint32_t)(in.bytes.len - kept);
 	/* Junk is the end of a request that nobody saw begin: it is no older than its last byte. */
 	if (junk && d == c->client)
 		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, r->at, junk - 1).ack_seq);
@@ -459,6 +454,7 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 	case CLV_FED_BAD:
 		c->engine->stats.drop_parse_errors++;
 		lose_place_after(c, d, clv_slice(NULL, 0), 0);
+		*spoke = true; /* what the other direction waits for may have been in there */
 		return h->tail;
 	case CLV_FED_OPAQUE:
 		go_opaque(c);
@@ -742,6 +738,8 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 			h->window_end = 0; /* says it again, without the privilege */
 		}
 		lose_place(c, d, len);
+		if (waiting(c, !d)) /* what it waits for may have been in there */
+			feed(c, !d, (struct rest){0});
 	}
 	give_credit(c);
 }

@@ -239,6 +239,8 @@ static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const stru
 	struct clv_stream *s = &f->streams.s[d];
 
 	if (begins_another(f, d, p)) {
+		while (clv_streams_give_up(&f->streams))
+			;
 		flow_finish(e, f, NULL);
 		flow_begin(e, f, p);
 	}
@@ -324,7 +326,7 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 {
 	struct clv_stream *s = &f->streams.s[d];
 
-	if (s->started && (p->tcp_flags & CLV_TCP_ACK || p->seq)) {
+	if (s->started) {
 		int64_t off = (int64_t)(clv_stream_pos(s, p->seq) - s->next);
 
 		if (off < -1 || off > (int64_t)CLV_RST_AHEAD_BYTES)

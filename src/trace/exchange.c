@@ -22,11 +22,6 @@ static bool answered(const struct clv_exchange *x)
 	return x->response.ts_ns != 0;
 }
 
-static struct clv_exchange *next_of(const struct clv_exchanges *xs, const struct clv_exchange *x)
-{
-	return x->node.next == &xs->pending ? NULL : clv_list_entry(x->node.next, struct clv_exchange, node);
-}
-
 /* Does a request beginning at `at` show that its client does not wait for answers? */
 static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_mark *at)
 {
@@ -99,7 +94,7 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 	struct clv_exchange *x = clv_exchanges_first(xs);
 
 	while (x && (answered(x) || (xs->by_id && x->id != msg->id)))
-		x = next_of(xs, x);
+		x = clv_exchanges_next(xs, x);
 	if (!x || xs->by_id)
 		return x;
 	if (!x->unsure)
@@ -107,7 +102,7 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 	if (xs->pipelined)
 		return NULL;
 	while (x && (answered(x) || (uint32_t)at->pos != x->request.ack_seq || !possible(x, at)))
-		x = next_of(xs, x);
+		x = clv_exchanges_next(xs, x);
 	return x;
 }
 

@@ -94,6 +94,12 @@ static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchange
 	return clv_list_first(&xs->pending, struct clv_exchange, node);
 }
 
+/* The one behind x, or NULL. */
+static inline struct clv_exchange *clv_exchanges_next(const struct clv_exchanges *xs, const struct clv_exchange *x)
+{
+	return x->node.next == &xs->pending ? NULL : clv_list_entry(x->node.next, struct clv_exchange, node);
+}
+
 static inline const void *clv_exchange_facts(const struct clv_exchange *x)
 {
 	return x->data;

@@ -673,6 +673,73 @@ static void strays(void **state)
 	}
 }
 
+/* A port is used again while bytes of the connection before still wait for others: they count. */
+static void port_reused(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	b.seq[0] += 30; /* lost */
+	say(&b, 0, GET_B);
+	assert_int_equal(clv_engine_stats(b.engine)->requests, 0);
+	b.seq[0] += 100000;
+	b.seq[1] += 100000;
+	handshake(&b);
+	assert_int_equal(b.count, 1);
+	assert_string_equal(b.span[0].target, "/b");
+	assert_true(b.span[0].flags & CLV_SPAN_UNPAIRED);
+	say(&b, 0, GET_A);
+	say(&b, 1, OK_5);
+	assert_int_equal(b.count, 2);
+	assert_int_equal(b.span[1].flags, 0);
+	close_bed(&b);
+}
+
+/* Requests behind an offer to switch wait for its answer. When that is lost, they are requests. */
+static void held_requests(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, "GET /a HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
+	say(&b, 0, GET_B);
+	assert_int_equal(clv_engine_stats(b.engine)->requests, 1);
+	b.seq[1] += 40; /* lost */
+	say(&b, 1, "lo");
+	b.now_ns += 11000 * MS;
+	clv_engine_tick(b.engine, b.now_ns);
+	assert_int_equal(clv_engine_stats(b.engine)->requests, 2);
+	clv_engine_flush(b.engine);
+	assert_int_equal(b.count, 2);
+	assert_true(b.span[0].flags & b.span[1].flags & CLV_SPAN_UNPAIRED);
+	close_bed(&b);
+}
+
+/* Behind a gap, a request line that takes two packets, and is longer than what detection looks at. */
+static void long_line_behind_gap(void **state)
+{
+	char line[6000] = "GET /";
+	struct bed b;
+
+	memset(line + 5, 'x', sizeof(line) - 6);
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, GET_A);
+	say(&b, 1, OK_5);
+	b.seq[0] += 30; /* lost */
+	say(&b, 1, OK_5);
+	b.now_ns += 200 * MS;
+	say(&b, 0, line);
+	say(&b, 0, " HTTP/1.1\r\nHost: shop\r\n\r\n");
+	say(&b, 1, OK_5);
+	assert_int_equal(b.count, 2);
+	assert_memory_equal(b.span[1].target, "/xxx", 4);
+	assert_int_equal(b.span[1].status_code, 200);
+	close_bed(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -698,6 +765,9 @@ int main(void)
 		cmocka_unit_test(probing),
 		cmocka_unit_test(behind_fin),
 		cmocka_unit_test(strays),
+		cmocka_unit_test(port_reused),
+		cmocka_unit_test(held_requests),
+		cmocka_unit_test(long_line_behind_gap),
 	};
 
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
