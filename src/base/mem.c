@@ -52,11 +52,9 @@ void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
 
 void clv_mem_fini(struct clv_mem *m)
 {
-	struct arena *a;
-
-	while ((a = clv_list_first(&m->arenas, struct arena, all))) {
-		clv_list_remove(&a->all);
-		free(a);
+	for (struct clv_node *n = m->arenas.next, *next; n != &m->arenas; n = next) {
+		next = n->next;
+		free(clv_list_entry(n, struct arena, all));
 	}
 	for (unsigned i = 0; i < CLV_MEM_CLASSES - CLV_MEM_SMALL; i++)
 		for (struct block *b = m->large[i], *next; b; b = next) {
