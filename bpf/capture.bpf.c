@@ -122,13 +122,14 @@ static __noinline int leave_out(struct pass *p, __u32 lo, __u32 hi)
 }
 
 /* [lo, hi) is left out, and nothing of the segment remains to be sent: is it time to say so? */
-static __always_inline void leave_rest_out(struct pass *p, __u32 lo, __u32 hi, bool tell, __u32 tell_bytes)
+static __always_inline void leave_rest_out(struct pass *p, __u32 lo, __u32 hi, bool tell, __u32 tell_bytes,
+					   __u32 urgent)
 {
 	struct dir *d = p->dir;
 
 	leave_out(p, lo, hi);
 	if (tell || p->tcp_flags & TCP_FIN || d->unsent_to - d->unsent_from >= tell_bytes)
-		send_bare(p, hi);
+		send(p, hi, hi, 0, urgent);
 }
 
 /* ---- Content-Length in the kernel ------------------------------------------------------------------- */
@@ -212,7 +213,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 
 	p->st->skipped_bytes += from - seq;
 	if (from == end) {
-		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES);
+		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES, 0);
 		return;
 	}
 	if (from != seq) {
@@ -224,7 +225,8 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 
 	p->st->drop_window_bytes += len - cap;
 	if (!cap) {
-		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES);
+		/* The reader is behind: until it moves the window, all that passes is lost to it. */
+		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES, 1);
 		d->flags |= DIR_BEYOND;
 		return;
 	}

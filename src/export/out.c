@@ -225,6 +225,7 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 {
 	struct clv_out *o = calloc(1, sizeof(*o));
 	pthread_condattr_t attr;
+	pthread_mutexattr_t inherit;
 	int err;
 
 	if (!o)
@@ -239,7 +240,11 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 	}
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&o->lock, NULL);
+	/* The engine's thread may run ahead of all others; one that it waits for must then run as well. */
+	pthread_mutexattr_init(&inherit);
+	pthread_mutexattr_setprotocol(&inherit, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(&o->lock, &inherit);
+	pthread_mutexattr_destroy(&inherit);
 	pthread_cond_init(&o->more, &attr);
 	pthread_cond_init(&o->less, &attr);
 	pthread_condattr_destroy(&attr);
