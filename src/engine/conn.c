@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns what is between delivered bytes and spans: detection, the parser's unconsumed tail, the debt of skipped
- * bodies, the open exchanges, and what the kernel is told. Knows no protocol by name. Engine thread only.
+ * Owns what is between delivered bytes and spans: detection, feeding the parser, the debt of skipped bodies, and the
+ * open exchanges. Knows no protocol by name. Tails are in tail.c, what the kernel is told in steer.c. Engine thread
+ * only.
  */
 #include "engine/conn.h"
 
@@ -11,7 +12,7 @@
 #include "engine/limits.h"
 #include "trace/report.h"
 
-/* ---- exchanges to spans --------------------------------------------------------------------------------- */
+/* ---- exchanges to spans ---------------------------------------------------------------------------------------- */
 
 static bool client_side(const struct clv_conn *c)
 {
@@ -74,7 +75,7 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 	}
 }
 
-/* ---- the parser's sink ------------------------------------------------------------------------------------ */
+/* ---- the parser's sink ----------------------------------------------------------------------------------------- */
 
 /* Lives for one call of the parser; knows where the slice it was given stands in the stream. */
 struct conn_sink {
@@ -211,7 +212,7 @@ static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark firs
 	return (struct conn_sink){.base = {.head = sink_head, .end = sink_end}, .c = c, .d = d, .first = first};
 }
 
-/* ---- the tail ------------------------------------------------------------------------------------------------ */
+/* ---- the tail -------------------------------------------------------------------------------------------------- */
 
 static void tail_drop(struct clv_conn *c, struct clv_half *h)
 {
@@ -219,7 +220,7 @@ static void tail_drop(struct clv_conn *c, struct clv_half *h)
 	h->need = 0;
 }
 
-/* ---- gaps --------------------------------------------------------------------------------------------------- */
+/* ---- gaps ------------------------------------------------------------------------------------------------------ */
 
 /* Answers that were being read or still to come may lie in the gap: none of them can be told any more. */
 static void lose_responses(struct clv_conn *c)
@@ -502,7 +503,7 @@ static void feed(struct clv_conn *c, int d, struct rest r)
 	}
 }
 
-/* ---- what it is ------------------------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------------------------ */
 
 static void go_opaque(struct clv_conn *c)
 {
@@ -662,8 +663,7 @@ static void detect(struct clv_conn *c, int d, struct rest r)
 	}
 }
 
-/* ---- from the streams ---------------------------------------------------------------------------------------------
- */
+/* ---- from the streams ------------------------------------------------------------------------------------------ */
 
 /* A body being skipped holds nobody up, however little of it the kernel sends. */
 static void give_credit(struct clv_conn *c)
@@ -770,8 +770,7 @@ static void conn_fin(void *ctx, int d, uint64_t ts_ns)
 
 const struct clv_stream_ops clv_conn_stream_ops = {.data = conn_data, .hole = conn_hole, .fin = conn_fin};
 
-/* ---- lifecycle ------------------------------------------------------------------------------------------------------
- */
+/* ---- lifecycle ------------------------------------------------------------------------------------------------- */
 
 struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream)
 {

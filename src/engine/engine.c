@@ -13,7 +13,7 @@
 #include "engine/engine_internal.h"
 #include "engine/limits.h"
 
-/* ---- what is wanted ---------------------------------------------------------------------------------------- */
+/* ---- what is wanted -------------------------------------------------------------------------------------------- */
 
 static const struct clv_port_rule *port_rule(const struct clv_engine *e, uint16_t port)
 {
@@ -61,7 +61,7 @@ static bool may_want(const struct clv_engine *e, const struct clv_packet *p)
 	       clv_engine_wants(e, &p->src, false) || clv_engine_wants(e, &p->dst, false);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static void flow_finish(struct clv_engine *e, struct clv_flow *f, const char *error)
 {
@@ -145,8 +145,7 @@ static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
 	e->busy = NULL;
 }
 
-/* ---- the clock ----------------------------------------------------------------------------------------------------
- */
+/* ---- the clock ------------------------------------------------------------------------------------------------- */
 
 static uint64_t patience(enum clv_blocked b)
 {
@@ -188,8 +187,7 @@ static void advance(struct clv_engine *e, uint64_t now_ns)
 		flow_remove(e, f);
 }
 
-/* ---- a packet
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- a packet -------------------------------------------------------------------------------------------------- */
 
 /* A connection begins in f: anew, or for the first time. */
 static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct clv_packet *p)
@@ -389,8 +387,7 @@ void clv_engine_flush(struct clv_engine *e)
 	e->busy = NULL;
 }
 
-/* ---- lifecycle
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- lifecycle ------------------------------------------------------------------------------------------------- */
 
 int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **out)
 {
