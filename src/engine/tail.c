@@ -98,7 +98,10 @@ static bool tail_reserve(struct clv_engine *e, struct clv_tail **tail, uint32_t 
 	return true;
 }
 
-/* Notes that the bytes from here on came with packet `at`. Too many packets: the second oldest is forgotten. */
+/*
+ * Notes that the bytes from here on came with packet `at`. Too many packets: one in the middle is forgotten, as
+ * messages that wait begin in the first ones (behind empty lines) or, held back, in the last.
+ */
 static void tail_note(struct clv_tail *t, const struct clv_mark *at)
 {
 	const struct clv_mark *last = t->marks ? &t->mark[t->marks - 1] : NULL;
@@ -106,9 +109,11 @@ static void tail_note(struct clv_tail *t, const struct clv_mark *at)
 	if (last && last->ts_ns == at->ts_ns && last->ack_seq == at->ack_seq)
 		return;
 	if (t->marks == CLV_TAIL_MARKS) {
+		const uint32_t mid = CLV_TAIL_MARKS / 2, behind = CLV_TAIL_MARKS - mid - 1;
+
 		t->marks--;
-		memmove(&t->mark[1], &t->mark[2], (t->marks - 1) * sizeof(t->mark[0]));
-		memmove(&t->at[1], &t->at[2], (t->marks - 1) * sizeof(t->at[0]));
+		memmove(&t->mark[mid], &t->mark[mid + 1], behind * sizeof(t->mark[0]));
+		memmove(&t->at[mid], &t->at[mid + 1], behind * sizeof(t->at[0]));
 	}
 	t->at[t->marks] = t->from + t->len;
 	t->mark[t->marks++] = *at;

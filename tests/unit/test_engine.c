@@ -328,8 +328,11 @@ static void empty_lines(void **state)
 	say(&b, 0, "\n\r");
 	say(&b, 0, "\n");
 	uint64_t start = b.now_ns + MS;
-	say(&b, 0, "GE");
-	say(&b, 0, "T /a HTTP/1.1\r\nHost: shop\r\n\r\n");
+	for (const char *head = GET_A; *head; head++) { /* byte by byte */
+		char byte[2] = {*head};
+
+		say(&b, 0, byte);
+	}
 	say(&b, 1, OK_5);
 	assert_int_equal(b.count, 1);
 	assert_int_equal(b.span[0].start_ns, start);
@@ -740,6 +743,23 @@ static void long_line_behind_gap(void **state)
 	close_bed(&b);
 }
 
+/* An empty line, then a request, a byte a packet: it begins with its own first byte, however many follow. */
+static void byte_by_byte(void **state)
+{
+	const char *text = "\r\n" GET_A;
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	uint64_t start = b.now_ns + 3 * MS;
+	for (; *text; text++)
+		send_bytes(&b, 0, clv_slice(text, 1));
+	say(&b, 1, OK_5);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.span[0].start_ns, start);
+	close_bed(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -768,6 +788,7 @@ int main(void)
 		cmocka_unit_test(port_reused),
 		cmocka_unit_test(held_requests),
 		cmocka_unit_test(long_line_behind_gap),
+		cmocka_unit_test(byte_by_byte),
 	};
 
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
