@@ -22,8 +22,12 @@ static __always_inline __u32 record_size(__u32 cap)
 		return 1536;
 	if (cap <= 4096 - sizeof(struct clv_rec))
 		return 4096;
-	if (cap <= 16384 - sizeof(struct clv_rec))
-		return 16384;
+	if (cap <= 8192)
+		return 8192 + sizeof(struct clv_rec);
+	if (cap <= 16384)
+		return 16384 + sizeof(struct clv_rec);
+	if (cap <= 32768) /* half of what GSO makes: a frequent size of its own */
+		return 32768 + sizeof(struct clv_rec);
 	return CLV_REC_MAX_CAP + sizeof(struct clv_rec);
 }
 
