@@ -100,7 +100,7 @@ struct clv_ctl {
 /*
  * That many more as long as the ring is less than a quarter full: a body passes faster than any reader can speak.
  */
-#define CLV_WINDOW_SPARE_BYTES (832u * 1024u)
+#define CLV_WINDOW_SPARE_BYTES (704u * 1024u)
 /* A window end farther ahead than this is not believed: the word is older than half the sequence space. */
 #define CLV_WINDOW_MAX (16u << 20)
 /* Likewise a skip. */

@@ -45,7 +45,7 @@
  * long bodies must be read for their frames, as chunked ones: a sender at 2 GB/s must not get past the window
  * before its reader wakes up.
  */
-#define CLV_WINDOW_AHEAD        (896u * 1024u)
+#define CLV_WINDOW_AHEAD        (768u * 1024u)
 #define CLV_WINDOW_AHEAD_FRAMED (4096u * 1024u)
 /* So much of it used: the window moves. */
 #define CLV_WINDOW_STEP (32u * 1024u)
