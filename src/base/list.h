@@ -20,12 +20,6 @@ static inline bool clv_list_empty(const struct clv_node *head)
 	return head->next == head;
 }
 
-/* Also says whether a node is in a list: after init or remove it is not. */
-static inline bool clv_list_linked(const struct clv_node *n)
-{
-	return n->next != n;
-}
-
 static inline void clv_list_insert_before(struct clv_node *at, struct clv_node *n)
 {
 	n->prev = at->prev;

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "allocations.h"
 #include "engine/limits.h"
 #include "pump.h"
 
@@ -20,35 +21,6 @@ static const struct talk_sample *const samples[] = {&talk_http1, NULL};
 
 static struct talk talk;
 static struct pump pump;
-
-/* ---- allocations: counted while a parser works ------------------------------------------------------------ */
-
-static unsigned allocations;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	allocations++;
-	return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	allocations++;
-	return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	allocations++;
-	return __real_realloc(p, n);
-}
 
 /* ---- ways to cut ------------------------------------------------------------------------------------------- */
 
