@@ -11,7 +11,6 @@
 
 #include "cli/cli.h"
 #include "engine/limits.h"
-#include "export/json.h"
 
 /* Less than this holds no connection with long heads. */
 #define MEMORY_LEAST (1u << 20)
@@ -278,8 +277,8 @@ static error_t options_parse(int key, char *arg, struct argp_state *state)
 		o->side = (enum clv_side_choice)choice;
 		break;
 	case OPT_SERVICE:
-		if (!*arg || strlen(arg) > CLV_JSON_SERVICE_MAX)
-			argp_error(state, "--service: a name has 1 to %d bytes", CLV_JSON_SERVICE_MAX);
+		if (!*arg || strlen(arg) > CLV_SERVICE_MAX)
+			argp_error(state, "--service: a name has 1 to %d bytes", CLV_SERVICE_MAX);
 		o->service = arg;
 		break;
 	case OPT_FILTER:

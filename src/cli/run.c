@@ -42,6 +42,7 @@ struct run {
 	bool failed, write_failed;
 	struct clv_text text;
 	struct clv_json json;
+	struct clv_resources *resources;
 	struct clv_summary summary;
 };
 
@@ -132,11 +133,12 @@ static void run_on_packet(void *ctx, const struct clv_packet *p)
 	clv_engine_packet(r->engine, p);
 }
 
-static void run_on_span(void *ctx, const struct clv_span *span)
+static void run_on_span(void *ctx, struct clv_span *span)
 {
 	struct run *r = ctx;
 	bool json = r->options->output == CLV_OUTPUT_JSON;
 
+	span->resource = clv_resources_get(r->resources, span->net);
 	if (r->full || !clv_filter_match(&r->options->filter, span))
 		return;
 	clv_summary_span(&r->summary, span);
@@ -313,10 +315,13 @@ static int run_open(struct run *r)
 		.verdict = r->config->source->ops->verdict ? run_on_verdict : NULL,
 		.verdict_ctx = r,
 	};
-	int err;
+	int err = clv_resources_new(clv_slice_str(o->service), &r->resources);
 
+	if (err) {
+		clv_error("cannot start: %s", strerror(-err));
+		return err;
+	}
 	clv_text_init(&r->text, STDOUT_FILENO, o->color);
-	clv_json_init(&r->json, o->service);
 	if (o->summary_path && !(r->summary_file = fopen(o->summary_path, "we"))) {
 		clv_error("cannot write %s: %s", o->summary_path, strerror(errno));
 		return -errno;
@@ -353,6 +358,7 @@ static void run_close(struct run *r)
 		clv_error("cannot write %s: %s", r->options->write_path, strerror(-err));
 	r->failed |= err != 0;
 	clv_engine_free(r->engine);
+	clv_resources_free(r->resources);
 	if (r->summary_file)
 		fclose(r->summary_file);
 }

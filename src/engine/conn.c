@@ -29,6 +29,7 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		.server = clv_flow_endpoint(c->flow, !c->client),
 		.kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER,
 		.side_known = c->flow->side_known,
+		.net = c->flow->key.net,
 		.retransmits = c->retransmits,
 		.closed_ns = closed_ns,
 		.error = error,

@@ -8,8 +8,6 @@
  */
 #include "export/json.h"
 
-#include <errno.h>
-
 #include "export/utf8.h"
 
 /* Copies of keys move this much at once; a key with its quotes and colon must fit. */
@@ -171,21 +169,26 @@ static char *json_attributes(char *out, const struct clv_span *span)
 	return out;
 }
 
-int clv_json_init(struct clv_json *j, const char *service)
+static void json_resource(struct clv_json *j, const struct clv_resource *r)
 {
-	size_t len = strlen(service);
+	char *out = PUT_LIT(j->resource, ",\"resource\":{");
 
-	if (len == 0 || len > CLV_JSON_SERVICE_MAX)
-		return -EINVAL;
-	char *out = PUT_LIT(j->resource, ",\"resource\":{\"service.name\":\"");
-	out = clv_json_escape(out, clv_slice(service, len));
-	out = PUT_LIT(out, "\"}}\n");
+	for (uint32_t i = 0; i < r->count; i++) {
+		out = i ? PUT_LIT(out, ",\"") : PUT_LIT(out, "\"");
+		out = clv_json_escape(out, r->attr[i].key);
+		out = PUT_LIT(out, "\":\"");
+		out = clv_json_escape(out, r->attr[i].value);
+		*out++ = '"';
+	}
+	out = PUT_LIT(out, "}}\n");
 	j->resource_len = (size_t)(out - j->resource);
-	return 0;
+	j->resource_id = r->id;
 }
 
-size_t clv_json_bound(const struct clv_json *j, const struct clv_span *span)
+size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 {
+	if (j->resource_id != span->resource->id)
+		json_resource(j, span->resource);
 	size_t bytes = FRAME_BYTES + 6 * span->name.len + span->attr_count * ATTR_BYTES + j->resource_len;
 
 	for (size_t i = 0; i < span->attr_count; i++)

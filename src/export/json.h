@@ -10,20 +10,16 @@
 
 #include "model/span.h"
 
-/* The longest --service in bytes. */
-#define CLV_JSON_SERVICE_MAX 255
-
+/* Keeps the resource written last, since most spans follow one of the same. Zeroed to begin with. */
 struct clv_json {
+	uint32_t resource_id;
 	size_t resource_len;
-	char resource[64 + 6 * CLV_JSON_SERVICE_MAX]; /* ends the line: ,"resource":{...}}\n */
+	char resource[64 + 6 * CLV_RESOURCE_BYTES + 8 * CLV_RESOURCE_ATTRS]; /* ends the line: ,"resource":{...}}\n */
 };
 
-/* Returns 0, or -EINVAL when the service's name is empty or longer than CLV_JSON_SERVICE_MAX. */
-int clv_json_init(struct clv_json *j, const char *service);
-
-/* No line of this span is longer. */
-size_t clv_json_bound(const struct clv_json *j, const struct clv_span *span);
-/* Writes the line, with its newline, into `out` of clv_json_bound() bytes. Returns its length. */
+/* No line of this span, whose resource is set, is longer. */
+size_t clv_json_bound(struct clv_json *j, const struct clv_span *span);
+/* Writes the line, with its newline, into `out` of clv_json_bound() bytes, asked for this span. Returns its length. */
 size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, char *out);
 
 /* Writes `s` as the inside of a JSON string, at most 6 * s.len bytes. Returns the end. */

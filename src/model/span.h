@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/slice.h"
 #include "model/attrs.h"
+#include "model/resource.h"
 
 enum clv_span_kind { CLV_KIND_SERVER, CLV_KIND_CLIENT };
 enum clv_span_status { CLV_STATUS_UNSET, CLV_STATUS_ERROR };
@@ -40,11 +41,28 @@ struct clv_attr {
 #define CLV_SPAN_ATTRS   40
 #define CLV_SPAN_SCRATCH 1024
 
+/* What the request's own trace context says of sampling. */
+enum clv_decision { CLV_UNDECIDED, CLV_NOT_SAMPLED, CLV_SAMPLED };
+
+/* A header field that was asked for by --capture-header. */
+struct clv_span_header {
+	struct clv_slice name;  /* lower case; fields of one name stand side by side and make one attribute */
+	struct clv_slice value; /* any bytes */
+	bool response;          /* http.response.header.NAME, else http.request.header.NAME */
+};
+#define CLV_SPAN_HEADERS 16
+
 struct clv_span {
 	uint8_t trace_id[16];
 	uint8_t span_id[8];
 	uint8_t parent_id[8];
 	bool has_parent;
+	bool remote;                         /* trace and parent are the application's own, read from the request */
+	uint8_t trace_flags;                 /* W3C trace-flags (sampled, random) as the request has them; 0 without */
+	enum clv_decision parent_sampled;    /* CLV_UNDECIDED without a context, or when it leaves that open */
+	struct clv_slice tracestate;         /* as OTLP wants it: members joined by commas; empty: none, or not valid */
+	uint32_t net;                        /* the place of capture, as clv_packet.net */
+	const struct clv_resource *resource; /* whom it is about; set before it is exported */
 	enum clv_span_kind kind;
 	bool side_known; /* false: a capture file that does not tell; kind is SERVER then */
 	enum clv_span_status status;
@@ -59,6 +77,8 @@ struct clv_span {
 	struct clv_slice method, target, result;
 	int status_code; /* 0: none */
 
+	uint16_t header_count;
+	struct clv_span_header header[CLV_SPAN_HEADERS];
 	uint16_t attr_count;
 	struct clv_attr attr[CLV_SPAN_ATTRS];
 	uint16_t scratch_used;
@@ -81,7 +101,7 @@ const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key 
 /* `len` bytes that live as long as the span, contents undefined; NULL when there is no room left. */
 char *clv_span_scratch(struct clv_span *s, size_t len);
 
-/* What the engine calls for each finished span, in the order of their ends. */
-typedef void (*clv_span_fn)(void *ctx, const struct clv_span *span);
+/* What the engine calls for each finished span, in the order of their ends. The receiver sets its resource. */
+typedef void (*clv_span_fn)(void *ctx, struct clv_span *span);
 
 #endif

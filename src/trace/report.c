@@ -94,6 +94,7 @@ void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, s
 	span->overflow_used = 0;
 	span->kind = r->kind;
 	span->side_known = r->side_known;
+	span->net = r->net;
 	span->client = r->client;
 	span->server = r->server;
 	span->bytes = x->request_body_bytes + x->response_body_bytes;

@@ -13,6 +13,7 @@ struct clv_report {
 	struct clv_endpoint client, server;
 	enum clv_span_kind kind;
 	bool side_known;
+	uint32_t net;         /* the place of capture */
 	uint64_t retransmits; /* of the connection, until now */
 	uint64_t closed_ns;   /* when it ended under the exchange; 0: it did not */
 	const char *error;    /* error.type for an exchange that did not end; NULL: capture or evidence ended */

@@ -94,9 +94,14 @@ static uint64_t hash(const char *p, size_t len)
 	return h;
 }
 
-static void on_span(void *ctx, const struct clv_span *s)
+static void on_span(void *ctx, struct clv_span *s)
 {
+	static struct clv_resources *resources;
 	struct run *r = ctx;
+
+	if (!resources && clv_resources_new(CLV_LIT("fuzz"), &resources))
+		abort();
+	s->resource = clv_resources_get(resources, s->net);
 	char *line = malloc(clv_json_bound(&r->json, s));
 
 	assert(line && s->start_ns <= s->end_ns && s->attr_count <= CLV_SPAN_ATTRS && s->name.len);
@@ -228,7 +233,6 @@ static bool run(struct run *r, const uint8_t *data, size_t size, bool live)
 		.verdict = live && r->settings & SETTING_KERNEL ? on_verdict : NULL,
 	};
 
-	assert(clv_json_init(&r->json, "fuzz") == 0);
 	if (clv_engine_new(&config, &r->engine))
 		abort();
 	for (int n = 0; r->left && n < OPS_MAX; n++)

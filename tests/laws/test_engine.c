@@ -35,7 +35,7 @@ static int64_t body_size(const struct clv_span *span, enum clv_attr_key key)
 	return a ? a->i : -1;
 }
 
-static void on_span(void *ctx, const struct clv_span *span)
+static void on_span(void *ctx, struct clv_span *span)
 {
 	struct verdict *v = ctx;
 	bool ok = false;

@@ -49,7 +49,7 @@ static void copy_text(char *out, size_t size, struct clv_slice s)
 	out[n] = '\0';
 }
 
-static void on_span(void *ctx, const struct clv_span *s)
+static void on_span(void *ctx, struct clv_span *s)
 {
 	struct bed *b = ctx;
 	assert_true(b->count < 64);

@@ -15,6 +15,7 @@
 #include "export/json.h"
 
 static struct clv_json json;
+static struct clv_resources *resources;
 
 static struct clv_span usual_span(void)
 {
@@ -53,8 +54,10 @@ static struct clv_span usual_span(void)
 }
 
 /* The line, NUL-ended, in a buffer of exactly its bound, so that AddressSanitizer sees a write beyond. */
-static char *line_of(const struct clv_span *s)
+static char *line_of(struct clv_span *s)
 {
+	if (!s->resource)
+		s->resource = clv_resources_get(resources, 0);
 	size_t bound = clv_json_bound(&json, s);
 	char *room = malloc(bound);
 	size_t len = clv_json_write(&json, s, room);
@@ -222,23 +225,24 @@ static void test_any_bytes_come_back(void **state)
 
 static void test_service(void **state)
 {
-	static struct clv_json odd;
-	char name[300];
+	char name[CLV_SERVICE_MAX + 1];
+	const struct clv_resource_attr more = {CLV_LIT("k8s.pod.name"), CLV_LIT("shop-\"1\"")};
 	struct clv_span s = {0};
 
 	memset(name, '\x01', sizeof(name));
-	name[CLV_JSON_SERVICE_MAX + 1] = '\0';
-	assert_int_equal(clv_json_init(&odd, name), -EINVAL);
-	assert_int_equal(clv_json_init(&odd, ""), -EINVAL);
-	name[CLV_JSON_SERVICE_MAX] = '\0';
-	assert_int_equal(clv_json_init(&odd, name), 0);
-	size_t bound = clv_json_bound(&odd, &s);
-	char *room = malloc(bound);
-	size_t len = clv_json_write(&odd, &s, room);
-	json_t *j = json_loadb(room, len, 0, NULL);
-	assert_string_equal(json_string_value(json_object_get(json_object_get(j, "resource"), "service.name")), name);
-	json_decref(j);
-	free(room);
+	name[CLV_SERVICE_MAX] = '\0';
+	assert_int_equal(clv_resources_set(resources, 7, clv_slice_str(name), &more, 1), 0);
+	for (unsigned round = 0; round < 2; round++) { /* the resource changes from line to line */
+		s.resource = clv_resources_get(resources, round ? 0 : 7);
+		char *line = line_of(&s);
+		json_t *j = json_loads(line, 0, NULL), *r = json_object_get(j, "resource");
+		const char *pod = json_string_value(json_object_get(r, "k8s.pod.name"));
+
+		assert_string_equal(json_string_value(json_object_get(r, "service.name")), round ? "shop" : name);
+		assert_true(round ? !pod : strcmp(pod, "shop-\"1\"") == 0);
+		json_decref(j);
+		free(line);
+	}
 }
 
 static void test_usual_span(void **state)
@@ -282,6 +286,9 @@ int main(void)
 		cmocka_unit_test(test_service), cmocka_unit_test(test_usual_span),
 	};
 
-	clv_json_init(&json, "shop");
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (clv_resources_new(CLV_LIT("shop"), &resources))
+		return 1;
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	clv_resources_free(resources);
+	return failed;
 }
