@@ -41,7 +41,7 @@ test: setup-test
 
 bench: setup-bench
 	@$(MAKE) --no-print-directory all
-	@ninja -C $(BUILD) --quiet tests/bpf_bench
+	@ninja -C $(BUILD) --quiet tests/bpf_bench tests/sink
 	@echo "per packet, in the kernel:"; $(BUILD)/tests/bpf_bench
 	@echo "per request:"; tests/bench/run $(ARGS) $(BUILD)/clovisor
 
