@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of workloads and the resources made of them. Owns nothing; never asks the system. Main thread. */
+#include "cli/workload.h"
+
+#include <errno.h>
+
+#include "base/buf.h"
+
+/* A namespace is known by the last part of its path, but a process's by nothing that lasts. */
+static struct clv_slice workload_netns_name(struct clv_slice text)
+{
+	const uint8_t *slash = text.len ? memrchr(text.data, '/', text.len) : NULL;
+	struct clv_slice name = slash ? clv_slice_from(text, (size_t)(slash - text.data) + 1) : text;
+
+	if (clv_slice_starts(text, CLV_LIT("/proc/")))
+		return clv_slice(NULL, 0);
+	for (size_t i = 0; i < name.len; i++)
+		if (name.data[i] < '0' || name.data[i] > '9')
+			return name;
+	return clv_slice(NULL, 0);
+}
+
+struct clv_slice clv_workload_service(const struct clv_service_rule *rules, size_t count,
+				      const struct clv_workload_place *place)
+{
+	struct clv_slice netns = workload_netns_name(place->netns);
+
+	for (size_t i = 0; i < count; i++)
+		if (rules[i].place.len &&
+		    (clv_slice_eq(rules[i].place, place->interface) || clv_slice_eq(rules[i].place, place->netns)))
+			return rules[i].name;
+	for (size_t i = 0; i < count; i++)
+		if (!rules[i].place.len)
+			return rules[i].name;
+	if (netns.len)
+		return netns;
+	if (place->pod && place->interface.len)
+		return place->interface;
+	return CLV_LIT(CLV_SERVICE_UNKNOWN);
+}
+
+static int hex_digit(uint8_t c)
+{
+	c = clv_ascii_lower(c);
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Appends `s` without its percent-encoding. */
+static bool common_decode(struct clv_buf *b, struct clv_slice s, struct clv_slice *out)
+{
+	size_t from = b->len;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.data[i] != '%') {
+			clv_buf_char(b, (char)s.data[i]);
+			continue;
+		}
+		int high = i + 2 < s.len ? hex_digit(s.data[i + 1]) : -1,
+		    low = high < 0 ? -1 : hex_digit(s.data[i + 2]);
+		if (low < 0)
+			return false;
+		clv_buf_char(b, (char)(high << 4 | low));
+		i += 2;
+	}
+	*out = clv_slice(b->data + from, b->len - from);
+	return !b->cut && out->len;
+}
+
+int clv_workload_common(struct clv_workload_common *c, const char *text)
+{
+	struct clv_slice rest = text ? clv_slice_str(text) : clv_slice(NULL, 0);
+	struct clv_buf b = clv_buf(c->text, sizeof(c->text));
+
+	c->count = 0;
+	while (rest.len) {
+		size_t comma = clv_slice_find(rest, 0, ',');
+		struct clv_slice pair = clv_slice_trim(clv_slice_head(rest, comma));
+		size_t equals = clv_slice_find(pair, 0, '=');
+		struct clv_resource_attr a;
+
+		rest = clv_slice_from(rest, comma + 1);
+		if (!pair.len)
+			continue;
+		if (c->count == sizeof(c->attr) / sizeof(*c->attr) || equals == pair.len ||
+		    !common_decode(&b, clv_slice_trim(clv_slice_head(pair, equals)), &a.key) ||
+		    !common_decode(&b, clv_slice_trim(clv_slice_from(pair, equals + 1)), &a.value)) {
+			c->count = 0;
+			return -EINVAL;
+		}
+		if (!clv_slice_eq(a.key, CLV_LIT("service.name")))
+			c->attr[c->count++] = a;
+	}
+	return 0;
+}
+
+int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
+		     const struct clv_workload_place *place, const struct clv_workload_common *common)
+{
+	struct clv_resource_attr attr[CLV_RESOURCE_ATTRS];
+	size_t count = 0;
+
+	if (place->interface.len)
+		attr[count++] = (struct clv_resource_attr){CLV_LIT("network.interface.name"), place->interface};
+	for (size_t i = 0; i < common->count; i++)
+		attr[count++] = common->attr[i];
+	return clv_resources_set(rs, net, service, attr, count);
+}
