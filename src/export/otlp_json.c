@@ -396,6 +396,8 @@ static int json_double(struct clv_otlp_json *j, uint64_t bits)
 		return json_put(j, "\"NaN\"", 5);
 	if (isinf(d))
 		return d > 0 ? json_put(j, "\"Infinity\"", 10) : json_put(j, "\"-Infinity\"", 11);
+	if (d == 0) /* many read -0 as an integer, which has no sign */
+		return signbit(d) ? json_put(j, "-0.0", 4) : json_put(j, "0", 1);
 	for (int digits = 15;; digits++) {
 		int len = snprintf(text, sizeof(text), "%.*g", digits, d);
 

@@ -112,6 +112,7 @@ static void test_values(void **state)
 	m.end = protobuf_bytes(m.end, 5, CLV_LIT("last"));
 	ATTRIBUTE(protobuf_double(v.end, 4, 0.1));
 	ATTRIBUTE(protobuf_double(v.end, 4, 1.0 / 3));
+	ATTRIBUTE(protobuf_double(v.end, 4, -0.0));
 	ATTRIBUTE(protobuf_double(v.end, 4, NAN));
 	ATTRIBUTE(protobuf_double(v.end, 4, INFINITY));
 	ATTRIBUTE(protobuf_double(v.end, 4, -INFINITY));
@@ -131,7 +132,8 @@ static void test_values(void **state)
 			  "{\"value\":{\"boolValue\":true}},{\"value\":{\"boolValue\":false}},"
 			  "{\"value\":{\"intValue\":\"-9223372036854775808\"}},"
 			  "{\"value\":{\"doubleValue\":0.1}},{\"value\":{\"doubleValue\":0.3333333333333333}},"
-			  "{\"value\":{\"doubleValue\":\"NaN\"}},{\"value\":{\"doubleValue\":\"Infinity\"}},"
+			  "{\"value\":{\"doubleValue\":-0.0}},{\"value\":{\"doubleValue\":\"NaN\"}},{\"value\":{"
+			  "\"doubleValue\":\"Infinity\"}},"
 			  "{\"value\":{\"doubleValue\":\"-Infinity\"}},"
 			  "{\"value\":{\"bytesValue\":\"\"}},{\"value\":{\"bytesValue\":\"/w==\"}},"
 			  "{\"value\":{\"bytesValue\":\"//4=\"}},{\"value\":{\"bytesValue\":\"//79/A==\"}},"
