@@ -8,6 +8,7 @@
 #@ make check          lint: include rules, licences, formatting, clang-tidy, shell scripts
 #@ make fuzz           fuzz the whole engine for a minute (FUZZ_SECONDS=n for longer)
 #@ sudo make bench     what tracing costs: throughput and CPU beside the same load without it
+#@ make bench-encode   what writing a span costs, as JSON and as OTLP
 #@ sudo make install   into /usr/local (PREFIX=... DESTDIR=... as usual)
 #@ make clean          remove the build directories
 
@@ -18,7 +19,7 @@ SETUP_build = $(BUILD)/build.ninja
 # As root in somebody's clone: what we built belongs to whom the clone belongs.
 give_back = @[ "$$(id -u)" != 0 ] || for d in build*; do [ ! -d "$$d" ] || chown -R --reference=. "$$d"; done
 
-.PHONY: all demo test bench check lint format tidy fuzz install clean help setup-%
+.PHONY: all demo test bench bench-encode check lint format tidy fuzz install clean help setup-%
 all: $(SETUP_build)
 	@ninja -C $(BUILD)
 	$(give_back)
@@ -44,6 +45,10 @@ bench: setup-bench
 	@ninja -C $(BUILD) --quiet tests/bpf_bench tests/sink
 	@echo "per packet, in the kernel:"; $(BUILD)/tests/bpf_bench
 	@echo "per request:"; tests/bench/run $(ARGS) $(BUILD)/clovisor
+
+bench-encode: $(SETUP_build)
+	@ninja -C $(BUILD) --quiet tests/encode_bench
+	@$(BUILD)/tests/encode_bench
 
 check lint: all
 	@tools/lint

@@ -88,27 +88,30 @@ static bool json_is_plain(uint8_t c)
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* The character at `s`, which is not plain; *used is its length. At most 6 bytes of output for each of it. */
-static char *json_escape_one(char *out, const uint8_t *s, size_t len, size_t *used)
+/* A valid character, of `n` bytes at `s`. */
+static char *json_character(char *out, const uint8_t *s, size_t n, uint32_t point)
 {
-	uint32_t point;
-	size_t n = utf8_decode(s, len, &point);
-
-	*used = n ? n : 1;
-	if (n == 0) {
-		out = PUT_LIT(out, "\\\\x");
-		return utf8_hex(out, s[0]);
-	}
 	if (utf8_is_control(point)) {
 		out = PUT_LIT(out, "\\u00");
 		return utf8_hex(out, (uint8_t)point);
 	}
-	if (point == '\\' && len > 1 && s[1] == 'x')
-		return PUT_LIT(out, "\\\\x5c");
 	if (point == '\\' || point == '"')
 		*out++ = '\\';
 	memcpy(out, s, n);
 	return out + n;
+}
+
+/* The character at `s`, which is not plain; *used is its length. At most 6 bytes of output for each of it. */
+static char *json_escape_one(char *out, const uint8_t *s, size_t len, size_t *used)
+{
+	uint32_t point;
+	size_t n = utf8_plain(s, len, &point);
+
+	*used = n ? n : 1;
+	if (n)
+		return json_character(out, s, n, point);
+	out = PUT_LIT(out, "\\\\x");
+	return utf8_hex(out, s[0]);
 }
 
 char *clv_json_escape(char *out, struct clv_slice in)
@@ -137,6 +140,31 @@ char *clv_json_escape(char *out, struct clv_slice in)
 			else
 				out = json_escape_one(out, s, len, &used);
 			s += used, len -= used;
+		}
+	}
+	return out;
+}
+
+char *clv_json_quote(char *out, struct clv_slice in)
+{
+	const uint8_t *s = in.data;
+	size_t len = in.len;
+
+	while (len) {
+		size_t plain = 0;
+
+		while (plain < len && json_is_plain(s[plain]))
+			plain++;
+		memcpy(out, s, plain);
+		out += plain, s += plain, len -= plain;
+		if (len) {
+			uint32_t point;
+			size_t n = utf8_decode(s, len, &point);
+
+			if (n == 0)
+				return NULL;
+			out = json_character(out, s, n, point);
+			s += n, len -= n;
 		}
 	}
 	return out;

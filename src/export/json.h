@@ -22,7 +22,9 @@ size_t clv_json_bound(struct clv_json *j, const struct clv_span *span);
 /* Writes the line, with its newline, into `out` of clv_json_bound() bytes, asked for this span. Returns its length. */
 size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, char *out);
 
-/* Writes `s` as the inside of a JSON string, at most 6 * s.len bytes. Returns the end. */
+/* Writes `s`, any bytes, as the inside of a JSON string, at most 6 * s.len bytes. Returns the end. */
 char *clv_json_escape(char *out, struct clv_slice s);
+/* The same of text that is UTF-8 already and stays as it is; NULL when it is not UTF-8. */
+char *clv_json_quote(char *out, struct clv_slice s);
 
 #endif

@@ -1,34 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OTLP's protobuf messages, written front to back. Owns nothing, never allocates, never checks for room: the caller
- * gives the bound's bytes. Engine thread for spans and resources, exporter's for groups.
+ * Spans as OTLP protobuf. Owns nothing; never allocates, never checks for room: the caller gives the bound's bytes.
+ * Pure functions, any thread; spans are written on the engine's.
  *
- * An attribute is KeyValue { key = 1, value = 2 AnyValue { string_value = 1 | bool_value = 2 | int_value = 3 |
- * array_value = 5 ArrayValue { values = 1 } } }. Keys are encoded at compile time, and lengths of what is plain text
- * are known before it is written; only what must be escaped has its lengths filled in afterwards.
+ * As in json.c every piece is stored without a test, and copies of keys may run over the end of what they mean to
+ * write. Strings are copied and looked at in one go: the few that need escaping are then written once more.
  */
 #include "export/otlp_encode.h"
 
-#include "export/protobuf.h"
 #include "export/utf8.h"
 
 const struct clv_slice clv_otlp_schema_url = CLV_LIT("https://opentelemetry.io/schemas/1.44.0");
 
-/* Field numbers (opentelemetry-proto 1.11). */
-enum { RESOURCE_SPANS = 1 };                                          /* ExportTraceServiceRequest */
-enum { GROUP_RESOURCE = 1, GROUP_SCOPE_SPANS = 2, GROUP_SCHEMA = 3 }; /* ResourceSpans */
-enum { SCOPE_SCOPE = 1, SCOPE_SPANS = 2, SCOPE_SCHEMA = 3 };          /* ScopeSpans */
-enum { SCOPE_NAME = 1, SCOPE_VERSION = 2 };                           /* InstrumentationScope */
-enum { RESOURCE_ATTRIBUTES = 1 };                                     /* Resource */
-enum { KEY = 1, VALUE = 2 };                                          /* KeyValue */
-enum { ANY_STRING = 1, ANY_BOOL = 2, ANY_INT = 3, ANY_ARRAY = 5 };    /* AnyValue */
-enum { ARRAY_VALUES = 1 };                                            /* ArrayValue */
-enum { STATUS_CODE = 3 };                                             /* Status */
+/* Field numbers of opentelemetry-proto 1.11, as far as clovisor writes them. */
 enum {
+	REQUEST_RESOURCE_SPANS = 1, /* ExportTraceServiceRequest */
+
+	RESOURCE_SPANS_RESOURCE = 1,
+	RESOURCE_SPANS_SCOPE_SPANS = 2,
+	RESOURCE_SPANS_SCHEMA_URL = 3,
+
+	SCOPE_SPANS_SCOPE = 1,
+	SCOPE_SPANS_SPANS = 2,
+	SCOPE_SPANS_SCHEMA_URL = 3,
+
+	SCOPE_NAME = 1, /* InstrumentationScope */
+	SCOPE_VERSION = 2,
+
+	RESOURCE_ATTRIBUTES = 1,
+
 	SPAN_TRACE_ID = 1,
 	SPAN_SPAN_ID = 2,
 	SPAN_TRACE_STATE = 3,
-	SPAN_PARENT_ID = 4,
+	SPAN_PARENT_SPAN_ID = 4,
 	SPAN_NAME = 5,
 	SPAN_KIND = 6,
 	SPAN_START = 7,
@@ -36,277 +40,344 @@ enum {
 	SPAN_ATTRIBUTES = 9,
 	SPAN_STATUS = 15,
 	SPAN_FLAGS = 16,
+
+	STATUS_CODE = 3,
+
+	KEY_VALUE_KEY = 1,
+	KEY_VALUE_VALUE = 2,
+
+	ANY_STRING = 1, /* AnyValue */
+	ANY_BOOL = 2,
+	ANY_INT = 3,
+	ANY_ARRAY = 5,
+
+	ARRAY_VALUES = 1,
 };
 
-enum { KIND_SERVER = 2, KIND_CLIENT = 3, CODE_ERROR = 2 };
-enum { FLAG_HAS_IS_REMOTE = 0x100, FLAG_IS_REMOTE = 0x200 };
+enum { KIND_SERVER = 2, KIND_CLIENT = 3, STATUS_ERROR = 2 };
 
-/* Copies of keys move this much at once. */
+/* Span.flags: the low 8 bits are W3C's trace-flags. */
+#define FLAGS_HAS_IS_REMOTE 0x100u
+#define FLAGS_IS_REMOTE     0x200u
+
+/* A field's tag as one byte: fields below 16. */
+#define TAG(field, wire) ((char)((field) << 3 | (wire)))
+
+/* What stands before an attribute's AnyValue: the key with tag and length, and the value's tag. */
 #define KEY_ROOM 48
 
 struct key {
-	char text[KEY_ROOM];
-	uint8_t len;
+	char tag, key_len;
+	char text[KEY_ROOM - 2]; /* copied with the two before it */
+	uint8_t len;             /* of all that */
 };
 
+#define VALUE_TAG "\x12"
+_Static_assert((KEY_VALUE_VALUE << 3 | PROTOBUF_BYTES) == 0x12, "VALUE_TAG is the tag of KeyValue.value");
+
 static const struct key keys[CLV_ATTR_COUNT] = {
-#define X(id, name) [CLV_ATTR_##id] = {.text = name, .len = sizeof(name) - 1},
+#define X(id, name)                                                                                      \
+	[CLV_ATTR_##id] = {TAG(KEY_VALUE_KEY, PROTOBUF_BYTES), (char)(sizeof(name) - 1), name VALUE_TAG, \
+			   (uint8_t)(sizeof(name) + 2)},
 	CLV_ATTRS(X)
 #undef X
 };
-#define X(id, name) _Static_assert(sizeof(name) <= KEY_ROOM, "key too long: " name);
+#define X(id, name) _Static_assert(sizeof(name) + 2 <= KEY_ROOM, "key too long: " name);
 CLV_ATTRS(X)
 #undef X
 
-/* What goes around a string: its tag and length, as they stand for the longest. */
-#define STRING_BYTES (PROTOBUF_TAG_MAX + PROTOBUF_LENGTH + 1)
-/* What goes around an attribute's value: KeyValue, key, AnyValue, and a number. */
-#define ATTR_BYTES (3 * STRING_BYTES + KEY_ROOM + PROTOBUF_VARINT_MAX)
-/* All of a span that is not attributes, name or trace state. */
-#define SPAN_BYTES 128
-/* Escaped, a byte may become four. */
-#define ESCAPED(len) (4 * (len))
+/* A length in 32 bits. */
+#define LENGTH_MAX 5
+/* Ids, times and what else has a fixed size, tags and lengths of name and trace state. */
+#define FRAME_BYTES 160
+/* Per attribute: tag and length, key, the length of the value, its tag, and a number or length. */
+#define ATTR_BYTES (1 + LENGTH_MAX + KEY_ROOM + LENGTH_MAX + 1 + PROTOBUF_VARINT_MAX)
+/* Per captured header: all but name and value. */
+#define HEADER_BYTES 96
+/* Per attribute of a resource. */
+#define RESOURCE_BYTES (2 * (1 + PROTOBUF_LENGTH) + 2 * CLV_OTLP_STRING_BYTES(0))
+/* A byte becomes \xNN at worst. */
+#define ESCAPED_MAX 4
 
-static const char request_prefix[] = "http.request.header.", response_prefix[] = "http.response.header.";
-
-/* ---- strings ------------------------------------------------------------------------------------------------- */
-
-/* Valid UTF-8 without a backslash is copied as it is; ASCII is told eight bytes at a time. */
-static bool text_is_plain(struct clv_slice s)
+/* Does any of the eight bytes need a closer look: not ASCII, or a backslash? */
+static uint64_t otlp_special(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	size_t i = 0;
 
-	for (; i + 8 <= s.len; i += 8) {
-		uint64_t w;
-
-		memcpy(&w, s.data + i, sizeof(w));
-		uint64_t slash = w ^ ones * '\\';
-		if ((w | ((slash - ones) & ~slash)) & high)
-			return false;
-	}
-	for (; i < s.len; i++)
-		if (s.data[i] >= 0x80 || s.data[i] == '\\')
-			return false;
-	return true;
+	return (w | ((w ^ ones * '\\') - ones)) & high;
 }
 
-/* The bytes as docs/output.md writes them, at most 4 for each. */
-static char *text_escape(char *out, struct clv_slice s)
+/* Up to seven bytes; no more are read or written. */
+static uint64_t otlp_copy_short(char *out, const uint8_t *s, size_t len)
+{
+	if (len >= sizeof(uint32_t)) {
+		uint32_t first, last; /* they may overlap */
+
+		memcpy(&first, s, sizeof(first));
+		memcpy(&last, s + len - sizeof(last), sizeof(last));
+		memcpy(out, &first, sizeof(first));
+		memcpy(out + len - sizeof(last), &last, sizeof(last));
+		return otlp_special(first | (uint64_t)last << 32);
+	}
+	if (len == 0)
+		return 0;
+	uint8_t a = s[0], b = s[len / 2], c = s[len - 1];
+
+	out[0] = (char)a;
+	out[len / 2] = (char)b;
+	out[len - 1] = (char)c;
+	return otlp_special(a | (uint64_t)b << 8 | (uint64_t)c << 16);
+}
+
+/* Copies; false when the string has to be written by otlp_escape() instead, or has not been looked at closely. */
+static bool otlp_copy(char *out, struct clv_slice s)
+{
+	uint64_t w, special = 0;
+
+	if (s.len < sizeof(w))
+		return !otlp_copy_short(out, s.data, s.len);
+	for (size_t i = 0; i + sizeof(w) <= s.len; i += sizeof(w)) {
+		memcpy(&w, s.data + i, sizeof(w));
+		memcpy(out + i, &w, sizeof(w));
+		special |= otlp_special(w);
+	}
+	memcpy(&w, s.data + s.len - sizeof(w), sizeof(w));
+	memcpy(out + s.len - sizeof(w), &w, sizeof(w));
+	return !(special | otlp_special(w));
+}
+
+static size_t otlp_escaped_size(struct clv_slice s)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < s.len;) {
+		uint32_t point;
+		size_t n = utf8_plain(s.data + i, s.len - i, &point);
+
+		size += n ? n : ESCAPED_MAX;
+		i += n ? n : 1;
+	}
+	return size;
+}
+
+static char *otlp_escape(char *out, struct clv_slice s)
 {
 	for (size_t i = 0; i < s.len;) {
 		uint32_t point;
-		size_t n = utf8_decode(s.data + i, s.len - i, &point);
-		bool slash = n && point == '\\' && i + 1 < s.len && s.data[i + 1] == 'x';
+		size_t n = utf8_plain(s.data + i, s.len - i, &point);
 
-		if (n == 0 || slash) {
+		if (n) {
+			memcpy(out, s.data + i, n);
+			out += n;
+		} else {
 			*out++ = '\\';
 			*out++ = 'x';
 			out = utf8_hex(out, s.data[i]);
-			i++;
-			continue;
 		}
-		memcpy(out, s.data + i, n);
-		out += n;
-		i += n;
+		i += n ? n : 1;
 	}
 	return out;
 }
 
-static char *put_text(char *out, uint32_t field, struct clv_slice s)
+char *clv_otlp_string(char *out, uint32_t field, struct clv_slice s)
 {
-	char *begin;
+	char *len_at = protobuf_tag(out, field, PROTOBUF_BYTES), *text = protobuf_varint(len_at, s.len);
 
-	if (text_is_plain(s))
-		return protobuf_bytes(out, field, s);
-	out = text_escape(protobuf_open(out, field, &begin), s);
-	protobuf_close(begin, out);
+	if (otlp_copy(text, s))
+		return text + s.len;
+	return otlp_escape(protobuf_varint(len_at, otlp_escaped_size(s)), s);
+}
+
+/* All of an attribute that goes before its AnyValue, which will have `value_len` bytes. */
+static char *otlp_key(char *out, const struct key *key, size_t value_len)
+{
+	*out++ = TAG(SPAN_ATTRIBUTES, PROTOBUF_BYTES);
+	out = protobuf_varint(out, key->len + protobuf_varint_size(value_len) + value_len);
+	memcpy(out, key, KEY_ROOM);
+	return protobuf_varint(out + key->len, value_len);
+}
+
+/* The same for a string of `len` bytes, up to where they begin. */
+static char *otlp_string_key(char *out, const struct key *key, size_t len)
+{
+	out = otlp_key(out, key, 1 + protobuf_varint_size(len) + len);
+	*out++ = TAG(ANY_STRING, PROTOBUF_BYTES);
+	return protobuf_varint(out, len);
+}
+
+static char *otlp_string_attribute(char *out, const struct key *key, struct clv_slice s)
+{
+	char *text = otlp_string_key(out, key, s.len);
+
+	if (otlp_copy(text, s))
+		return text + s.len;
+	return otlp_escape(otlp_string_key(out, key, otlp_escaped_size(s)), s);
+}
+
+static char *otlp_int_attribute(char *out, const struct key *key, int64_t i)
+{
+	out = otlp_key(out, key, 1 + protobuf_varint_size((uint64_t)i));
+	*out++ = TAG(ANY_INT, PROTOBUF_VARINT);
+	return protobuf_varint(out, (uint64_t)i);
+}
+
+static char *otlp_bool_attribute(char *out, const struct key *key, bool b)
+{
+	out = otlp_key(out, key, 2);
+	*out++ = TAG(ANY_BOOL, PROTOBUF_VARINT);
+	*out++ = (char)b;
 	return out;
 }
 
-/* AnyValue with a string, as field `field`. */
-static char *put_any_text(char *out, uint32_t field, struct clv_slice s)
+static char *otlp_attributes(char *out, const struct clv_span *span)
 {
-	char *begin;
+	for (size_t i = 0; i < span->attr_count; i++) {
+		const struct clv_attr *a = &span->attr[i];
+		const struct key *key = &keys[a->key];
 
-	if (!text_is_plain(s)) {
-		out = put_text(protobuf_open(out, field, &begin), ANY_STRING, s);
-		protobuf_close(begin, out);
-		return out;
+		if (a->type == CLV_TYPE_STRING)
+			out = otlp_string_attribute(out, key, a->s);
+		else if (a->type == CLV_TYPE_INT)
+			out = otlp_int_attribute(out, key, a->i);
+		else
+			out = otlp_bool_attribute(out, key, a->b);
 	}
-	out = protobuf_tag(out, field, PROTOBUF_BYTES);
-	out = protobuf_varint(out, 1 + protobuf_varint_size(s.len) + s.len);
-	return protobuf_bytes(out, ANY_STRING, s);
-}
-
-/* ---- attributes ---------------------------------------------------------------------------------------------- */
-
-static size_t any_size(const struct clv_attr *a)
-{
-	return 1 + (a->type == CLV_TYPE_INT ? protobuf_varint_size((uint64_t)a->i) : 1);
-}
-
-/* KeyValue's tag and length, then the key; a value of `value` bytes follows with its own tag and length. */
-static char *put_key(char *out, const struct key *key, size_t value)
-{
-	out = protobuf_tag(out, SPAN_ATTRIBUTES, PROTOBUF_BYTES);
-	out = protobuf_varint(out, 2 + key->len + 1 + protobuf_varint_size(value) + value);
-	*out++ = KEY << 3 | PROTOBUF_BYTES;
-	*out++ = (char)key->len;
-	memcpy(out, key->text, KEY_ROOM);
-	return out + key->len;
-}
-
-static char *put_attr_text(char *out, const struct key *key, struct clv_slice s)
-{
-	char *begin;
-
-	if (text_is_plain(s)) {
-		out = put_key(out, key, 1 + protobuf_varint_size(s.len) + s.len);
-		return put_any_text(out, VALUE, s);
-	}
-	out = protobuf_open(out, SPAN_ATTRIBUTES, &begin);
-	out = protobuf_bytes(out, KEY, clv_slice(key->text, key->len));
-	out = put_any_text(out, VALUE, s);
-	protobuf_close(begin, out);
 	return out;
 }
 
-static char *put_attr(char *out, const struct clv_attr *a)
+static char *otlp_header_key(char *out, const struct clv_span_header *h)
 {
-	const struct key *key = &keys[a->key];
+	struct clv_slice prefix = h->response ? CLV_LIT("http.response.header.") : CLV_LIT("http.request.header.");
 
-	if (a->type == CLV_TYPE_STRING)
-		return put_attr_text(out, key, a->s);
-	size_t size = any_size(a);
-	out = put_key(out, key, size);
-	out = protobuf_varint(protobuf_tag(out, VALUE, PROTOBUF_BYTES), size);
-	if (a->type == CLV_TYPE_INT)
-		return protobuf_uint(out, ANY_INT, (uint64_t)a->i);
-	return protobuf_uint(out, ANY_BOOL, a->b);
+	out = protobuf_tag(out, KEY_VALUE_KEY, PROTOBUF_BYTES);
+	out = protobuf_varint(out, prefix.len + otlp_escaped_size(h->name));
+	memcpy(out, prefix.data, prefix.len);
+	return otlp_escape(out + prefix.len, h->name);
 }
 
-static bool same_header(const struct clv_span_header *a, const struct clv_span_header *b)
+/* The fields of one name, beginning with header[*i], as one attribute: an array of strings. */
+static char *otlp_header(char *out, const struct clv_span *span, size_t *i)
 {
-	return a->response == b->response && clv_slice_eq(a->name, b->name);
-}
-
-/* One attribute of all fields of one name; *i moves behind them. */
-static char *put_header(char *out, const struct clv_span *span, size_t *i)
-{
-	const struct clv_span_header *first = &span->header[*i];
-	const char *prefix = first->response ? response_prefix : request_prefix;
-	char *attribute, *key, *value, *array;
+	const struct clv_span_header *first = &span->header[*i], *h = first, *end = span->header + span->header_count;
+	char *attribute, *value, *array, *element;
 
 	out = protobuf_open(out, SPAN_ATTRIBUTES, &attribute);
-	out = protobuf_open(out, KEY, &key);
-	out = (char *)memcpy(out, prefix, strlen(prefix)) + strlen(prefix);
-	out = text_escape(out, first->name);
-	protobuf_close(key, out);
-	out = protobuf_open(out, VALUE, &value);
+	out = otlp_header_key(out, first);
+	out = protobuf_open(out, KEY_VALUE_VALUE, &value);
 	out = protobuf_open(out, ANY_ARRAY, &array);
-	for (; *i < span->header_count && same_header(first, &span->header[*i]); (*i)++)
-		out = put_any_text(out, ARRAY_VALUES, span->header[*i].value);
+	for (; h < end && h->response == first->response && clv_slice_eq(h->name, first->name); h++) {
+		out = protobuf_open(out, ARRAY_VALUES, &element);
+		out = clv_otlp_string(out, ANY_STRING, h->value);
+		protobuf_close(element, out);
+	}
 	protobuf_close(array, out);
 	protobuf_close(value, out);
 	protobuf_close(attribute, out);
+	*i = (size_t)(h - span->header);
 	return out;
 }
 
-/* ---- spans --------------------------------------------------------------------------------------------------- */
-
 size_t clv_otlp_span_bound(const struct clv_span *span)
 {
-	size_t bytes = SPAN_BYTES + 2 * STRING_BYTES + ESCAPED(span->name.len + span->tracestate.len) +
-		       span->attr_count * ATTR_BYTES;
+	size_t text = span->name.len + span->tracestate.len;
+	size_t bytes = FRAME_BYTES + span->attr_count * ATTR_BYTES + span->header_count * HEADER_BYTES;
 
 	for (size_t i = 0; i < span->attr_count; i++)
 		if (span->attr[i].type == CLV_TYPE_STRING)
-			bytes += ESCAPED(span->attr[i].s.len);
+			text += span->attr[i].s.len;
 	for (size_t i = 0; i < span->header_count; i++)
-		bytes += 6 * STRING_BYTES + sizeof(response_prefix) +
-			 ESCAPED(span->header[i].name.len + span->header[i].value.len);
-	return bytes;
+		text += span->header[i].name.len + span->header[i].value.len;
+	return bytes + ESCAPED_MAX * text;
 }
 
-static char *put_fixed32(char *out, uint32_t field, uint32_t v)
+/* A field of `len` raw bytes, fewer than 128. */
+static char *otlp_id(char *out, int field, const uint8_t *id, size_t len)
 {
-	out = protobuf_tag(out, field, PROTOBUF_FIXED32);
-	memcpy(out, &v, sizeof(v));
-	return out + sizeof(v);
+	*out++ = TAG(field, PROTOBUF_BYTES);
+	*out++ = (char)len;
+	memcpy(out, id, len);
+	return out + len;
 }
 
-static uint32_t span_flags(const struct clv_span *span)
+static uint32_t otlp_flags(const struct clv_span *span)
 {
 	uint32_t flags = span->trace_flags;
 
 	if (span->has_parent)
-		flags |= FLAG_HAS_IS_REMOTE;
-	/* A parent of which the request itself tells is in another process; so is one that follows from the ids. */
-	if (span->has_parent && (span->remote || span->kind == CLV_KIND_SERVER))
-		flags |= FLAG_IS_REMOTE;
+		flags |= FLAGS_HAS_IS_REMOTE | (span->remote ? FLAGS_IS_REMOTE : 0);
 	return flags;
 }
 
-size_t clv_otlp_span_write(const struct clv_span *span, char *start)
+/* What comes behind the attributes. */
+static char *otlp_tail(char *out, const struct clv_span *span)
 {
-	char *out = protobuf_bytes(start, SPAN_TRACE_ID, clv_slice(span->trace_id, sizeof(span->trace_id)));
+	uint32_t flags = otlp_flags(span);
 
-	out = protobuf_bytes(out, SPAN_SPAN_ID, clv_slice(span->span_id, sizeof(span->span_id)));
+	if (span->status == CLV_STATUS_ERROR) {
+		*out++ = TAG(SPAN_STATUS, PROTOBUF_BYTES);
+		*out++ = 2;
+		out = protobuf_uint(out, STATUS_CODE, STATUS_ERROR);
+	}
+	return flags ? protobuf_fixed32(out, SPAN_FLAGS, flags) : out;
+}
+
+size_t clv_otlp_span_write(const struct clv_span *span, char *begin)
+{
+	char *out = otlp_id(begin, SPAN_TRACE_ID, span->trace_id, sizeof(span->trace_id));
+
+	out = otlp_id(out, SPAN_SPAN_ID, span->span_id, sizeof(span->span_id));
 	if (span->tracestate.len)
-		out = put_text(out, SPAN_TRACE_STATE, span->tracestate);
+		out = clv_otlp_string(out, SPAN_TRACE_STATE, span->tracestate);
 	if (span->has_parent)
-		out = protobuf_bytes(out, SPAN_PARENT_ID, clv_slice(span->parent_id, sizeof(span->parent_id)));
-	out = put_text(out, SPAN_NAME, span->name);
+		out = otlp_id(out, SPAN_PARENT_SPAN_ID, span->parent_id, sizeof(span->parent_id));
+	out = clv_otlp_string(out, SPAN_NAME, span->name);
 	out = protobuf_uint(out, SPAN_KIND, span->kind == CLV_KIND_CLIENT ? KIND_CLIENT : KIND_SERVER);
 	out = protobuf_fixed64(out, SPAN_START, span->start_ns);
 	out = protobuf_fixed64(out, SPAN_END, span->end_ns);
-	for (size_t i = 0; i < span->attr_count; i++)
-		out = put_attr(out, &span->attr[i]);
+	out = otlp_attributes(out, span);
 	for (size_t i = 0; i < span->header_count;)
-		out = put_header(out, span, &i);
-	if (span->status == CLV_STATUS_ERROR) {
-		*out++ = SPAN_STATUS << 3 | PROTOBUF_BYTES;
-		*out++ = 2;
-		out = protobuf_uint(out, STATUS_CODE, CODE_ERROR);
-	}
-	out = put_fixed32(out, SPAN_FLAGS, span_flags(span));
-	return (size_t)(out - start);
+		out = otlp_header(out, span, &i);
+	out = otlp_tail(out, span);
+	return (size_t)(out - begin);
 }
-
-/* ---- resources and groups ------------------------------------------------------------------------------------ */
 
 size_t clv_otlp_resource_bound(const struct clv_resource *r)
 {
-	size_t bytes = 0;
+	size_t bytes = r->count * RESOURCE_BYTES;
 
 	for (uint32_t i = 0; i < r->count; i++)
-		bytes += 4 * STRING_BYTES + ESCAPED(r->attr[i].key.len + r->attr[i].value.len);
+		bytes += ESCAPED_MAX * (r->attr[i].key.len + r->attr[i].value.len);
 	return bytes;
 }
 
-size_t clv_otlp_resource_write(const struct clv_resource *r, char *start)
+size_t clv_otlp_resource_write(const struct clv_resource *r, char *begin)
 {
-	char *out = start, *begin;
+	char *out = begin, *attribute, *value;
 
 	for (uint32_t i = 0; i < r->count; i++) {
-		out = protobuf_open(out, RESOURCE_ATTRIBUTES, &begin);
-		out = put_text(out, KEY, r->attr[i].key);
-		out = put_any_text(out, VALUE, r->attr[i].value);
-		protobuf_close(begin, out);
+		out = protobuf_open(out, RESOURCE_ATTRIBUTES, &attribute);
+		out = clv_otlp_string(out, KEY_VALUE_KEY, r->attr[i].key);
+		out = protobuf_open(out, KEY_VALUE_VALUE, &value);
+		out = clv_otlp_string(out, ANY_STRING, r->attr[i].value);
+		protobuf_close(value, out);
+		protobuf_close(attribute, out);
 	}
-	return (size_t)(out - start);
+	return (size_t)(out - begin);
 }
+
+#define SCOPE CLV_LIT("clovisor")
+/* Six tags with lengths, two schema URLs (40 bytes each) and the scope's name. */
+_Static_assert(6 * (1 + LENGTH_MAX) + 2 * 64 + 16 + sizeof(CLV_VERSION) <= CLV_OTLP_GROUP_BYTES, "a group's frame");
 
 char *clv_otlp_group_begin(struct clv_otlp_group *g, char *out, struct clv_slice resource)
 {
 	char *scope;
 
-	out = protobuf_open(out, RESOURCE_SPANS, &g->resource_spans);
-	out = protobuf_bytes(out, GROUP_RESOURCE, resource);
-	out = protobuf_open(out, GROUP_SCOPE_SPANS, &g->scope_spans);
-	out = protobuf_open(out, SCOPE_SCOPE, &scope);
-	out = protobuf_bytes(out, SCOPE_NAME, CLV_LIT("clovisor"));
+	out = protobuf_open(out, REQUEST_RESOURCE_SPANS, &g->resource_spans);
+	out = protobuf_bytes(out, RESOURCE_SPANS_RESOURCE, resource);
+	out = protobuf_open(out, RESOURCE_SPANS_SCOPE_SPANS, &g->scope_spans);
+	out = protobuf_open(out, SCOPE_SPANS_SCOPE, &scope);
+	out = protobuf_bytes(out, SCOPE_NAME, SCOPE);
 	out = protobuf_bytes(out, SCOPE_VERSION, CLV_LIT(CLV_VERSION));
 	protobuf_close(scope, out);
 	return out;
@@ -314,14 +385,14 @@ char *clv_otlp_group_begin(struct clv_otlp_group *g, char *out, struct clv_slice
 
 char *clv_otlp_group_span(char *out, struct clv_slice span)
 {
-	return protobuf_bytes(out, SCOPE_SPANS, span);
+	return protobuf_bytes(out, SCOPE_SPANS_SPANS, span);
 }
 
 char *clv_otlp_group_end(struct clv_otlp_group *g, char *out)
 {
-	out = protobuf_bytes(out, SCOPE_SCHEMA, clv_otlp_schema_url);
+	out = protobuf_bytes(out, SCOPE_SPANS_SCHEMA_URL, clv_otlp_schema_url);
 	protobuf_close(g->scope_spans, out);
-	out = protobuf_bytes(out, GROUP_SCHEMA, clv_otlp_schema_url);
+	out = protobuf_bytes(out, RESOURCE_SPANS_SCHEMA_URL, clv_otlp_schema_url);
 	protobuf_close(g->resource_spans, out);
 	return out;
 }

@@ -35,7 +35,7 @@ static inline char *protobuf_varint(char *out, uint64_t v)
 	return out;
 }
 
-/* How many bytes protobuf_varint() writes. */
+/* How many bytes protobuf_varint() writes: one for each 7 bits; 9/64 is 1/7, exact enough up to 64 bits. */
 static inline size_t protobuf_varint_size(uint64_t v)
 {
 	return ((size_t)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
@@ -55,6 +55,13 @@ static inline char *protobuf_fixed64(char *out, uint32_t field, uint64_t v)
 {
 	out = protobuf_tag(out, field, PROTOBUF_FIXED64);
 	memcpy(out, &v, sizeof(v)); /* little endian, as are all machines with BPF that clovisor is built for */
+	return out + sizeof(v);
+}
+
+static inline char *protobuf_fixed32(char *out, uint32_t field, uint32_t v)
+{
+	out = protobuf_tag(out, field, PROTOBUF_FIXED32);
+	memcpy(out, &v, sizeof(v));
 	return out + sizeof(v);
 }
 

@@ -32,6 +32,18 @@ static inline size_t utf8_decode(const uint8_t *s, size_t len, uint32_t *point)
 	return n;
 }
 
+/*
+ * What docs/output.md calls escaping: the length of the character at `s` (`len` >= 1 as above) that stands for itself
+ * in exported text, its code point in *point; or 0 when the byte s[0] stands there as \xNN, because it is no valid
+ * character or a backslash before an x.
+ */
+static inline size_t utf8_plain(const uint8_t *s, size_t len, uint32_t *point)
+{
+	if (s[0] == '\\' && len > 1 && s[1] == 'x')
+		return 0;
+	return utf8_decode(s, len, point);
+}
+
 /* Terminals take these as commands: C0, DEL and C1. */
 static inline int utf8_is_control(uint32_t point)
 {
