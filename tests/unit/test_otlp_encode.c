@@ -298,6 +298,34 @@ static void test_any_bytes_come_back(void **state)
 	}
 }
 
+/* Where each byte becomes four, the bound holds by what it is made of; AddressSanitizer sees a write past it. */
+static void test_worst_case(void **state)
+{
+	static char bad[5000];
+	const struct clv_slice in = clv_slice(bad, sizeof(bad)), service = clv_slice(bad, CLV_SERVICE_MAX);
+	const struct clv_resource_attr more = {clv_slice(bad, 1500), clv_slice(bad, 2000)};
+	struct clv_span s = {.name = in, .tracestate = in, .header_count = CLV_SPAN_HEADERS};
+	struct clv_resources *rs;
+
+	memset(bad, '\xff', sizeof(bad));
+	for (unsigned i = 0; i < CLV_SPAN_HEADERS; i++)
+		s.header[i] = (struct clv_span_header){in, in, i % 2};
+	for (unsigned i = 0; i < CLV_SPAN_ATTRS; i++)
+		clv_span_str(&s, i % CLV_ATTR_COUNT, in);
+	struct clv_slice m = encoded(&s);
+	assert_true(m.len > 4 * sizeof(bad) * (2 + CLV_SPAN_ATTRS + 2 * CLV_SPAN_HEADERS));
+	done(m);
+
+	assert_int_equal(clv_resources_new(service, &rs), 0);
+	assert_int_equal(clv_resources_set(rs, 1, service, &more, 1), 0);
+	const struct clv_resource *r = clv_resources_get(rs, 1);
+	size_t bound = clv_otlp_resource_bound(r);
+	char *room = malloc(bound);
+	assert_in_range(clv_otlp_resource_write(r, room), 4 * (3500 + CLV_SERVICE_MAX), bound);
+	free(room);
+	clv_resources_free(rs);
+}
+
 static void test_request(void **state)
 {
 	static char resource[2 * CLV_RESOURCE_BYTES], out[8192];
@@ -349,7 +377,7 @@ int main(void)
 		cmocka_unit_test(test_full_span),    cmocka_unit_test(test_every_attribute),
 		cmocka_unit_test(test_every_length), cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_escapes),      cmocka_unit_test(test_any_bytes_come_back),
-		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_request),      cmocka_unit_test(test_worst_case),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
