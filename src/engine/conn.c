@@ -34,6 +34,8 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		.closed_ns = closed_ns,
 		.error = error,
 		.overflow = e->overflow,
+		.rules = &e->config.rules,
+		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
 	};
 
 	for (int d = 0; d < 2; d++) {
@@ -146,6 +148,27 @@ static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 	}
 }
 
+/* The response's head will be gone when the span is made: what was asked for of its fields is kept. */
+static void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struct clv_msg *msg)
+{
+	struct clv_engine *e = c->engine;
+	const struct clv_capture *capture = e->config.rules.capture;
+	struct clv_span_header h[CLV_SPAN_HEADERS];
+
+	if (!capture || !capture->response.count)
+		return;
+	size_t found = clv_capture_gather(&capture->response, c->proto, msg->head, true, h, CLV_SPAN_HEADERS,
+					  &e->stats.drop_headers);
+	size_t count = found, bytes = clv_capture_packed(h, &count);
+	uint8_t *room = count ? clv_engine_alloc(e, bytes) : NULL;
+	e->stats.drop_headers += found - (room ? count : 0);
+	if (!room)
+		return;
+	clv_capture_pack(h, count, room);
+	x->kept = room;
+	x->kept_len = (uint32_t)bytes;
+}
+
 static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
@@ -163,6 +186,7 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (!c->exchanges.by_id)
 		drop_before(c, x);
 	clv_exchange_answer(x, msg, &at);
+	keep_headers(c, x, msg);
 	c->tentative = false;
 	return clv_exchange_facts(x);
 }

@@ -427,6 +427,11 @@ void clv_engine_free(struct clv_engine *e)
 	free(e);
 }
 
+void clv_engine_set_rules(struct clv_engine *e, const struct clv_head_rules *rules)
+{
+	e->config.rules = *rules;
+}
+
 const struct clv_engine_stats *clv_engine_stats(const struct clv_engine *e)
 {
 	return &e->stats;

@@ -12,6 +12,7 @@
 #include "proto/proto.h"
 #include "model/packet.h"
 #include "model/span.h"
+#include "trace/report.h"
 
 struct clv_engine;
 
@@ -34,6 +35,7 @@ struct clv_engine_config {
 	size_t port_count;
 	const struct clv_egress_rule *egress;
 	size_t egress_count;
+	struct clv_head_rules rules; /* what it points to must stay until other rules take its place */
 	clv_span_fn on_span;
 	void *span_ctx;
 	/* NULL: nobody to tell */
@@ -57,7 +59,9 @@ struct clv_engine_config {
 	X(drop_parse_errors, 1, "places where a stream broke its protocol")                      \
 	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones")              \
 	X(drop_memory, 1, "connections and heads given up to stay within the memory budget")     \
-	X(drop_sought_mismatch, 1, "bodies skipped by the kernel that the parser saw otherwise")
+	X(drop_sought_mismatch, 1, "bodies skipped by the kernel that the parser saw otherwise") \
+	X(drop_headers, 1, "values of captured header fields beyond their bounds")               \
+	X(redacted_whole, 0, "values hidden as a whole, since a --redact pattern costs too much on them")
 
 struct clv_engine_stats {
 #define X(name, drop, text) uint64_t name;
@@ -69,6 +73,12 @@ struct clv_engine_stats {
 int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **out);
 /* Ends without reporting what is pending: call clv_engine_flush() first. NULL is allowed. */
 void clv_engine_free(struct clv_engine *e);
+
+/*
+ * Other rules, between two packets: spans reported from here on follow them. What the old ones pointed to is not used
+ * any more.
+ */
+void clv_engine_set_rules(struct clv_engine *e, const struct clv_head_rules *rules);
 
 /* One packet. Spans that end with it are reported before it returns. */
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);

@@ -34,6 +34,9 @@ CLV_ATTRS(X)
 /* Per attribute: key, quotes, comma, a 64-bit number. */
 #define ATTR_BYTES (KEY_ROOM + 24)
 
+/* Per value of a captured field, likewise: "http.response.header.": [""], */
+#define HEADER_BYTES 40
+
 #define PUT_LIT(out, s) (memcpy((out), (s), sizeof(s) - 1), (out) + (sizeof(s) - 1))
 
 static char *json_hex(char *out, const uint8_t *data, size_t len)
@@ -170,11 +173,36 @@ char *clv_json_quote(char *out, struct clv_slice in)
 	return out;
 }
 
+/* Captured fields: one array for all values of a name, which stand side by side. */
+static char *json_headers(char *out, const struct clv_span *span)
+{
+	const struct clv_span_header *before = NULL;
+
+	for (size_t i = 0; i < span->header_count; i++) {
+		const struct clv_span_header *h = &span->header[i];
+
+		if (before && before->response == h->response && clv_slice_eq(before->name, h->name)) {
+			out -= 2; /* "]," */
+			*out++ = ',';
+		} else {
+			out = h->response ? PUT_LIT(out, "\"http.response.header.")
+					  : PUT_LIT(out, "\"http.request.header.");
+			out = clv_json_escape(out, h->name);
+			out = PUT_LIT(out, "\":[");
+		}
+		*out++ = '"';
+		out = clv_json_escape(out, h->value);
+		out = PUT_LIT(out, "\"],");
+		before = h;
+	}
+	return out;
+}
+
 /* Every attribute ends in a comma; the last one becomes the closing brace. */
 static char *json_attributes(char *out, const struct clv_span *span)
 {
 	out = PUT_LIT(out, ",\"attributes\":{");
-	if (span->attr_count == 0)
+	if (span->attr_count + span->header_count == 0)
 		out++;
 	for (size_t i = 0; i < span->attr_count; i++) {
 		const struct clv_attr *a = &span->attr[i];
@@ -193,6 +221,7 @@ static char *json_attributes(char *out, const struct clv_span *span)
 		}
 		*out++ = ',';
 	}
+	out = json_headers(out, span);
 	out[-1] = '}';
 	return out;
 }
@@ -222,6 +251,8 @@ size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 	for (size_t i = 0; i < span->attr_count; i++)
 		if (span->attr[i].type == CLV_TYPE_STRING)
 			bytes += 6 * span->attr[i].s.len;
+	for (size_t i = 0; i < span->header_count; i++)
+		bytes += HEADER_BYTES + 6 * (span->header[i].name.len + span->header[i].value.len);
 	return bytes;
 }
 

@@ -16,6 +16,8 @@
 	X(URL_PATH, "url.path")                                          \
 	X(URL_QUERY, "url.query")                                        \
 	X(URL_SCHEME, "url.scheme")                                      \
+	X(HTTP_ROUTE, "http.route")                                      \
+	X(URL_TEMPLATE, "url.template")                                  \
 	X(USER_AGENT_ORIGINAL, "user_agent.original")                    \
 	X(SERVER_ADDRESS, "server.address")                              \
 	X(SERVER_PORT, "server.port")                                    \
@@ -35,7 +37,8 @@
 	X(CLOVISOR_GAP, "clovisor.gap")                                  \
 	X(CLOVISOR_MIDSTREAM, "clovisor.midstream")                      \
 	X(CLOVISOR_UNPAIRED, "clovisor.unpaired")                        \
-	X(CLOVISOR_FRAMING_CONFLICT, "clovisor.http.framing_conflict")
+	X(CLOVISOR_FRAMING_CONFLICT, "clovisor.http.framing_conflict")   \
+	X(CLOVISOR_REQUEST_ID, "clovisor.request_id")
 
 enum clv_attr_key {
 #define X(id, name) CLV_ATTR_##id,

@@ -24,6 +24,7 @@ enum clv_role {
 
 enum clv_msg_flag {
 	CLV_MSG_TRUNCATED = 1 << 0, /* the head was cut (gap, snaplen, limit): facts hold what was there */
+	CLV_MSG_CONTEXT = 1 << 1,   /* a request: its head has fields that may carry trace context */
 };
 
 #define CLV_FACTS_MAX 64
@@ -35,8 +36,8 @@ struct clv_msg {
 	/* The first byte is at this offset of the slice given to feed() or gap(); the head follows there. */
 	uint32_t at;
 	struct clv_slice head; /* borrowed; begins at the message's first byte */
-	/* A request's W3C traceparent as it stands there, borrowed; empty: none, or several (then none counts). */
-	struct clv_slice traceparent;
+	/* A request's method if OpenTelemetry knows it, else "_OTHER"; lives as long as the program. */
+	struct clv_slice method;
 	const void *facts; /* at most CLV_FACTS_MAX bytes, borrowed */
 	uint16_t facts_size;
 };

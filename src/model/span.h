@@ -50,7 +50,7 @@ struct clv_span_header {
 	struct clv_slice value; /* any bytes */
 	bool response;          /* http.response.header.NAME, else http.request.header.NAME */
 };
-#define CLV_SPAN_HEADERS 16
+#define CLV_SPAN_HEADERS 32
 
 struct clv_span {
 	uint8_t trace_id[16];
@@ -77,10 +77,9 @@ struct clv_span {
 	struct clv_slice method, target, result;
 	int status_code; /* 0: none */
 
-	uint16_t header_count;
-	struct clv_span_header header[CLV_SPAN_HEADERS];
-	uint16_t attr_count;
+	uint16_t header_count, attr_count;
 	struct clv_attr attr[CLV_SPAN_ATTRS];
+	struct clv_span_header header[CLV_SPAN_HEADERS];
 	uint16_t scratch_used;
 	char *overflow; /* for strings longer than scratch: CLV_SPAN_OVERFLOW bytes, owned by the engine */
 	uint32_t overflow_used;

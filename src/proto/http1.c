@@ -182,12 +182,31 @@ static struct clv_http1_field http1_field_at(size_t at, size_t len)
 	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)len};
 }
 
-/* Methods whose responses have no body, or another meaning. */
-static uint8_t http1_method_flag(struct clv_slice method)
+/* By enum clv_http1_method. */
+static const struct clv_slice http1_known[] = {CLV_LIT("_OTHER"),
+#define X(name) CLV_LIT(#name),
+					       CLV_HTTP1_METHODS(X)
+#undef X
+};
+
+struct clv_slice clv_http1_method_name(enum clv_http1_method method)
 {
-	if (clv_slice_eq(method, CLV_LIT("HEAD")))
-		return CLV_HTTP1_HEAD;
-	return clv_slice_eq(method, CLV_LIT("CONNECT")) ? CLV_HTTP1_CONNECT : 0;
+	return http1_known[method];
+}
+
+/* Which method it is; and whether its responses have no body, or another meaning. */
+static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
+{
+	f->method = CLV_HTTP1_OTHER;
+	for (size_t i = CLV_HTTP1_METHOD_GET; i < sizeof(http1_known) / sizeof(http1_known[0]); i++)
+		if (clv_slice_eq(method, http1_known[i])) {
+			f->method = (uint8_t)i;
+			break;
+		}
+	if (f->method == CLV_HTTP1_METHOD_HEAD)
+		f->flags |= CLV_HTTP1_HEAD;
+	else if (f->method == CLV_HTTP1_METHOD_CONNECT)
+		f->flags |= CLV_HTTP1_CONNECT;
 }
 
 static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
@@ -203,11 +222,10 @@ static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
 		return false;
 	/* A blank in it was not encoded: the target is the first word (RFC 9112 section 3). */
 	target = clv_slice_head(target, clv_slice_find(target, 0, ' '));
-	struct clv_slice name = clv_slice(line.data, method);
 	f->method_len = (uint16_t)method;
 	f->target = http1_field_at((size_t)(target.data - line.data), target.len);
 	f->minor = (uint8_t)(line.data[line.len - 1] - '0');
-	f->flags |= http1_method_flag(name);
+	http1_method(f, clv_slice(line.data, method));
 	return true;
 }
 
@@ -255,7 +273,8 @@ static enum clv_match http1_careless_line(struct clv_slice in, size_t lf, struct
 		target = clv_slice_trim(clv_slice_head(target, last));
 	f->method_len = (uint16_t)method;
 	f->target = http1_field_at((size_t)(target.data - in.data), target.len);
-	f->flags |= CLV_HTTP1_NO_VERSION | http1_method_flag(clv_slice_head(line, method));
+	f->flags |= CLV_HTTP1_NO_VERSION;
+	http1_method(f, clv_slice_head(line, method));
 	return http1_probe_field(in, lf + 1);
 }
 
@@ -313,10 +332,13 @@ static void http1_first(struct clv_http1_field *f, size_t at, size_t len)
 		*f = http1_field_at(at, len);
 }
 
-/* One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. */
+/*
+ * One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. Trace
+ * context is only noticed here (trace/context.c knows what it means); a tracestate alone means nothing.
+ */
 static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
 {
-	static const bool ours[32] = {['c' & 31] = true, ['f' & 31] = true, ['h' & 31] = true,
+	static const bool ours[32] = {['b' & 31] = true, ['c' & 31] = true, ['f' & 31] = true, ['h' & 31] = true,
 				      ['t' & 31] = true, ['u' & 31] = true, ['x' & 31] = true};
 	/* The longest name of ours, some white space, and the colon. */
 	const size_t reach = 32;
@@ -341,6 +363,10 @@ static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_
 
 #define IS(text) clv_slice_eq_nocase(name, CLV_LIT(text))
 	switch (name.len) {
+	case 2:
+		if (IS("b3"))
+			f->flags |= CLV_HTTP1_CONTEXT;
+		break;
 	case 4:
 		if (IS("host"))
 			http1_first(&f->host, from, len);
@@ -356,16 +382,20 @@ static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_
 	case 10:
 		if (IS("user-agent"))
 			http1_first(&f->user_agent, from, len);
-		else if (IS("tracestate"))
-			http1_first(&f->tracestate, from, len);
+		else if (IS("x-b3-flags"))
+			f->flags |= CLV_HTTP1_CONTEXT;
 		break;
 	case 11:
-		if (!IS("traceparent"))
-			break;
-		if (f->traceparent.at)
-			f->flags |= CLV_HTTP1_MANY_TRACEPARENTS;
-		else
-			f->traceparent = http1_field_at(from, len);
+		if (IS("traceparent") || IS("x-b3-spanid"))
+			f->flags |= CLV_HTTP1_CONTEXT;
+		break;
+	case 12:
+		if (IS("x-b3-traceid") || IS("x-b3-sampled") || IS("x-request-id"))
+			f->flags |= CLV_HTTP1_CONTEXT;
+		break;
+	case 13:
+		if (IS("uber-trace-id"))
+			f->flags |= CLV_HTTP1_CONTEXT;
 		break;
 	case 14:
 		if (!IS("content-length"))
@@ -376,6 +406,8 @@ static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_
 	case 15:
 		if (IS("x-forwarded-for"))
 			http1_first(&f->forwarded_for, from, len);
+		else if (IS("x-amzn-trace-id"))
+			f->flags |= CLV_HTTP1_CONTEXT;
 		break;
 	case 16:
 		if (IS("x-forwarded-host"))
@@ -391,6 +423,16 @@ static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_
 		break;
 	}
 #undef IS
+}
+
+/* Without white space and line folds at both ends. */
+static struct clv_slice http1_trim(struct clv_slice s)
+{
+	while (s.len && (http1_is_ws(s.data[0]) || s.data[0] == '\r' || s.data[0] == '\n'))
+		s = clv_slice(s.data + 1, s.len - 1);
+	while (s.len && (http1_is_ws(s.data[s.len - 1]) || s.data[s.len - 1] == '\r' || s.data[s.len - 1] == '\n'))
+		s.len--;
+	return s;
 }
 
 /* The LF that ends the field line at `at`, folds included; in.len when it is not there, or not certain yet. */
@@ -434,6 +476,23 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 		http1_field(h, in.data, at, lf);
 	}
 	return HTTP1_HEAD_PARTIAL;
+}
+
+/* clv_proto.fields: the lines as http1_head() goes through them, names of any length. */
+static void http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
+{
+	size_t lf = clv_slice_find(head, 0, '\n');
+
+	for (size_t at = lf + 1; at < head.len && !http1_eol(head, at); at = lf + 1) {
+		lf = http1_field_end(head, at);
+		if (lf == head.len)
+			return;
+		struct clv_slice line = clv_slice_sub(head, at, lf - at);
+		size_t colon = clv_slice_find(line, 0, ':');
+		struct clv_slice name = clv_slice_trim(clv_slice_head(line, colon));
+		if (name.len && colon < line.len)
+			fn(ctx, name, http1_trim(clv_slice_from(line, colon + 1)));
+	}
 }
 
 /*
@@ -480,8 +539,8 @@ static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum cl
 
 	if (dir == CLV_TO_SERVER) {
 		msg.role = CLV_REQUEST;
-		if (!(f->flags & CLV_HTTP1_MANY_TRACEPARENTS))
-			msg.traceparent = clv_slice_sub(msg.head, f->traceparent.at, f->traceparent.len);
+		msg.method = clv_http1_method_name((enum clv_http1_method)f->method);
+		msg.flags |= f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
 	} else {
 		msg.role = f->status < 200 && f->status != 101 ? CLV_INTERIM : CLV_RESPONSE;
 	}
@@ -951,5 +1010,6 @@ const struct clv_proto clv_http1 = {
 	.gap = http1_gap,
 	.resync = http1_resync,
 	.fin = http1_fin,
+	.fields = http1_fields,
 	.describe = clv_http1_describe,
 };

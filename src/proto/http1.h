@@ -13,12 +13,12 @@ struct clv_http1_field {
 };
 
 enum clv_http1_flag {
-	CLV_HTTP1_HEAD = 1 << 0,              /* the method is HEAD: its response has no body */
-	CLV_HTTP1_CONNECT = 1 << 1,           /* the method is CONNECT: a 2xx opens a tunnel */
-	CLV_HTTP1_UPGRADE = 1 << 2,           /* there is an Upgrade header: a 101 ends HTTP/1 here */
-	CLV_HTTP1_CONFLICT = 1 << 3,          /* what says where the body ends contradicts itself */
-	CLV_HTTP1_MANY_TRACEPARENTS = 1 << 4, /* more than one traceparent: none is valid */
-	CLV_HTTP1_NO_VERSION = 1 << 5,        /* the request line names no version that can be read */
+	CLV_HTTP1_HEAD = 1 << 0,       /* the method is HEAD: its response has no body */
+	CLV_HTTP1_CONNECT = 1 << 1,    /* the method is CONNECT: a 2xx opens a tunnel */
+	CLV_HTTP1_UPGRADE = 1 << 2,    /* there is an Upgrade header: a 101 ends HTTP/1 here */
+	CLV_HTTP1_CONFLICT = 1 << 3,   /* what says where the body ends contradicts itself */
+	CLV_HTTP1_CONTEXT = 1 << 4,    /* there are fields that may carry trace context */
+	CLV_HTTP1_NO_VERSION = 1 << 5, /* the request line names no version that can be read */
 };
 
 /* Facts of a request or response. Fields are those of requests; a header that occurs twice counts once, the first. */
@@ -29,13 +29,25 @@ struct clv_http1_facts {
 	struct clv_http1_field forwarded;
 	struct clv_http1_field forwarded_for;  /* X-Forwarded-For */
 	struct clv_http1_field forwarded_host; /* X-Forwarded-Host */
-	struct clv_http1_field traceparent;
-	struct clv_http1_field tracestate;
-	uint16_t method_len; /* the method begins at 0; 0 in a response */
-	uint16_t status;     /* 100..999; 0 in a request */
-	uint8_t minor;       /* HTTP/1.minor */
-	uint8_t flags;       /* enum clv_http1_flag */
+	uint16_t method_len;                   /* the method begins at 0; 0 in a response */
+	uint16_t status;                       /* 100..999; 0 in a request */
+	uint8_t minor;                         /* HTTP/1.minor */
+	uint8_t flags;                         /* enum clv_http1_flag */
+	uint8_t method;                        /* enum clv_http1_method */
 };
+
+/* What OpenTelemetry calls known: RFC 9110, PATCH, QUERY. Case-sensitive. */
+#define CLV_HTTP1_METHODS(X) X(GET) X(POST) X(PUT) X(DELETE) X(HEAD) X(OPTIONS) X(CONNECT) X(PATCH) X(TRACE) X(QUERY)
+
+enum clv_http1_method {
+	CLV_HTTP1_OTHER,
+#define X(name) CLV_HTTP1_METHOD_##name,
+	CLV_HTTP1_METHODS(X)
+#undef X
+};
+
+/* As http.request.method has it: "_OTHER" for CLV_HTTP1_OTHER. */
+struct clv_slice clv_http1_method_name(enum clv_http1_method method);
 
 extern const struct clv_proto clv_http1;
 

@@ -278,28 +278,18 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 	return http1_text(&b);
 }
 
-/* What OpenTelemetry calls known: RFC 9110, PATCH, QUERY. Case-sensitive. */
-static bool http1_method_known(struct clv_slice m)
-{
-	static const struct clv_slice list[] = {
-		CLV_LIT("GET"),     CLV_LIT("POST"),    CLV_LIT("PUT"),   CLV_LIT("DELETE"), CLV_LIT("HEAD"),
-		CLV_LIT("OPTIONS"), CLV_LIT("CONNECT"), CLV_LIT("PATCH"), CLV_LIT("TRACE"),  CLV_LIT("QUERY"),
-	};
-	return http1_is_one_of(m, list, sizeof(list) / sizeof(list[0]));
-}
-
 /* Method, URL, and the target for people, without its secrets. */
 static void http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head, struct http1_url *u,
 				   struct clv_span *span)
 {
 	struct clv_slice method = clv_slice_head(head, f->method_len), target = http1_get(head, f->target);
-	bool known = http1_method_known(method);
+	bool known = f->method != CLV_HTTP1_OTHER;
 	struct clv_slice query = http1_redact(span, u->query);
 	bool secret = query.data != u->query.data || http1_userinfo(u->authority);
 
 	span->method = method;
-	span->name = known ? method : CLV_LIT("HTTP");
-	clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD, known ? method : CLV_LIT("_OTHER"));
+	span->name = known ? clv_http1_method_name((enum clv_http1_method)f->method) : CLV_LIT("HTTP");
+	clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD, clv_http1_method_name((enum clv_http1_method)f->method));
 	if (!known)
 		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD_ORIGINAL, method);
 

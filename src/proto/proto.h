@@ -68,6 +68,12 @@ struct clv_sink {
 	void (*end)(struct clv_sink *sink, enum clv_dir dir, uint32_t at);
 };
 
+/*
+ * One field of a head: its name as it stands there, its value without white space at both ends (line folds are left
+ * in). Borrowed from the head.
+ */
+typedef void (*clv_field_fn)(void *ctx, struct clv_slice name, struct clv_slice value);
+
 struct clv_conn_info {
 	uint16_t server_port; /* host byte order */
 	bool midstream;       /* joined after the start: the first bytes may be the middle of anything */
@@ -106,6 +112,12 @@ struct clv_proto {
 	ptrdiff_t (*resync)(void *st, enum clv_dir dir, struct clv_slice in, bool at_packet);
 	/* The direction ended in order (FIN); `rest` is what was never consumed. Ends a body that runs to the close. */
 	void (*fin)(void *st, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink);
+	/*
+	 * Calls fn for each field of a head that was reported, in order. Of a head that was cut the last field is left
+	 * out unless it is complete. Not on everybody's path: only when CLV_MSG_CONTEXT says that there is something to
+	 * find, or when fields were asked for.
+	 */
+	void (*fields)(struct clv_slice head, clv_field_fn fn, void *ctx);
 	/*
 	 * Writes name, status and protocol attributes of a finished exchange into the span, whose kind, addresses
 	 * and times are set. Called once per span.

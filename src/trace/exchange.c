@@ -61,13 +61,9 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 		.flags = (xs->any ? CLV_SPAN_REUSED : 0) | (msg->flags & CLV_MSG_TRUNCATED ? CLV_SPAN_TRUNCATED : 0),
 		.head_len = (uint32_t)msg->head.len,
 		.facts_size = msg->facts_size,
+		.context = msg->flags & CLV_MSG_CONTEXT,
 		.unsure = xs->unsure,
 	};
-	if (msg->traceparent.len) {
-		x->traceparent_at = (uint32_t)(msg->traceparent.data - msg->head.data);
-		x->traceparent_len = (uint32_t)msg->traceparent.len;
-		assert(x->traceparent_at + x->traceparent_len <= x->head_len);
-	}
 	memcpy(x->data, msg->facts, msg->facts_size);
 	memcpy(x->data + msg->facts_size, msg->head.data, msg->head.len);
 	xs->unsure = false;
@@ -140,5 +136,7 @@ void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 
 void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x)
 {
+	if (x->kept)
+		clv_mem_free(mem, x->kept, x->kept_len);
 	clv_mem_free(mem, x, sizeof(*x) + x->facts_size + x->head_len);
 }

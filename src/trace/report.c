@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Builds spans. Owns nothing, allocates nothing, guesses nothing. Engine thread only. */
+/*
+ * Builds spans. Owns nothing, allocates nothing, guesses nothing that it was not asked to. What must not leave is
+ * replaced in the last step; where there is no room for that, REDACTED stands for all of it. Engine thread only.
+ */
 #include "trace/report.h"
 
-#include "trace/context.h"
+#include "base/buf.h"
 #include "trace/ids.h"
+
+#define REDACTED CLV_LIT("REDACTED")
+
+/* ---- ids and context ------------------------------------------------------------------------------------------- */
 
 static void set_ids(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
 	struct clv_slice head = clv_exchange_head(x);
 	uint32_t response_seq = x->response.ts_ns ? (uint32_t)x->response.pos : x->request.ack_seq;
 	struct clv_exchange_ids ids = clv_ids_derive((uint32_t)x->request.pos, response_seq, head);
-	struct clv_context context;
 
 	memcpy(span->trace_id, ids.trace_id, sizeof(span->trace_id));
 	if (r->kind == CLV_KIND_CLIENT) {
@@ -21,12 +27,55 @@ static void set_ids(const struct clv_report *r, const struct clv_exchange *x, st
 		memcpy(span->parent_id, ids.client_span_id, sizeof(span->parent_id));
 		span->has_parent = r->side_known;
 	}
-	if (clv_context_parse(clv_slice_sub(head, x->traceparent_at, x->traceparent_len), &context)) {
-		memcpy(span->trace_id, context.trace_id, sizeof(span->trace_id));
-		memcpy(span->parent_id, context.parent_id, sizeof(span->parent_id));
+}
+
+static void take_field(void *ctx, struct clv_slice name, struct clv_slice value)
+{
+	clv_context_take(ctx, name, value);
+}
+
+/* The application's own ids take the place of the derived ones; without a parent among them ours stays. */
+static void take_context(const struct clv_context_fields *f, const struct clv_context *c, struct clv_span *span)
+{
+	span->trace_flags = c->flags;
+	span->parent_sampled = c->decision;
+	if (!c->has_trace)
+		return;
+	span->remote = true;
+	memcpy(span->trace_id, c->trace_id, sizeof(span->trace_id));
+	if (c->has_parent) {
+		memcpy(span->parent_id, c->parent_id, sizeof(span->parent_id));
 		span->has_parent = true;
 	}
+	if (c->w3c && f->tracestates) {
+		char *room = clv_span_scratch(span, CLV_TRACESTATE_BYTES);
+
+		if (room)
+			span->tracestate = clv_context_tracestate(f, room);
+	}
 }
+
+static void set_context(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+{
+	const struct clv_propagators *p = &r->rules->propagators;
+	struct clv_context_fields f;
+	struct clv_context c;
+
+	if (!x->context || (p->chosen && !p->count))
+		return;
+	memset(&f, 0, sizeof(f));
+	r->proto->fields(clv_exchange_head(x), take_field, &f);
+	if (clv_context_read(&f, p, &c))
+		take_context(&f, &c, span);
+	struct clv_slice id = clv_context_request_id(&f);
+	if (!id.len)
+		return;
+	clv_span_str(span, CLV_ATTR_CLOVISOR_REQUEST_ID, id);
+	if (span->parent_sampled == CLV_UNDECIDED)
+		span->parent_sampled = clv_context_request_decision(id);
+}
+
+/* ---- times and what is missing --------------------------------------------------------------------------------- */
 
 static void set_times(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
@@ -85,6 +134,175 @@ static void set_observed(const struct clv_report *r, const struct clv_exchange *
 			clv_span_bool(span, missing[i].key, true);
 }
 
+/* ---- captured fields ------------------------------------------------------------------------------------------- */
+
+/* A value without its line folds (RFC 9112 section 5.2: each is as good as a space). */
+static struct clv_slice unfold(struct clv_span *span, struct clv_slice value)
+{
+	if (clv_slice_find(value, 0, '\n') == value.len)
+		return value;
+	char *text = clv_span_scratch(span, value.len);
+	for (size_t i = 0; text && i < value.len; i++)
+		text[i] = value.data[i] == '\r' || value.data[i] == '\n' ? ' ' : (char)value.data[i];
+	return clv_slice(text, text ? value.len : 0);
+}
+
+static void set_headers(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+{
+	const struct clv_capture *c = r->rules->capture;
+	size_t n = 0;
+
+	if (c && c->request.count)
+		n = clv_capture_gather(&c->request, r->proto, clv_exchange_head(x), false, span->header,
+				       CLV_SPAN_HEADERS, r->counts.headers_dropped);
+	if (x->kept)
+		n += clv_capture_unpack(clv_slice(x->kept, x->kept_len), span->header + n, CLV_SPAN_HEADERS - n,
+					r->counts.headers_dropped);
+	span->header_count = (uint16_t)n;
+	for (size_t i = 0; i < n; i++)
+		span->header[i].value = unfold(span, span->header[i].value);
+}
+
+/* ---- what may leave -------------------------------------------------------------------------------------------- */
+
+static struct clv_attr *get(struct clv_span *span, enum clv_attr_key key)
+{
+	return (struct clv_attr *)clv_span_get(span, key);
+}
+
+static struct clv_slice text_of(const struct clv_attr *a)
+{
+	return a ? a->s : clv_slice(NULL, 0);
+}
+
+/* A copy that lives as long as the span; without room for it nothing is told. */
+static struct clv_slice keep(const struct clv_report *r, struct clv_span *span, struct clv_slice value)
+{
+	char *text = clv_span_scratch(span, value.len);
+
+	if (!text) {
+		++*r->counts.redacted_whole;
+		return REDACTED;
+	}
+	memcpy(text, value.data, value.len);
+	return clv_slice(text, value.len);
+}
+
+static struct clv_slice redacted(const struct clv_report *r, struct clv_span *span, struct clv_slice value)
+{
+	struct clv_slice shown = clv_redact_apply(r->rules->redact, value, r->counts.redacted_whole);
+
+	return shown.data == value.data ? value : keep(r, span, shown);
+}
+
+/* A path and a query, before and after. */
+struct parts {
+	struct clv_slice path, query, shown_path, shown_query;
+};
+
+/*
+ * A URL that ends in the path and the query: with what is shown of these in their place, and then redacted itself. So
+ * a pattern that is anchored to the path's beginning holds in the URL, too.
+ */
+static struct clv_slice redacted_url(const struct clv_report *r, struct clv_span *span, struct clv_slice url,
+				     const struct parts *p)
+{
+	size_t mark = clv_slice_find(url, 0, '?'), tail = url.len - mark;
+
+	if (p->shown_path.data == p->path.data && p->shown_query.data == p->query.data)
+		return redacted(r, span, url);
+	/* The path ends at the first question mark; what is before it is scheme and authority. */
+	if (p->path.len > mark || !clv_slice_eq(clv_slice_sub(url, mark - p->path.len, p->path.len), p->path) ||
+	    (tail > 1 && !clv_slice_eq(clv_slice_from(url, mark + 1), p->query)))
+		return REDACTED;
+	size_t cap = url.len + p->shown_path.len + p->shown_query.len;
+	struct clv_buf b = clv_buf(clv_span_scratch(span, cap), cap);
+	if (!b.data) {
+		++*r->counts.redacted_whole;
+		return REDACTED;
+	}
+	clv_buf_put(&b, url.data, mark - p->path.len);
+	clv_buf_slice(&b, p->shown_path);
+	clv_buf_put(&b, "?", tail > 0);
+	if (tail > 1)
+		clv_buf_slice(&b, p->shown_query);
+	return redacted(r, span, clv_slice(b.data, b.len));
+}
+
+static void redact_attr(const struct clv_report *r, struct clv_span *span, struct clv_attr *a)
+{
+	if (a)
+		a->s = redacted(r, span, a->s);
+}
+
+static void redact_span(const struct clv_report *r, struct clv_span *span)
+{
+	struct clv_attr *path = get(span, CLV_ATTR_URL_PATH), *query = get(span, CLV_ATTR_URL_QUERY);
+	struct clv_attr *full = get(span, CLV_ATTR_URL_FULL);
+	struct parts p = {.path = text_of(path), .query = text_of(query)};
+	bool same = full && full->s.data == span->target.data;
+
+	redact_attr(r, span, path);
+	redact_attr(r, span, query);
+	p.shown_path = text_of(path);
+	p.shown_query = text_of(query);
+	if (full)
+		full->s = redacted_url(r, span, full->s, &p);
+	span->target = same ? full->s : redacted_url(r, span, span->target, &p);
+	redact_attr(r, span, get(span, CLV_ATTR_USER_AGENT_ORIGINAL));
+	for (uint16_t i = 0; i < span->header_count; i++)
+		span->header[i].value = redacted(r, span, span->header[i].value);
+}
+
+/* ---- routes ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * http.route is what a server's own configuration says (here the user's word for it); what a client asks for, and what
+ * is guessed, is url.template.
+ */
+static struct clv_slice set_route(const struct clv_report *r, struct clv_span *span)
+{
+	const struct clv_head_rules *rules = r->rules;
+	struct clv_slice path = text_of(clv_span_get(span, CLV_ATTR_URL_PATH)), found = {0};
+	enum clv_attr_key key = CLV_ATTR_URL_TEMPLATE;
+
+	if (rules->routes)
+		found = clv_routes_match(rules->routes, path);
+	if (found.len) {
+		key = span->kind == CLV_KIND_SERVER ? CLV_ATTR_HTTP_ROUTE : CLV_ATTR_URL_TEMPLATE;
+	} else if (rules->guess_templates) {
+		char *room = clv_span_scratch(span, CLV_TEMPLATE_BYTES);
+
+		if (room)
+			found = clv_route_guess(path, room);
+		/* Its words are the path's. */
+		if (found.len && rules->redact)
+			found = redacted(r, span, found);
+	}
+	if (found.len)
+		clv_span_str(span, key, found);
+	return found;
+}
+
+/* "METHOD ROUTE" */
+static void set_name(struct clv_span *span, struct clv_slice route)
+{
+	size_t cap = span->name.len + 1 + route.len;
+	struct clv_buf b;
+
+	if (!route.len)
+		return;
+	b = clv_buf(clv_span_scratch(span, cap), cap);
+	if (!b.data)
+		return;
+	clv_buf_slice(&b, span->name);
+	clv_buf_char(&b, ' ');
+	clv_buf_slice(&b, route);
+	span->name = clv_slice(b.data, b.len);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------------- */
+
 void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
 	/* All but the arrays, which counts bound. */
@@ -113,4 +331,10 @@ void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, s
 	r->proto->describe(&pair, span);
 	set_missing(r, x, span);
 	set_observed(r, x, span);
+	set_context(r, x, span);
+	set_headers(r, x, span);
+	if (r->rules->routes || r->rules->guess_templates) /* on the path as it was sent */
+		set_name(span, set_route(r, span));
+	if (r->rules->redact)
+		redact_span(r, span);
 }

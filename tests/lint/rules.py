@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "src/engine": ["base", "model", "flow", "proto", "trace"],
     "src/source": ["base", "model", "wire", "capture.skel.h"],
     "src/export": ["base", "model"],
-    "src/cli": ["base", "model", "proto", "engine", "source", "export"],
+    "src/cli": ["base", "model", "proto", "trace", "engine", "source", "export"],
     "bpf": ["wire"],
     "wire": [],
 }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "engine/limits.h"
 #include "model/span.h"
 #include "proto/http1.h"
@@ -25,7 +26,7 @@ struct ear {
 	struct clv_http1_facts facts;
 	char head[CLV_HEAD_BYTES];
 	size_t head_len;
-	char traceparent[128];
+	struct clv_slice method;
 	const struct clv_http1_facts *asked; /* what responses are told that they answer */
 };
 
@@ -43,8 +44,7 @@ static const void *on_head(struct clv_sink *sink, enum clv_dir dir, const struct
 	assert_in_range(msg->head.len, 1, sizeof(ear.head));
 	memcpy(ear.head, msg->head.data, msg->head.len);
 	ear.head_len = msg->head.len;
-	snprintf(ear.traceparent, sizeof(ear.traceparent), "%.*s", (int)msg->traceparent.len,
-		 msg->traceparent.len ? (const char *)msg->traceparent.data : "");
+	ear.method = msg->method;
 	return dir == CLV_TO_CLIENT ? ear.asked : NULL;
 }
 
@@ -194,17 +194,72 @@ static void test_empty_lines_first(void **unused)
 	assert_int_equal(ear.end_at, 20);
 }
 
-static void test_traceparent(void **unused)
+/* Whatever may carry trace context is noticed, and nothing else is. */
+static void test_context(void **unused)
+{
+	static const char *const names[] = {"traceparent",  "TraceParent",     "b3",           "X-B3-TraceId",
+					    "x-b3-spanid",  "X-B3-Sampled",    "x-b3-flags",   "uber-trace-id",
+					    "X-Request-Id", "X-Amzn-Trace-Id", "Traceparent ", "B3"};
+	static const char *const others[] = {"tracestate", "b4", "x-b3-traceix", "x-b3-parentspanid", "baggage"};
+	char text[256];
+
+	fresh();
+	for (size_t i = 0; i < COUNT(names); i++) {
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s: x\r\nAccept: y\r\n\r\n", names[i]);
+		feed(CLV_TO_SERVER, text);
+		if (!(ear.flags & CLV_MSG_CONTEXT))
+			fail_msg("not noticed: %s", names[i]);
+	}
+	for (size_t i = 0; i < COUNT(others); i++) {
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s: x\r\nAccept: y\r\n\r\n", others[i]);
+		feed(CLV_TO_SERVER, text);
+		assert_int_equal(ear.flags, 0);
+	}
+	feed(CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\ntraceparent: x\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(ear.flags, 0);
+}
+
+static void test_method_name(void **unused)
 {
 	fresh();
-	feed(CLV_TO_SERVER, "GET / HTTP/1.1\r\nTraceparent: 00-x-y-01\r\nTraceState: a=b\r\n\r\n");
-	assert_string_equal(ear.traceparent, "00-x-y-01");
-	expect_field(ear.facts.tracestate, "a=b");
-	feed(CLV_TO_SERVER, "GET / HTTP/1.1\r\ntraceparent: 00-x-y-01\r\ntraceparent: 00-x-y-01\r\n\r\n");
-	assert_string_equal(ear.traceparent, "");
-	assert_true(ear.facts.flags & CLV_HTTP1_MANY_TRACEPARENTS);
-	feed(CLV_TO_SERVER, "GET / HTTP/1.1\r\n\r\n");
-	assert_string_equal(ear.traceparent, "");
+	feed(CLV_TO_SERVER, "PATCH / HTTP/1.1\r\n\r\n");
+	assert_true(clv_slice_eq(ear.method, CLV_LIT("PATCH")));
+	feed(CLV_TO_SERVER, "Patch / HTTP/1.1\r\n\r\n");
+	assert_true(clv_slice_eq(ear.method, CLV_LIT("_OTHER")));
+	feed(CLV_TO_CLIENT, "HTTP/1.1 204 No Content\r\n\r\n");
+	assert_int_equal(ear.method.len, 0);
+}
+
+static void note_field(void *ctx, struct clv_slice name, struct clv_slice value)
+{
+	struct clv_buf *b = ctx;
+
+	clv_buf_slice(b, name);
+	clv_buf_char(b, '=');
+	clv_buf_slice(b, value);
+	clv_buf_char(b, '|');
+}
+
+static void expect_fields(const char *head, const char *want)
+{
+	char text[256];
+	struct clv_buf b = clv_buf(text, sizeof(text) - 1);
+
+	clv_http1.fields(clv_slice_str(head), note_field, &b);
+	text[b.len] = '\0';
+	assert_string_equal(text, want);
+}
+
+/* Every field line of a head, as far as it is complete. */
+static void test_fields(void **unused)
+{
+	expect_fields("GET / HTTP/1.1\r\nA: 1\r\nB:2 \nC :\t3\r\nno colon\r\n: x\r\nD:\r\n\r\n", "A=1|B=2|C=3|D=|");
+	expect_fields("GET / HTTP/1.1\r\nA: 1\r\n  2\r\nB: \r\n\t3\r\n\r\n", "A=1\r\n  2|B=3|");
+	expect_fields("GET / HTTP/1.1\r\nA: 1\r\nB: cu", "A=1|");
+	expect_fields("GET / HTTP/1.1\r\nA: 1\r\n", "");
+	expect_fields("GET / HTTP/1.1\r\n\r\nA: 1\r\n\r\n", "");
+	expect_fields("GET / HTTP/1.1", "");
+	expect_fields("", "");
 }
 
 static void test_head_limit(void **unused)
@@ -733,7 +788,9 @@ int main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_not_requests),
 		cmocka_unit_test(test_empty_lines_first),
-		cmocka_unit_test(test_traceparent),
+		cmocka_unit_test(test_context),
+		cmocka_unit_test(test_method_name),
+		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_head_limit),
 		cmocka_unit_test(test_responses),
 		cmocka_unit_test(test_not_responses),
