@@ -144,13 +144,18 @@ static void wire_init(struct wire *w, struct clv_engine *e, uint64_t seed)
 						     : (uint32_t)talk_random(&w->rng);
 }
 
-static struct clv_engine *engine_for(struct verdict *v)
+static struct clv_engine *engine_with(struct verdict *v, const struct clv_head_rules *rules)
 {
-	struct clv_engine_config config = {.on_span = on_span, .span_ctx = v};
+	struct clv_engine_config config = {.on_span = on_span, .span_ctx = v, .rules = *rules};
 	struct clv_engine *e;
 
 	assert_int_equal(clv_engine_new(&config, &e), 0);
 	return e;
+}
+
+static struct clv_engine *engine_for(struct verdict *v)
+{
+	return engine_with(v, &(struct clv_head_rules){0});
 }
 
 static unsigned count_requests(void)
@@ -258,11 +263,11 @@ static void test_offsets(void **state)
 }
 
 /* The same talks again and again: after the first round nothing is asked of the system, whatever was lost. */
-static void test_steady(void **state)
+static void steady(const struct clv_head_rules *rules)
 {
 	for (const struct talk_sample *const *s = samples; *s; s++) {
 		struct verdict v = {.sample = *s};
-		struct clv_engine *e = engine_for(&v);
+		struct clv_engine *e = engine_with(&v, rules);
 		uint64_t fresh = 0, now_fresh;
 		size_t used;
 		unsigned before = 0;
@@ -292,6 +297,31 @@ static void test_steady(void **state)
 	}
 }
 
+static void test_steady(void **state)
+{
+	steady(&(struct clv_head_rules){0});
+}
+
+/* With every rule about heads that leaves the talk's targets as they are. */
+static void test_steady_with_rules(void **state)
+{
+	static const char *const patterns[] = {"(?<=nobody=)[0-9]+", "nginx"}, *const templates[] = {"/{any...}"};
+	struct clv_capture capture = {0};
+	struct clv_head_rules rules = {.guess_templates = true, .capture = &capture};
+	struct clv_routes *routes;
+	char why[128];
+
+	assert_int_equal(clv_capture_add(&capture.request, "host"), 0);
+	assert_int_equal(clv_capture_add(&capture.response, "content-length"), 0);
+	assert_int_equal(clv_capture_add(&capture.response, "transfer-encoding"), 0);
+	assert_int_equal(clv_redact_new(patterns, 2, &rules.redact, why, sizeof(why)), 0);
+	assert_int_equal(clv_routes_new(templates, 1, &routes, why, sizeof(why)), 0);
+	rules.routes = routes;
+	steady(&rules);
+	clv_routes_free(routes);
+	clv_redact_free(rules.redact);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_losses),
 		cmocka_unit_test(test_offsets),
 		cmocka_unit_test(test_steady),
+		cmocka_unit_test(test_steady_with_rules),
 	};
 
 	talk_init(&talk);

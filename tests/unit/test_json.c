@@ -243,9 +243,49 @@ static void test_usual_span(void **state)
 	free(line);
 }
 
+/* Captured fields: one array a name, whose values stand side by side; requests and responses apart. */
+static void test_headers(void **state)
+{
+	struct clv_span s = {
+		.name = CLV_LIT("GET"),
+		.header_count = 5,
+		.header = {{CLV_LIT("x-id"), CLV_LIT("a"), false},
+			   {CLV_LIT("x-id"), CLV_LIT("\"\x01\xff"), false},
+			   {CLV_LIT("x-i"), CLV_LIT(""), false},
+			   {CLV_LIT("x-i"), CLV_LIT("b"), true},
+			   {CLV_LIT("x-i"), CLV_LIT("c"), true}},
+	};
+
+	for (int attrs = 0; attrs < 2; attrs++) {
+		char *line = line_of(&s);
+
+		assert_non_null(strstr(line, "\"http.request.header.x-id\":[\"a\",\"\\\"\\u0001\\\\xff\"],"
+					     "\"http.request.header.x-i\":[\"\"],"
+					     "\"http.response.header.x-i\":[\"b\",\"c\"]},"));
+		json_t *root = json_loads(line, 0, NULL);
+		assert_non_null(root);
+		json_decref(root);
+		free(line);
+		clv_span_str(&s, CLV_ATTR_URL_PATH, CLV_LIT("/"));
+	}
+}
+
+/* A field whose every byte is escaped to six fits the bound. */
+static void test_header_bound(void **state)
+{
+	static char bytes[4096];
+	struct clv_span s = {.name = CLV_LIT("GET"), .header_count = CLV_SPAN_HEADERS};
+
+	memset(bytes, 1, sizeof(bytes));
+	for (unsigned i = 0; i < CLV_SPAN_HEADERS; i++)
+		s.header[i] = (struct clv_span_header){clv_slice(bytes, i), clv_slice(bytes, sizeof(bytes)), true};
+	free(line_of(&s));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_headers), cmocka_unit_test(test_header_bound),
 		cmocka_unit_test(test_line),    cmocka_unit_test(test_every_number_of_digits),
 		cmocka_unit_test(test_escapes), cmocka_unit_test(test_any_bytes_come_back),
 		cmocka_unit_test(test_service), cmocka_unit_test(test_usual_span),
