@@ -110,7 +110,7 @@ class Backend:
 
     def __init__(self, top, ns=None):
         self.program = find("tools/backend", self.name)
-        self.ns, self.process = ns, None
+        self.ns, self.process, self.env = ns, None, {}
         self.top = os.path.join(top, f"{self.name}-{id(self):x}")
         os.mkdir(self.top)
         self.port = free_ports(self.ports, ns)
@@ -134,7 +134,8 @@ class Backend:
         enter = ["nsenter", f"--net=/run/netns/{self.ns}"] if self.ns else []
         with open(self.path("log"), "ab") as log:
             self.process = subprocess.Popen([*enter, self.program, *self.arguments()], cwd=self.top, stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, preexec_fn=lab.die_with_parent)
+                                            stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
+                                            preexec_fn=lab.die_with_parent)
         try:
             wait_for(f"{self.name} is ready", self.check_ready, START_SECONDS)
         except BaseException:
@@ -240,32 +241,16 @@ class Collector(Backend):
 
     name, ports = "otelcol", 2
 
-    CONFIG = """
-receivers:
-  otlp:
-    protocols:
-      grpc: {{endpoint: "127.0.0.1:{grpc}"}}
-      http: {{endpoint: "127.0.0.1:{http}"}}
-exporters:
-  file: {{path: {file}, append: true, flush_interval: 100ms}}
-service:
-  telemetry:
-    metrics: {{level: none}}
-    logs: {{level: warn}}
-  pipelines:
-    traces: {{receivers: [otlp], exporters: [file]}}
-    metrics: {{receivers: [otlp], exporters: [file]}}
-"""
-
     def __init__(self, top, ns=None):
         super().__init__(top, ns)
         self.file = self.path("received")
         self.grpc, self.http = (f"127.0.0.1:{p}" for p in self.port)
         self.read_to = self.spans_read = 0
-        self.write("config.yaml", self.CONFIG.format(grpc=self.port[0], http=self.port[1], file=self.file))
+        self.config = os.path.join(HERE, "otelcol", "otelcol.yaml")
+        self.env = {"OTELCOL_GRPC": self.grpc, "OTELCOL_HTTP": self.http, "OTELCOL_FILE": self.file}
 
     def arguments(self):
-        return ["--config", self.path("config.yaml")]
+        return ["--config", self.config]
 
     def ready(self):
         return all(self.listens(p) for p in self.port)
@@ -314,40 +299,15 @@ class Jaeger(Backend):
 
     name, ports = "jaeger", 5
 
-    CONFIG = """
-service:
-  extensions: [jaeger_storage, jaeger_query, healthcheckv2]
-  pipelines:
-    traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}
-  telemetry:
-    metrics: {{level: none}}
-    logs: {{level: warn}}
-extensions:
-  healthcheckv2: {{use_v2: true, http: {{endpoint: "127.0.0.1:{health}"}}}}
-  jaeger_query:
-    storage: {{traces: memory}}
-    grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
-    http: {{endpoint: "127.0.0.1:{query}"}}
-  jaeger_storage:
-    backends:
-      memory: {{memory: {{max_traces: 100000}}}}
-receivers:
-  otlp:
-    protocols:
-      grpc: {{endpoint: "127.0.0.1:{grpc}"}}
-      http: {{endpoint: "127.0.0.1:{http}"}}
-exporters:
-  jaeger_storage_exporter: {{trace_storage: memory}}
-"""
-
-    def __init__(self, top, ns=None, ports=None):
+    def __init__(self, top, ns=None):
         super().__init__(top, ns)
-        self.port = ports or self.port
-        self.grpc, self.http, self.query = (f"127.0.0.1:{p}" for p in self.port[:3])
-        self.write("config.yaml", self.CONFIG.format(**dict(zip(("grpc", "http", "query", "query_grpc", "health"), self.port))))
+        addresses = [f"127.0.0.1:{p}" for p in self.port]
+        self.grpc, self.http = addresses[:2]
+        self.env = dict(zip(("JAEGER_OTLP_GRPC", "JAEGER_OTLP_HTTP", "JAEGER_QUERY", "JAEGER_QUERY_GRPC", "JAEGER_HEALTH"),
+                            addresses))
 
     def arguments(self):
-        return ["--config", self.path("config.yaml")]
+        return ["--config", os.path.join(HERE, "jaeger", "jaeger.yaml")]
 
     def ready(self):
         return self.get(self.port[4], "/status")[0] == 200 and all(self.listens(p) for p in self.port[:3])

@@ -89,7 +89,7 @@ class Selftest(unittest.TestCase):
     def test_nothing_is_left_after_a_failed_start(self):
         with backends.Collector(self.top) as first:
             second = backends.Collector(self.top)
-            second.write("config.yaml", "receivers: [nonsense\n")
+            second.config = second.write("wrong.yaml", "receivers: [nonsense\n")
             with self.assertRaisesRegex(RuntimeError, "otelcol ended"):
                 second.start()
             self.assertIsNone(second.process)
