@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real backends that clovisor's export is tested against: OpenTelemetry Collector, Jaeger, Prometheus.
 
-Each is a context manager: started on free loopback ports when entered, ready when `with` goes on, ended and reaped when
-it leaves, whatever happened. With `ns` it lives in that network namespace (a lab's node, say), and so do its
+Each is a context manager: started on free loopback ports when entered, ready when `with` goes on, ended and reaped
+when it leaves, whatever happened. With `ns` it lives in that network namespace (a lab's node, say), and so do its
 questions. Where a backend cannot be had, making one raises unittest.SkipTest with the reason.
 """
 
@@ -133,9 +133,9 @@ class Backend:
     def start(self):
         enter = ["nsenter", f"--net=/run/netns/{self.ns}"] if self.ns else []
         with open(self.path("log"), "ab") as log:
-            self.process = subprocess.Popen([*enter, self.program, *self.arguments()], cwd=self.top, stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
-                                            preexec_fn=lab.die_with_parent)
+            self.process = subprocess.Popen([*enter, self.program, *self.arguments()], cwd=self.top,
+                                            env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, preexec_fn=lab.die_with_parent)
         try:
             wait_for(f"{self.name} is ready", self.check_ready, START_SECONDS)
         except BaseException:
@@ -218,7 +218,8 @@ def spans_of(request):
                        "end_time_unix_nano": str(s["endTimeUnixNano"]),
                        "status": status_of(s.get("status", {})), "attributes": attributes_of(s),
                        "resource": attributes_of(group.get("resource", {})),
-                       "scope": part.get("scope", {}), "schema_url": group.get("schemaUrl") or part.get("schemaUrl", ""),
+                       "scope": part.get("scope", {}),
+                       "schema_url": group.get("schemaUrl") or part.get("schemaUrl", ""),
                        "flags": s.get("flags", 0), "trace_state": s.get("traceState", "")}
 
 
@@ -237,7 +238,7 @@ def points_of(request):
 
 
 class Collector(Backend):
-    """Takes OTLP and writes it to a file. Nothing is held in memory: what it acknowledged is in the file once stopped."""
+    """Takes OTLP and writes it to a file: all that it acknowledged, once it is stopped."""
 
     name, ports = "otelcol", 2
 
@@ -303,8 +304,8 @@ class Jaeger(Backend):
         super().__init__(top, ns)
         addresses = [f"127.0.0.1:{p}" for p in self.port]
         self.grpc, self.http = addresses[:2]
-        self.env = dict(zip(("JAEGER_OTLP_GRPC", "JAEGER_OTLP_HTTP", "JAEGER_QUERY", "JAEGER_QUERY_GRPC", "JAEGER_HEALTH"),
-                            addresses))
+        self.env = dict(zip(("JAEGER_OTLP_GRPC", "JAEGER_OTLP_HTTP", "JAEGER_QUERY", "JAEGER_QUERY_GRPC",
+                             "JAEGER_HEALTH"), addresses))
 
     def arguments(self):
         return ["--config", os.path.join(HERE, "jaeger", "jaeger.yaml")]
@@ -355,7 +356,8 @@ class Prometheus(Backend):
 
     def arguments(self):
         return [f"--config.file={self.path('prometheus.yml')}", f"--storage.tsdb.path={self.path('data')}",
-                f"--web.listen-address=127.0.0.1:{self.port[0]}", "--enable-feature=exemplar-storage", "--log.level=warn"]
+                f"--web.listen-address=127.0.0.1:{self.port[0]}", "--enable-feature=exemplar-storage",
+                "--log.level=warn"]
 
     def ready(self):
         return self.get(self.port[0], "/-/ready")[0] == 200

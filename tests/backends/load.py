@@ -9,6 +9,7 @@ usage: load.py paced HOST RATE SECONDS     that many GET a second, over 32 conne
 import contextlib
 import http.client
 import json
+import re
 import selectors
 import socket
 import struct
@@ -39,8 +40,7 @@ class Peer:
         head, end, body = self.got.partition(b"\r\n\r\n")
         if not end:
             return False
-        length = int(next(line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")))
-        if len(body) < length:
+        if len(body) < int(re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)[1]):
             return False
         self.got = b""
         return True
@@ -68,9 +68,10 @@ def paced(host, rate, seconds):
 def mixed(host):
     while True:
         kept = http.client.HTTPConnection(host, timeout=30)
-        for method, path, size in (("GET", "/ok/1", 0), ("GET", "/missing/1", 0), ("GET", "/broken/1", 0), ("POST", "/put/1", 3000)):
+        for method, path, body in (("GET", "/ok/1", None), ("GET", "/missing/1", None), ("GET", "/broken/1", None),
+                                   ("POST", "/put/1", b"x" * 3000)):
             with contextlib.suppress(OSError, http.client.HTTPException):
-                kept.request(method, path, body=b"x" * size if size else None)
+                kept.request(method, path, body=body)
                 kept.getresponse().read()
         kept.close()
         with contextlib.suppress(OSError):  # a reset: closed with data unsent and unwilling to linger

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two pods, client and server, and clovisor on their node watching both: what the tests of its export have in common."""
+"""Two pods, client and server, and clovisor on their node watching both: what tests of its export have in common."""
 
 import json
 import os
@@ -40,8 +40,9 @@ class TwoPods(unittest.TestCase):
     def trace(self, *args, **env):
         """clovisor on both pods, as two services; of OTEL_* it sees only these variables."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
-        tracer = self.lab.trace("-i", self.client.veth, "-i", self.server.veth, "--service", f"{self.client.veth}=client",
-                                "--service", f"{self.server.veth}=server", *args, env={**clean, **env})
+        tracer = self.lab.trace("-i", self.client.veth, "--service", f"{self.client.veth}=client",
+                                "-i", self.server.veth, "--service", f"{self.server.veth}=server",
+                                *args, env={**clean, **env})
         self.addCleanup(lab.Lab.reap, tracer.process)
         return tracer
 

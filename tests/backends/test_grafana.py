@@ -24,8 +24,8 @@ LOSS_PERCENT = 5
 PATIENCE_SECONDS = 90
 
 # What clovisor serves, as OpenTelemetry's names read in Prometheus.
-HTTP = [f"http_{side}_{what}" for side in ("server", "client")
-        for what in ("request_duration_seconds", "request_body_size_bytes", "response_body_size_bytes", "active_requests")]
+HTTP = [f"http_{side}_{what}" for side in ("server", "client") for what in (
+    "request_duration_seconds", "request_body_size_bytes", "response_body_size_bytes", "active_requests")]
 TCP = [f"clovisor_tcp_{what}" for what in (
     "connections_opened_total", "connections_closed_total", "connections_reset_total", "connections_failed_total",
     "connect_duration_seconds", "rtt_seconds", "retransmits_total", "io_bytes_total")]
@@ -34,9 +34,9 @@ OWN = [f"clovisor_{what}" for what in (
     "connections_active", "memory_used_bytes", "export_spans_total", "export_requests_total", "export_queue_used_bytes",
     "engine_lag_seconds", "metric_series")]
 METRICS = set(HTTP + TCP + OWN)
-LABELS = {"le", "service_name", "instance", "error_type", "http_request_method", "http_response_status_code", "http_route",
-          "server_address", "server_port", "network_io_direction", "clovisor_tcp_role", "clovisor_drop_reason",
-          "clovisor_export_result", "__name__"}
+LABELS = {"__name__", "le", "service_name", "instance", "error_type", "http_request_method", "http_response_status_code",
+          "http_route", "server_address", "server_port", "network_io_direction", "clovisor_tcp_role",
+          "clovisor_drop_reason", "clovisor_export_result"}
 
 
 def load(path):
@@ -79,11 +79,13 @@ class Structure(unittest.TestCase):
             self.assertNotIn("id", board)  # it is of one Grafana
             self.assertTrue(board["title"] and board["description"])
             first, *others = board["templating"]["list"]
-            self.assertEqual((first["name"], first["type"], first["query"]), ("DS_PROMETHEUS", "datasource", "prometheus"))
+            self.assertEqual([first[k] for k in ("name", "type", "query")],
+                             ["DS_PROMETHEUS", "datasource", "prometheus"])
             for variable in others:
                 self.assertEqual(variable["datasource"], SOURCE)
                 self.assertEqual(variable["query"]["query"], variable["definition"])
-            used = set(re.findall(r"\$(\w+)", " ".join(t["expr"] for p in board["panels"] for t in p.get("targets", []))))
+            expressions = [t["expr"] for p in board["panels"] for t in p.get("targets", [])]
+            used = set(re.findall(r"\$(\w+)", " ".join(expressions)))
             self.assertEqual(used - {"__rate_interval"}, {v["name"] for v in others})
 
     def test_panels(self):
@@ -102,7 +104,7 @@ class Structure(unittest.TestCase):
                 if p["type"] != "row":
                     self.assertEqual(p["datasource"], SOURCE)
                     self.assertTrue(p["fieldConfig"]["defaults"].get("unit"), p["title"])
-                    self.assertEqual([t["refId"] for t in p["targets"]], [chr(65 + i) for i in range(len(p["targets"]))])
+                    self.assertEqual("".join(t["refId"] for t in p["targets"]), "ABCDEFGH"[:len(p["targets"])])
 
     def test_names(self):
         """No query asks for a metric or a label that clovisor does not have, and no metric is on no dashboard."""

@@ -72,7 +72,8 @@ class Metrics(pods.TwoPods):
         cumulative = collections.defaultdict(dict)
         for s in prometheus.query(f"sum by (le, {by}) ({name}_bucket)"):
             cumulative[key_of_series(s["metric"])][float(s["metric"]["le"])] = int(float(s["value"][1]))
-        counts = {key_of_series(s["metric"]): int(float(s["value"][1])) for s in prometheus.query(f"sum by ({by}) ({name}_count)")}
+        counts = {key_of_series(s["metric"]): int(float(s["value"][1]))
+                  for s in prometheus.query(f"sum by ({by}) ({name}_count)")}
         for key, buckets in cumulative.items():
             self.assertEqual(sorted(buckets), BOUNDS + [float("inf")])
             self.assertEqual(buckets[float("inf")], counts[key])
@@ -115,14 +116,14 @@ class Metrics(pods.TwoPods):
         self.traffic(tracer)
         text = self.scrape(address, OPENMETRICS)
         tracer.stop()
-        done = subprocess.run([python, f"{backends.HERE}/parse_openmetrics.py"], input=text, capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run([python, f"{backends.HERE}/parse_openmetrics.py"], input=text, capture_output=True,
+                              text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         samples = json.loads(done.stdout)
         types = {family: kind for family, kind, *_ in samples}
         self.assertEqual(types["http_server_request_duration_seconds"], "histogram")
         self.assertEqual(types["clovisor_spans"], "counter")
-        exemplars = [e for family, _, name, _, _, e in samples if e and family == "http_server_request_duration_seconds"]
+        exemplars = [e for family, *_, e in samples if e and family == "http_server_request_duration_seconds"]
         self.assertTrue(exemplars)
         known = {(s["trace_id"], s["span_id"]) for s in tracer.spans if s["kind"] == "SERVER"}
         self.assertLessEqual({(e["trace_id"], e["span_id"]) for e in exemplars}, known)
@@ -132,8 +133,8 @@ class Metrics(pods.TwoPods):
         prometheus = self.start(backends.Prometheus, [address])
         begin = time.time() - 1
         self.traffic(tracer)
-        found = backends.wait_for("exemplars", lambda: prometheus.exemplars("http_server_request_duration_seconds_bucket",
-                                                                            begin, time.time() + 1))
+        found = backends.wait_for("exemplars", lambda: prometheus.exemplars(
+            "http_server_request_duration_seconds_bucket", begin, time.time() + 1))
         tracer.stop()
         traces = {s["trace_id"] for s in tracer.spans}
         self.assertLessEqual({e["labels"]["trace_id"] for series in found for e in series["exemplars"]}, traces)

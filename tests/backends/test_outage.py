@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The collector is away while 2,000 requests a second are made: with a spool nothing is lost, and memory stays in bounds.
+"""The collector is away while 2,000 requests a second are made: with a spool nothing is lost, memory stays in bounds.
 Ten seconds; with tests/backends/run --long the full minute."""
 
 import os
@@ -21,7 +21,8 @@ def peak_rss(pid):
 class Outage(pods.TwoPods):
     def trace_server(self, *args):
         """One span a request: only the server is watched, and nothing else takes the spans."""
-        return self.lab.trace("-i", self.server.veth, "--service", f"{self.server.veth}=server", "--memory", "64MiB", *args)
+        return self.lab.trace("-i", self.server.veth, "--service", f"{self.server.veth}=server", "--memory", "64MiB",
+                              *args)
 
     def check_all_there(self, tracer, collector, made):
         collector.wait_spans(made, 60)
@@ -30,7 +31,7 @@ class Outage(pods.TwoPods):
         collector.stop()
         sent = [s["span_id"] for s in collector.stream() if s["kind"] == "SERVER"]
         self.assertEqual(len(set(sent)), made)
-        print(f"     {made} requests, {len(sent) - made} of their spans came twice, {rss / 1e6:.1f} MB at most", flush=True)
+        print(f"     {made} requests, {len(sent) - made} of the spans came twice, at most {rss / 1e6:.1f} MB", flush=True)
         self.assertLess(rss, RSS_MAX)
 
     def test_collector_goes_and_comes_back(self):

@@ -15,8 +15,9 @@ ATTRIBUTES = {"http.request.method": "GET", "http.response.status_code": 200}
 
 
 def send(protocol, address, service):
-    done = subprocess.run([backends.venv_python(), os.path.join(backends.HERE, "send_span.py"), protocol, address, service],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+    script = os.path.join(backends.HERE, "send_span.py")
+    done = subprocess.run([backends.venv_python(), script, protocol, address, service], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.strip()
 
 

@@ -39,7 +39,8 @@ class Traces(pods.TwoPods):
             self.assertEqual([s["attributes"]["http.response.status_code"] for s in (client, server)], [200, 200])
             paths[server["attributes"]["url.path"]] += 1
         # /ok/1 to /ok/400 were asked for twice, by the two curls.
-        self.assertEqual(paths, collections.Counter(f"/ok/{i}" for n in (KEPT, REQUESTS - KEPT) for i in range(1, n + 1)))
+        asked = [f"/ok/{i}" for n in (KEPT, REQUESTS - KEPT) for i in range(1, n + 1)]
+        self.assertEqual(paths, collections.Counter(asked))
 
     def test_jaeger_over_http(self):
         jaeger = self.start(backends.Jaeger)
@@ -92,8 +93,8 @@ class Traces(pods.TwoPods):
 
     def test_collector_by_environment(self):
         collector = self.start(backends.Collector)
-        tracer = self.trace(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{collector.http}", OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
-                            OTEL_BSP_SCHEDULE_DELAY="200")
+        tracer = self.trace(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{collector.http}",
+                            OTEL_EXPORTER_OTLP_COMPRESSION="gzip", OTEL_BSP_SCHEDULE_DELAY="200")
         self.ask(10)
         collector.wait_spans(20)
         tracer.stop()
