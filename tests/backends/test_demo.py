@@ -24,8 +24,8 @@ def namespaces():
 
 class Demo(unittest.TestCase):
     def test_unknown_backend(self):
-        done = subprocess.run([DEMO, lab.CLOVISOR], env={**os.environ, "BACKEND": "nonsense"}, capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run([DEMO, lab.CLOVISOR], env={**os.environ, "BACKEND": "nonsense"}, capture_output=True,
+                              text=True, check=False)
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("unknown BACKEND 'nonsense'", done.stderr)
 

@@ -34,9 +34,9 @@ OWN = [f"clovisor_{what}" for what in (
     "connections_active", "memory_used_bytes", "export_spans_total", "export_requests_total", "export_queue_used_bytes",
     "engine_lag_seconds", "metric_series")]
 METRICS = set(HTTP + TCP + OWN)
-LABELS = {"__name__", "le", "service_name", "instance", "error_type", "http_request_method", "http_response_status_code",
-          "http_route", "server_address", "server_port", "network_io_direction", "clovisor_tcp_role",
-          "clovisor_drop_reason", "clovisor_export_result"}
+LABELS = {"__name__", "le", "service_name", "instance", "error_type", "http_request_method",
+          "http_response_status_code", "http_route", "server_address", "server_port", "network_io_direction",
+          "clovisor_tcp_role", "clovisor_drop_reason", "clovisor_export_result"}
 
 
 def load(path):

@@ -21,7 +21,7 @@ def peak_rss(pid):
 class Outage(pods.TwoPods):
     def trace_server(self, *args):
         """One span a request: only the server is watched, and nothing else takes the spans."""
-        return self.lab.trace("-i", self.server.veth, "--service", f"{self.server.veth}=server", "--memory", "64MiB",
+        return self.lab.trace("-i", self.server.veth, "--service", f"{self.server.veth}=server", "--memory", "64M",
                               *args)
 
     def check_all_there(self, tracer, collector, made):
@@ -31,7 +31,8 @@ class Outage(pods.TwoPods):
         collector.stop()
         sent = [s["span_id"] for s in collector.stream() if s["kind"] == "SERVER"]
         self.assertEqual(len(set(sent)), made)
-        print(f"     {made} requests, {len(sent) - made} of the spans came twice, at most {rss / 1e6:.1f} MB", flush=True)
+        twice = len(sent) - made
+        print(f"     {made} requests, {twice} of their spans came twice, at most {rss / 1e6:.1f} MB", flush=True)
         self.assertLess(rss, RSS_MAX)
 
     def test_collector_goes_and_comes_back(self):
