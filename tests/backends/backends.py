@@ -36,16 +36,21 @@ STATUS = ["UNSET", "OK", "ERROR"]
 
 
 @functools.cache
-def find(*tool):
-    """What a tool (tools/backend NAME, tests/venv) prints; SkipTest with its word when it says that it cannot."""
+def ask_tool(*tool):
+    """Status, output, and its last words on standard error. Once a run, also when it fails: it may take minutes."""
     done = subprocess.run([os.path.join(ROOT, tool[0]), *tool[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, check=False)
-    words = done.stderr.strip().splitlines() or [""]
-    if done.returncode == 77:
-        raise unittest.SkipTest(words[-1])
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(tool)}: exit status {done.returncode}:\n" + "\n".join(words[-20:]))
-    return done.stdout.strip()
+    return done.returncode, done.stdout.strip(), done.stderr.strip().splitlines()[-20:]
+
+
+def find(*tool):
+    """What a tool (tools/backend NAME, tests/venv) prints; SkipTest with its word when it says that it cannot."""
+    status, path, words = ask_tool(*tool)
+    if status == 77:
+        raise unittest.SkipTest((words or [""])[-1])
+    if status:
+        raise RuntimeError(f"{' '.join(tool)}: exit status {status}:\n" + "\n".join(words))
+    return path
 
 
 def venv_python():

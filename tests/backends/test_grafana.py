@@ -26,6 +26,7 @@ PATIENCE_SECONDS = 90
 # What clovisor serves, as OpenTelemetry's names read in Prometheus.
 HTTP = [f"http_{side}_{what}" for side in ("server", "client") for what in (
     "request_duration_seconds", "request_body_size_bytes", "response_body_size_bytes", "active_requests")]
+HTTP += [f"clovisor_http_{side}_unpaired_total" for side in ("server", "client")]
 TCP = [f"clovisor_tcp_{what}" for what in (
     "connections_opened_total", "connections_closed_total", "connections_reset_total", "connections_failed_total",
     "connect_duration_seconds", "rtt_seconds", "retransmits_total", "io_bytes_total")]
