@@ -3,6 +3,7 @@
 #
 #@ make                build build/clovisor
 #@ sudo make demo      install what is missing, trace two pods, show their requests (10 s, no cluster)
+#@ sudo make demo BACKEND=jaeger   the same into a real Jaeger (built once, with Go); KEEP=1 leaves it up to look at
 #@ sudo make test      install what the tests need, run every test (without root: those that need none)
 #@ make test UNIT=1    unit, laws and golden tests only; no root
 #@ make check          lint: include rules, licences, formatting, clang-tidy, shell scripts
