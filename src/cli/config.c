@@ -101,25 +101,39 @@ static void reader_syntax_error(struct reader *r)
 			     p->context ? " " : "", p->context ? p->context : "");
 }
 
+/* The event has an anchor, or is an alias. */
+static bool event_is_anchored(const yaml_event_t *e)
+{
+	switch (e->type) {
+	case YAML_ALIAS_EVENT:
+		return true;
+	case YAML_SCALAR_EVENT:
+		return e->data.scalar.anchor != NULL;
+	case YAML_SEQUENCE_START_EVENT:
+		return e->data.sequence_start.anchor != NULL;
+	case YAML_MAPPING_START_EVENT:
+		return e->data.mapping_start.anchor != NULL;
+	default:
+		return false;
+	}
+}
+
+static bool event_is_tagged(const yaml_event_t *e)
+{
+	return (e->type == YAML_SCALAR_EVENT && e->data.scalar.tag) ||
+	       (e->type == YAML_SEQUENCE_START_EVENT && e->data.sequence_start.tag) ||
+	       (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.tag);
+}
+
 /* Anchors would let a small file stand for a huge one, and tags change types behind the table's back. */
 static void reader_check_properties(struct reader *r)
 {
-	const yaml_event_t *e = &r->event;
-	const yaml_char_t *anchor = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.anchor
-				    : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor
-				    : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor
-									   : NULL;
-	const yaml_char_t *tag = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.tag
-				 : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag
-				 : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.tag
-									: NULL;
-
-	if (anchor || e->type == YAML_ALIAS_EVENT)
-		reader_error(r, e->start_mark,
-			     "anchors and aliases (& and *) are not used here; quote a text that begins "
-			     "with one of them");
-	else if (tag)
-		reader_error(r, e->start_mark, "tags (!) are not used here; quote a text that begins with one");
+	if (event_is_anchored(&r->event))
+		reader_error(
+			r, r->event.start_mark,
+			"anchors and aliases (& and *) are not used here; quote a text that begins with one of them");
+	else if (event_is_tagged(&r->event))
+		reader_error(r, r->event.start_mark, "tags (!) are not used here; quote a text that begins with one");
 }
 
 /* The next event into r->event; false when there is none any more. */
@@ -134,6 +148,14 @@ static bool reader_next(struct reader *r)
 	}
 	reader_check_properties(r);
 	return true;
+}
+
+/* The same, `count` events on. */
+static bool reader_after(struct reader *r, unsigned count)
+{
+	while (count && reader_next(r))
+		count--;
+	return count == 0;
 }
 
 /* Past the value that r->event begins. */
@@ -227,6 +249,9 @@ static void reader_scalar(struct reader *r, enum clv_setting_id id, const char *
 	const char *text = (const char *)e->data.scalar.value;
 	char why[CLV_OPTION_WHY];
 
+	if (event_is_tagged(e)) /* which has been told */
+		return;
+
 	const char *refused = scalar_has_nul(e) ? "it must not have a NUL byte" : scalar_refuse(s, scalar_kind(e));
 	snprintf(why, sizeof(why), "%s", refused ? refused : "");
 	int err = refused ? -EINVAL
@@ -249,6 +274,15 @@ static const char *event_name(yaml_event_type_t type)
 						  : "something else";
 }
 
+/* Something else than what is wanted stands here, unless it is an alias, which has been told; it is skipped. */
+static void reader_misplaced(struct reader *r, const char *key, const char *entry, const char *wanted)
+{
+	if (r->event.type != YAML_ALIAS_EVENT)
+		reader_error(r, r->event.start_mark, "%s%s%s: it must be %s, and here is %s", key, *entry ? "." : "",
+			     entry, wanted, event_name(r->event.type));
+	reader_skip(r);
+}
+
 static void reader_list(struct reader *r, enum clv_setting_id id)
 {
 	yaml_mark_t start = r->event.start_mark;
@@ -257,13 +291,10 @@ static void reader_list(struct reader *r, enum clv_setting_id id)
 	clv_options_set_empty(r->options, id, CLV_FROM_FILE, mark_line(start), mark_column(start));
 	while (reader_next(r) && r->event.type != YAML_SEQUENCE_END_EVENT) {
 		entries++;
-		if (r->event.type == YAML_SCALAR_EVENT) {
+		if (r->event.type == YAML_SCALAR_EVENT)
 			reader_scalar(r, id, NULL);
-		} else {
-			reader_error(r, r->event.start_mark, "%s: an entry must be a single value, and here is %s",
-				     clv_settings[id].key, event_name(r->event.type));
-			reader_skip(r);
-		}
+		else
+			reader_misplaced(r, clv_settings[id].key, "", "a list of single values");
 	}
 	if (entries < clv_settings[id].least && r->errors->count == before && !r->stopped)
 		reader_error(r, start, "%s: %s", clv_settings[id].key, clv_settings[id].expect);
@@ -301,14 +332,12 @@ static void reader_map(struct reader *r, enum clv_setting_id id)
 			free(key);
 			return;
 		}
-		if (good && r->event.type == YAML_SCALAR_EVENT) {
-			reader_scalar(r, id, key);
-		} else {
-			if (good)
-				reader_error(r, r->event.start_mark, "%s.%s: it must be a single value, and here is %s",
-					     name, key, event_name(r->event.type));
+		if (!good)
 			reader_skip(r);
-		}
+		else if (r->event.type == YAML_SCALAR_EVENT)
+			reader_scalar(r, id, key);
+		else
+			reader_misplaced(r, name, key, "a single value");
 		free(key);
 	}
 }
@@ -317,18 +346,17 @@ static void reader_value(struct reader *r, enum clv_setting_id id)
 {
 	const struct clv_setting *s = &clv_settings[id];
 	yaml_event_type_t type = r->event.type, wanted = YAML_SCALAR_EVENT;
-	const char *form = "it must be a single value";
+	const char *form = "a single value";
 
 	if (s->type == CLV_VALUE_PAIRS) {
 		wanted = YAML_MAPPING_START_EVENT;
-		form = "it must be a map, as in {name: value}";
+		form = "a map, as in {name: value}";
 	} else if (clv_setting_is_list(s)) {
 		wanted = YAML_SEQUENCE_START_EVENT;
-		form = "it must be a list, as in [one, two]";
+		form = "a list, as in [one, two]";
 	}
 	if (type != wanted) {
-		reader_error(r, r->event.start_mark, "%s: %s, and here is %s", s->key, form, event_name(type));
-		reader_skip(r);
+		reader_misplaced(r, s->key, "", form);
 	} else if (wanted == YAML_SCALAR_EVENT) {
 		reader_scalar(r, id, NULL);
 	} else if (wanted == YAML_SEQUENCE_START_EVENT) {
@@ -377,7 +405,8 @@ static const char *config_nearest(const char *section, const char *name, char ou
 		unsigned d = clv_word_distance(name, word);
 		if (d < least && d < strlen(name)) {
 			least = d;
-			nearest = strcpy(out, word);
+			memcpy(out, word, sizeof(word));
+			nearest = out;
 		}
 	}
 	for (int id = 0; id < CLV_SETTINGS && !nearest; id++) {
@@ -407,10 +436,10 @@ static void reader_subsection(struct reader *r, const char *path, unsigned depth
 		reader_section(r, path, depth);
 		return;
 	}
-	if (r->event.type != YAML_SCALAR_EVENT || scalar_kind(&r->event) != KIND_NULL)
-		reader_error(r, r->event.start_mark, "%s: it must be a map of settings, and here is %s", path,
-			     event_name(r->event.type));
-	reader_skip(r);
+	if (r->event.type == YAML_SCALAR_EVENT && scalar_kind(&r->event) == KIND_NULL)
+		reader_skip(r);
+	else
+		reader_misplaced(r, path, "", "a map of settings");
 }
 
 /* r->event is a key of the section. */
@@ -463,9 +492,9 @@ static void reader_section(struct reader *r, const char *section, unsigned depth
 
 static void reader_document(struct reader *r)
 {
-	if (!reader_next(r) || !reader_next(r) || r->event.type == YAML_STREAM_END_EVENT)
-		return; /* STREAM-START, then nothing but comments */
-	if (!reader_next(r))
+	if (!reader_after(r, 2) || r->event.type == YAML_STREAM_END_EVENT)
+		return;      /* STREAM-START, then nothing but comments */
+	if (!reader_next(r)) /* DOCUMENT-START */
 		return;
 	if (r->event.type == YAML_MAPPING_START_EVENT) {
 		reader_section(r, "", 0);
@@ -475,7 +504,7 @@ static void reader_document(struct reader *r)
 				     event_name(r->event.type));
 		reader_skip(r);
 	}
-	if (reader_next(r) && reader_next(r) && r->event.type != YAML_STREAM_END_EVENT)
+	if (reader_after(r, 2) && r->event.type != YAML_STREAM_END_EVENT)
 		reader_error(r, r->event.start_mark, "there may be one document in a file, and here is a second one");
 }
 
@@ -524,8 +553,8 @@ int clv_config_slurp(const char *path, char **data, size_t *len)
 
 static int config_file(const char *path, struct clv_options *o, struct clv_config_errors *errors)
 {
-	char *data;
-	size_t len;
+	char *data = NULL;
+	size_t len = 0;
 	int err = clv_config_slurp(path, &data, &len);
 
 	if (err) {

@@ -88,11 +88,9 @@ static void print_item(const struct clv_setting *s, const char *text)
 {
 	if (s->flags & CLV_SETTING_SECRET)
 		print_text("REDACTED");
-	else if (s->type == CLV_VALUE_FLAG || s->type == CLV_VALUE_SWITCH)
-		fputs(text, stdout);
 	else if (s->type == CLV_VALUE_NUMBERS)
 		print_number(text);
-	else if (is_number(s, text))
+	else if (s->type == CLV_VALUE_FLAG || s->type == CLV_VALUE_SWITCH || is_number(s, text))
 		fputs(text, stdout);
 	else
 		print_url(text);
@@ -117,6 +115,14 @@ static void print_value(const struct clv_setting *s, const struct clv_given *g)
 		putchar(map ? '}' : ']');
 }
 
+/* The first variable that is set, as it was read. */
+static const char *print_variable(const struct clv_setting *s)
+{
+	const char *first = s->env[0] ? getenv(s->env[0]) : NULL;
+
+	return s->env[1] && (!first || !*first) ? s->env[1] : s->env[0];
+}
+
 static void print_origin(const struct clv_options *o, enum clv_setting_id id)
 {
 	const struct clv_given *g = &o->given[id];
@@ -126,8 +132,8 @@ static void print_origin(const struct clv_options *o, enum clv_setting_id id)
 	case CLV_FROM_DEFAULT:
 		fputs("default", stdout);
 		break;
-	case CLV_FROM_ENVIRONMENT: /* the first variable that is set, as it was read */
-		fputs(s->env[1] && (!getenv(s->env[0]) || !*getenv(s->env[0])) ? s->env[1] : s->env[0], stdout);
+	case CLV_FROM_ENVIRONMENT:
+		printf("environment: %s", print_variable(s));
 		break;
 	case CLV_FROM_FILE:
 		printf("%s:%u", o->config_path, g->line);
@@ -316,6 +322,17 @@ static void schema_type(const struct clv_setting *s)
 	}
 }
 
+/* What validators ignore, and documentation is made of. */
+static void schema_notes(const struct clv_setting *s)
+{
+	printf(", \"x-reload\": %s", s->flags & CLV_SETTING_NOW ? "true" : "false");
+	if (s->option)
+		printf(", \"x-option\": \"--%s\"", s->option);
+	if (s->env[0])
+		printf(", \"x-env\": [\"%s\"%s%s%s]", s->env[0], s->env[1] ? ", \"" : "", s->env[1] ? s->env[1] : "",
+		       s->env[1] ? "\"" : "");
+}
+
 static void schema_setting(enum clv_setting_id id, const struct clv_options *defaults)
 {
 	const struct clv_setting *s = &clv_settings[id];
@@ -324,6 +341,7 @@ static void schema_setting(enum clv_setting_id id, const struct clv_options *def
 	print_text(s->help);
 	fputs(", ", stdout);
 	schema_type(s);
+	schema_notes(s);
 	if (defaults->given[id].count) {
 		fputs(", \"default\": ", stdout);
 		print_value(s, &defaults->given[id]);

@@ -586,9 +586,12 @@ int clv_options_environment(struct clv_options *o)
 
 enum { OPT_JSON = 256, OPT_SETTING };
 
+static const char where_title[] =
+	"Where to look (without -i and --netns: every veth that leads into another namespace, "
+	"also those that appear later):";
+
 static const char *const group_titles[] = {
-	[CLV_GROUP_WHERE] = "Where to look (without -i and --netns: every veth that leads into another namespace, "
-			    "also those that appear later):",
+	[CLV_GROUP_WHERE] = where_title,
 	[CLV_GROUP_WHAT] = "What to look at:",
 	[CLV_GROUP_SHOW] = "What to show:",
 	[CLV_GROUP_KEEP] = "What to keep:",

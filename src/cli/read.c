@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/reload.h"
 #include "cli/run.h"
 #include "source/pcap.h"
 
@@ -106,6 +107,8 @@ int clv_cmd_read(int argc, char **argv)
 
 	if (clv_options_init(&r.line) == 0) {
 		clv_cli_parse(&argp, argc, argv, &r);
+		if (r.line.config_path)
+			clv_reload_signal();
 		status = clv_config_start(&r.line, &r.options);
 	}
 	if (status == CLV_EXIT_OK)

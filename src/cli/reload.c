@@ -240,9 +240,15 @@ const struct clv_options *clv_reload_poll(struct clv_reload *r, uint64_t now_ns,
 	return r->now;
 }
 
-int clv_reload_open(const struct clv_options *line, const struct clv_options *first, struct clv_reload **out)
+void clv_reload_signal(void)
 {
 	struct sigaction ask = {.sa_handler = reload_on_signal, .sa_flags = SA_RESTART};
+
+	sigaction(SIGHUP, &ask, NULL);
+}
+
+int clv_reload_open(const struct clv_options *line, const struct clv_options *first, struct clv_reload **out)
+{
 	struct clv_reload *r = calloc(1, sizeof(*r));
 
 	if (!r)
@@ -254,7 +260,6 @@ int clv_reload_open(const struct clv_options *line, const struct clv_options *fi
 		clv_warn("%s is not watched: %s; SIGHUP reads it again", line->config_path, strerror(errno));
 	r->identity = reload_identity(line->config_path);
 	r->hash = reload_hash(line->config_path);
-	sigaction(SIGHUP, &ask, NULL);
 	*out = r;
 	return 0;
 }

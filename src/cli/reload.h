@@ -23,9 +23,12 @@ struct clv_reload;
  */
 typedef int (*clv_reload_fn)(void *ctx, const struct clv_options *old, const struct clv_options *now);
 
+/* From here on SIGHUP is kept for clv_reload_poll(), and no longer ends the process. */
+void clv_reload_signal(void);
+
 /*
  * `line`: the command line, which names the file; `first`: the options in effect. Both are borrowed until close.
- * SIGHUP no longer ends the process. When the directory cannot be watched, a warning says so, and SIGHUP is left.
+ * When the directory cannot be watched, a warning says so, and SIGHUP is left.
  * Returns 0 or -ENOMEM.
  */
 int clv_reload_open(const struct clv_options *line, const struct clv_options *first, struct clv_reload **out);

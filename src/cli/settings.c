@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "cli/options.h"
-#include "wire/record.h"
+#include "source/ring.h"
 
 /* Less than this holds no connection with long heads. */
 #define MEMORY_LEAST (1u << 20)

@@ -116,7 +116,6 @@ struct clv_options;
 struct clv_setting {
 	const char *key;      /* path in the file: "export.otlp.endpoint" */
 	const char *option;   /* without its dashes; NULL: none */
-	char letter;          /* 0: none */
 	const char *arg;      /* of the option, as in --help; NULL: a flag */
 	const char *env[2];   /* variables, the stronger first; NULL: none */
 	const char *fallback; /* the default; NULL: none */
@@ -130,8 +129,9 @@ struct clv_setting {
 	int (*check)(const char *text, const char *value);
 	uint64_t least, most;  /* bounds of a number, in its unit; of a list: entries at least */
 	uint32_t offset, size; /* the field that is zeroed before its values are read; take() may know others */
+	uint16_t flags;        /* enum clv_setting_flag */
 	uint8_t type, group, commands, first_choice;
-	uint16_t flags;
+	char letter; /* of the option; 0: none */
 };
 
 extern const struct clv_setting clv_settings[CLV_SETTINGS];

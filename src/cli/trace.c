@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/reload.h"
 #include "cli/run.h"
 #include "source/attach.h"
 #include "source/links.h"
@@ -450,6 +451,8 @@ int clv_cmd_trace(int argc, char **argv)
 
 	if (clv_options_init(&t.line) == 0) {
 		clv_cli_parse(&argp, argc, argv, &t);
+		if (t.line.config_path)
+			clv_reload_signal();
 		status = clv_config_start(&t.line, &t.options);
 	}
 	if (status == CLV_EXIT_OK)
