@@ -299,20 +299,20 @@ static void schema_type(const struct clv_setting *s)
 		schema_text(s);
 		break;
 	case CLV_VALUE_NUMBERS:
-		printf("\"type\": \"array\", \"minItems\": %u, \"maxItems\": %d, \"items\": {\"type\": \"number\", "
+		printf("\"type\": \"array\", \"minItems\": %u, \"maxItems\": %zu, \"items\": {\"type\": \"number\", "
 		       "\"exclusiveMinimum\": 0}",
-		       (unsigned)s->least, CLV_OPTION_REPEAT);
+		       (unsigned)s->least, clv_setting_entries(s));
 		break;
 	case CLV_VALUE_STRINGS:
 	case CLV_VALUE_OWN_LIST:
-		printf("\"type\": \"array\", \"maxItems\": %d, \"items\": {", CLV_OPTION_REPEAT);
+		printf("\"type\": \"array\", \"maxItems\": %zu, \"items\": {", clv_setting_entries(s));
 		schema_text(s);
 		putchar('}');
 		break;
 	case CLV_VALUE_PAIRS:
-		printf("\"type\": \"object\", \"maxProperties\": %d, \"propertyNames\": {\"minLength\": 1}, "
+		printf("\"type\": \"object\", \"maxProperties\": %zu, \"propertyNames\": {\"minLength\": 1}, "
 		       "\"additionalProperties\": {\"type\": \"string\"",
-		       CLV_OPTION_REPEAT);
+		       clv_setting_entries(s));
 		if (s->pattern) {
 			fputs(", \"pattern\": ", stdout);
 			print_text(s->pattern);

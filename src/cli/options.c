@@ -312,8 +312,7 @@ static struct clv_given_item *given_find(struct clv_given *g, const char *key)
 }
 
 /* What is wrong with a text before its setting is asked. */
-static const char *options_refuse(const struct clv_setting *s, const struct clv_given *g, const char *text,
-				  const char *value)
+static const char *options_refuse(const struct clv_setting *s, const char *text, const char *value)
 {
 	size_t len = strlen(text) + (value ? strlen(value) : 0);
 
@@ -321,8 +320,6 @@ static const char *options_refuse(const struct clv_setting *s, const struct clv_
 		return "it is too long: a value has at most 8192 bytes";
 	if ((s->type == CLV_VALUE_PAIRS) != (value != NULL) || !*text)
 		return s->expect ? s->expect : "it must be true or false";
-	if (clv_setting_is_list(s) && g->count >= CLV_OPTION_REPEAT)
-		return "there may be 64 of them at most";
 	if (s->check && s->check(text, value))
 		return s->expect;
 	return NULL;
@@ -361,7 +358,11 @@ int clv_options_set(struct clv_options *o, enum clv_setting_id id, enum clv_orig
 
 	if (anew)
 		*g = (struct clv_given){.origin = origin, .line = line, .column = column};
-	reason = options_refuse(s, g, text, value);
+	if (clv_setting_is_list(s) && g->count >= clv_setting_entries(s)) {
+		snprintf(why, CLV_OPTION_WHY, "there may be %zu of them at most", clv_setting_entries(s));
+		return -EINVAL;
+	}
+	reason = options_refuse(s, text, value);
 	int err = reason ? -EINVAL : given_put(g, s, text, value);
 	if (!err) {
 		reason = s->expect ? s->expect : "it must be true or false";

@@ -23,8 +23,8 @@ enum clv_side_choice { CLV_CHOOSE_AUTO, CLV_CHOOSE_POD, CLV_CHOOSE_HOST };
  * Of what another module reads from OTEL_* by itself: CLV_*_UNSET, as NULL and 0 among its strings and numbers, says
  * that neither the file nor the command line has it.
  */
-enum clv_otlp_protocol { CLV_OTLP_UNSET, CLV_OTLP_HTTP_PROTOBUF, CLV_OTLP_GRPC, CLV_OTLP_HTTP_JSON };
-enum clv_otlp_compression { CLV_COMPRESSION_UNSET, CLV_COMPRESSION_NONE, CLV_COMPRESSION_GZIP };
+enum clv_protocol_choice { CLV_PROTOCOL_UNSET, CLV_PROTOCOL_HTTP_PROTOBUF, CLV_PROTOCOL_GRPC, CLV_PROTOCOL_HTTP_JSON };
+enum clv_compression_choice { CLV_COMPRESSION_UNSET, CLV_COMPRESSION_NONE, CLV_COMPRESSION_GZIP };
 enum clv_switch { CLV_SWITCH_UNSET, CLV_SWITCH_OFF, CLV_SWITCH_ON };
 
 /* As OTEL_TRACES_SAMPLER names them. */
@@ -107,9 +107,9 @@ struct clv_options {
 
 	struct {
 		const char *endpoint, *traces_endpoint, *metrics_endpoint;
-		enum clv_otlp_protocol protocol;
+		enum clv_protocol_choice protocol;
 		struct clv_pairs headers; /* secret */
-		enum clv_otlp_compression compression;
+		enum clv_compression_choice compression;
 		uint64_t timeout_ns;
 		const char *ca_path, *cert_path, *key_path;
 		enum clv_switch metrics;

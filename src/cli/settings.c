@@ -16,7 +16,12 @@
 
 /* Less than this holds no connection with long heads. */
 #define MEMORY_LEAST (1u << 20)
-#define DAY_NS       (24ull * 3600 * 1000000000)
+/* Headers to the collector, bounds of a histogram, headers kept in a span, and patterns tried on each text. */
+#define HEADERS_MOST  32
+#define BOUNDS_MOST   32
+#define CAPTURES_MOST 16
+#define REDACT_MOST   16
+#define DAY_NS        (24ull * 3600 * 1000000000)
 
 /* ---- texts that are checked ---------------------------------------------------------------------------------- */
 
@@ -560,6 +565,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				  FIELD(otlp.headers),
 				  .env = {"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"},
 				  .check = check_header,
+				  .most = HEADERS_MOST,
 				  .commands = ALL,
 				  .group = CLV_GROUP_SEND,
 				  .flags = CLV_SETTING_OTHERS | CLV_SETTING_SECRET,
@@ -755,6 +761,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				    .type = CLV_VALUE_NUMBERS,
 				    FIELD(metrics.bounds),
 				    .least = 1,
+				    .most = BOUNDS_MOST,
 				    .commands = ALL,
 				    .group = CLV_GROUP_METRICS,
 				    .flags = CLV_SETTING_WORDS,
@@ -848,6 +855,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				     .type = CLV_VALUE_OWN_LIST,
 				     FIELD(captures),
 				     .take = take_capture,
+				     .most = CAPTURES_MOST,
 				     .commands = ALL,
 				     .group = CLV_GROUP_PRIVACY,
 				     .flags = CLV_SETTING_NOW,
@@ -860,6 +868,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			    .arg = "REGEX",
 			    .type = CLV_VALUE_STRINGS,
 			    FIELD(redact),
+			    .most = REDACT_MOST,
 			    .commands = ALL,
 			    .group = CLV_GROUP_PRIVACY,
 			    .flags = CLV_SETTING_NOW,

@@ -127,7 +127,7 @@ struct clv_setting {
 	int (*take)(struct clv_options *o, const char *text, const char **why);
 	/* CLV_VALUE_TEXT, _STRINGS, _PAIRS: may say no to a text (of a pair: the name and the value). */
 	int (*check)(const char *text, const char *value);
-	uint64_t least, most;  /* bounds of a number, in its unit; of a list: entries at least */
+	uint64_t least, most;  /* bounds of a number, in its unit; of a list: entries, most 0: 64 */
 	uint32_t offset, size; /* the field that is zeroed before its values are read; take() may know others */
 	uint16_t flags;        /* enum clv_setting_flag */
 	uint8_t type, group, commands, first_choice;
@@ -141,6 +141,12 @@ static inline int clv_setting_is_list(const struct clv_setting *s)
 {
 	return s->type == CLV_VALUE_STRINGS || s->type == CLV_VALUE_NUMBERS || s->type == CLV_VALUE_PAIRS ||
 	       s->type == CLV_VALUE_OWN_LIST;
+}
+
+/* How many entries a list or map may have. */
+static inline size_t clv_setting_entries(const struct clv_setting *s)
+{
+	return s->most ? (size_t)s->most : CLV_OPTION_REPEAT;
 }
 
 /* Insertions, deletions and changes that make one word of the other; words beyond 31 letters are just far. */

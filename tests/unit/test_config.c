@@ -79,7 +79,7 @@ static void test_defaults(void **state)
 	assert_int_equal(options.spool_max_bytes, 256u << 20);
 	/* The exporter's: unset, whatever the default is. */
 	assert_null(options.otlp.endpoint);
-	assert_int_equal(options.otlp.protocol, CLV_OTLP_UNSET);
+	assert_int_equal(options.otlp.protocol, CLV_PROTOCOL_UNSET);
 	assert_int_equal(options.otlp.compression, CLV_COMPRESSION_UNSET);
 	assert_int_equal(options.otlp.timeout_ns, 0);
 	assert_int_equal(options.otlp.metrics, CLV_SWITCH_UNSET);
@@ -116,7 +116,7 @@ static void test_values(void **state)
 	assert_int_equal(options.filter.methods, 1);
 	assert_int_equal(options.otlp.headers.count, 2);
 	assert_string_equal(options.otlp.headers.item[1].value, "");
-	assert_int_equal(options.otlp.protocol, CLV_OTLP_GRPC);
+	assert_int_equal(options.otlp.protocol, CLV_PROTOCOL_GRPC);
 	assert_int_equal(options.otlp.metrics, CLV_SWITCH_OFF);
 	assert_int_equal(options.otlp.compression, CLV_COMPRESSION_NONE);
 	assert_int_equal(options.otlp.timeout_ns, 250000000);
@@ -221,16 +221,18 @@ static void test_bounds(void **state)
 static void test_too_much(void **state)
 {
 	static char text[CLV_CONFIG_BYTES + 2];
-	size_t n = (size_t)sprintf(text, "routes: [");
+	size_t n = (size_t)snprintf(text, sizeof(text), "routes: [");
 
 	for (int i = 0; i <= CLV_OPTION_REPEAT; i++)
-		n += (size_t)sprintf(text + n, "/a,\n");
-	sprintf(text + n, "]");
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "/a,\n");
+	snprintf(text + n, sizeof(text) - n, "]");
 	fails(text, CLV_OPTION_REPEAT + 1, 1, "64 of them at most");
 
-	n = (size_t)sprintf(text, "service: {name: ");
+	fails("privacy: {redact: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q]}", 1, 52, "16 of them at most");
+
+	n = (size_t)snprintf(text, sizeof(text), "service: {name: ");
 	memset(text + n, 'x', CLV_OPTION_TEXT + 1);
-	sprintf(text + n + CLV_OPTION_TEXT + 1, "}");
+	snprintf(text + n + CLV_OPTION_TEXT + 1, 2, "}");
 	fails(text, 1, 17, "too long");
 
 	memset(text, '#', CLV_CONFIG_BYTES + 1);
@@ -247,7 +249,7 @@ static void test_too_much(void **state)
 	assert_int_equal(errors.error[errors.count - 1].column, 9 + 1 + CLV_CONFIG_DEPTH);
 
 	for (n = 0; n < 1000; n += 10)
-		sprintf(text + n, "key%05zu:\n", n);
+		snprintf(text + n, sizeof(text) - n, "key%05zu:\n", n);
 	assert_int_equal(parse(text), -EINVAL);
 	assert_int_equal(errors.count, CLV_CONFIG_ERRORS);
 	assert_int_equal(errors.more, 100 - CLV_CONFIG_ERRORS);
@@ -360,7 +362,7 @@ static void test_stronger_words(void **state)
 	assert_int_equal(options.routes.count, 1);
 	assert_string_equal(options.routes.item[0], "/l");
 	assert_int_equal(options.memory_bytes, 2u << 20);
-	assert_int_equal(options.otlp.protocol, CLV_OTLP_GRPC);
+	assert_int_equal(options.otlp.protocol, CLV_PROTOCOL_GRPC);
 	clv_options_fini(line);
 	free(line);
 }
