@@ -29,6 +29,7 @@ int clv_command_unknown(const char *name);
 
 int clv_cmd_trace(int argc, char **argv);
 int clv_cmd_read(int argc, char **argv);
+int clv_cmd_config(int argc, char **argv);
 int clv_cmd_check(int argc, char **argv);
 int clv_cmd_detach(int argc, char **argv);
 int clv_cmd_version(int argc, char **argv);

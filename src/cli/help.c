@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/settings.h"
 
 const struct clv_command clv_commands[] = {
 	{"trace", "show the requests at network interfaces as they happen", clv_cmd_trace},
 	{"read", "show the requests in a capture file", clv_cmd_read},
+	{"config", "check and print configuration files", clv_cmd_config},
 	{"check", "tell what this kernel and these privileges allow", clv_cmd_check},
 	{"detach", "remove what a killed clovisor left behind", clv_cmd_detach},
 	{"version", "print versions", clv_cmd_version},
@@ -33,38 +35,13 @@ int clv_command_run(const struct clv_command *c, int argc, char **argv)
 	return c->run(argc, argv);
 }
 
-/* Insertions, deletions and changes that make one word of the other; words beyond 31 letters are just far. */
-static unsigned help_distance(const char *a, const char *b)
-{
-	unsigned row[32];
-	size_t n = strlen(b);
-
-	if (n >= 32 || strlen(a) >= 32)
-		return 32;
-	for (unsigned j = 0; j <= n; j++)
-		row[j] = j;
-	for (unsigned i = 1; a[i - 1]; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= n; j++) {
-			unsigned change = diagonal + (a[i - 1] != b[j - 1]);
-			unsigned least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-
-			diagonal = row[j];
-			row[j] = change < least ? change : least;
-		}
-	}
-	return row[n];
-}
-
 int clv_command_unknown(const char *name)
 {
 	const char *nearest = NULL;
-	unsigned least = 4; /* farther than this is another word */
+	unsigned least = CLV_WORD_NEAR + 1;
 
 	for (const struct clv_command *c = clv_commands; c->name; c++) {
-		unsigned d = help_distance(name, c->name);
+		unsigned d = clv_word_distance(name, c->name);
 
 		if (d < least) {
 			least = d;

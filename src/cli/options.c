@@ -1,68 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line: argp with errors of one line, the options that trace and read share, and the values of
- * options. Never acts on them. Main thread, before anything else runs.
+ * The options object and what fills it: argp with errors of one line, and the values of options. Owns the texts that
+ * were given; never acts on them. Main thread.
+ *
+ * A setting's texts are kept as given, and its field is read anew from all of them whenever one is added: so copying,
+ * comparing and printing need no more than texts, and there is one reader for each value whoever gave it.
  */
 #include "cli/options.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
-#include "engine/limits.h"
-
-/* Less than this holds no connection with long heads. */
-#define MEMORY_LEAST (1u << 20)
-
-enum {
-	OPT_JSON = 256,
-	OPT_COLOR,
-	OPT_SERVICE,
-	OPT_FILTER,
-	OPT_LIMIT,
-	OPT_HEXDUMP,
-	OPT_STATS,
-	OPT_SUMMARY,
-	OPT_MEMORY,
-	OPT_SIDE,
-	OPT_PORT,
-	OPT_EGRESS,
-};
-
-static const struct argp_option shared_options[] = {
-	{0, 0, 0, 0, "What to look at:", 2},
-	{"side", OPT_SIDE, "auto|pod|host", 0,
-	 "Whose requests come in and go out: the pod's behind a veth, or this host's. Default: auto", 0},
-	{"port", OPT_PORT, "PORT[:PROTO]", 0,
-	 "Look only at this server port, and take its protocol from here (repeatable). Without it every TCP port is "
-	 "looked "
-	 "at and the bytes decide",
-	 0},
-	{"egress", OPT_EGRESS, "ADDR[/LEN]:PORT", 0,
-	 "Of the requests going out, trace those to this address and port; :PORT is any address (repeatable). IPv6: "
-	 "[2001:db8::]/32:443",
-	 0},
-	{0, 0, 0, 0, "What to show:", 3},
-	{"filter", OPT_FILTER, "KEY=VALUE", 0,
-	 "Show only requests that match: method=GET, path=/api/*, status=404 or 5xx, min-duration=10ms (repeatable: "
-	 "all "
-	 "keys must match, of several values of a key one)",
-	 0},
-	{"limit", OPT_LIMIT, "N", 0, "End after N requests were shown", 0},
-	{"service", OPT_SERVICE, "NAME", 0, "service.name of the spans. Default: unknown_service", 0},
-	{"output", 'o', "text|json", 0, "One line for people (default) or one JSON object for each request", 0},
-	{"json", OPT_JSON, 0, 0, "The same as -o json", 0},
-	{"color", OPT_COLOR, "auto|always|never", 0, "auto (default): on a terminal, unless NO_COLOR is set", 0},
-	{"hexdump", OPT_HEXDUMP, 0, 0, "Also print the first 256 payload bytes of every packet on standard error", 0},
-	{0, 0, 0, 0, "What to keep:", 4},
-	{"write", 'w', "FILE.pcapng", 0, "Also write what was captured; clovisor read gives the same requests from it",
-	 0},
-	{"stats", OPT_STATS, 0, 0, "Every second: packets, records, requests, and every loss by its reason", 0},
-	{"summary", OPT_SUMMARY, "FILE", 0, "At the end write the figures as one JSON object", 0},
-	{"memory", OPT_MEMORY, "SIZE", 0, "Budget for connections and unanswered requests. Default: 64M", 0},
-	{0},
-};
 
 static error_t help_parse(int key, char *arg, struct argp_state *state)
 {
@@ -106,6 +59,8 @@ void clv_cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 	}
 	free(said);
 }
+
+/* ---- values ---------------------------------------------------------------------------------------------------- */
 
 int clv_parse_size(const char *text, uint64_t *out)
 {
@@ -201,128 +156,561 @@ int clv_parse_egress(const char *text, struct clv_egress_rule *out)
 	return 0;
 }
 
-/* One of a list of words; its index, or -1. */
-static int parse_choice(const char *text, const char *const *words)
+/* ---- from texts to fields -------------------------------------------------------------------------------------- */
+
+static void *options_field(struct clv_options *o, const struct clv_setting *s)
 {
-	for (int i = 0; words[i]; i++)
-		if (strcmp(text, words[i]) == 0)
-			return i;
-	return -1;
+	return (char *)o + s->offset;
 }
 
-static void options_port(struct argp_state *state, struct clv_options *o, const char *arg)
+static int options_read_number(const struct clv_setting *s, const char *text, uint64_t *out)
 {
-	const char *colon = strchr(arg, ':');
-	struct clv_port_rule rule = {0};
-	char number[8] = "";
-	uint64_t port;
-	size_t len = colon ? (size_t)(colon - arg) : strlen(arg);
+	uint64_t v = 0;
+	int err = s->type == CLV_VALUE_COUNT  ? clv_parse_count(text, s->most, &v)
+		  : s->type == CLV_VALUE_SIZE ? clv_parse_size(text, &v)
+					      : clv_parse_seconds(text, &v);
 
-	if (len < sizeof(number))
-		memcpy(number, arg, len);
-	if (clv_parse_count(number, UINT16_MAX, &port))
-		argp_error(state, "--port %s: a port is a number from 1 to 65535, as in --port 8080 or 8080:http", arg);
-	else if (colon && !(rule.proto = clv_proto_find(colon + 1)))
-		argp_error(state, "--port %s: there is no protocol %s (there is: %s)", arg, colon + 1,
-			   clv_protos[0] ? clv_protos[0]->name : "none");
-	else if (o->port_count == CLV_OPTION_REPEAT)
-		argp_error(state, "--port may be given %d times", CLV_OPTION_REPEAT);
-	else {
-		rule.port = (uint16_t)port;
-		o->ports[o->port_count++] = rule;
+	if (err || v < s->least || v > s->most)
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+static int options_read_choice(const struct clv_setting *s, const char *text, int *out)
+{
+	for (int i = 0; s->choices[i]; i++)
+		if (strcmp(text, s->choices[i]) == 0) {
+			*out = i + s->first_choice;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int options_read_bool(const char *text, bool *out)
+{
+	*out = strcmp(text, "true") == 0;
+	return *out || strcmp(text, "false") == 0 ? 0 : -EINVAL;
+}
+
+/* Bounds of a histogram: above 0, each more than the one before. */
+static int options_add_number(struct clv_numbers *n, const char *text)
+{
+	char *end;
+
+	if ((*text < '0' || *text > '9') && *text != '.')
+		return -EINVAL;
+	double v = strtod(text, &end);
+	if (*end || strpbrk(text, "xX") || !isfinite(v) || v <= 0 || (n->count && v <= n->item[n->count - 1]))
+		return -EINVAL;
+	n->item[n->count++] = v;
+	return 0;
+}
+
+static int options_add_pair(struct clv_pairs *p, const struct clv_given_item *item)
+{
+	p->item[p->count].name = item->text;
+	p->item[p->count++].value = item->value;
+	return 0;
+}
+
+/* One text into the setting's field. */
+static int options_take(struct clv_options *o, const struct clv_setting *s, const struct clv_given_item *item,
+			const char **why)
+{
+	void *field = options_field(o, s);
+	bool on = false;
+	int err;
+
+	if (s->check && s->check(item->text, item->value))
+		return -EINVAL;
+	switch ((enum clv_setting_type)s->type) {
+	case CLV_VALUE_FLAG:
+		return options_read_bool(item->text, field);
+	case CLV_VALUE_SWITCH:
+		err = options_read_bool(item->text, &on);
+		*(enum clv_switch *)field = on ? CLV_SWITCH_ON : CLV_SWITCH_OFF;
+		return err;
+	case CLV_VALUE_COUNT:
+	case CLV_VALUE_SIZE:
+	case CLV_VALUE_TIME:
+		return options_read_number(s, item->text, field);
+	case CLV_VALUE_CHOICE:
+		return options_read_choice(s, item->text, field);
+	case CLV_VALUE_TEXT:
+		*(const char **)field = item->text;
+		return 0;
+	case CLV_VALUE_STRINGS:
+		((struct clv_strings *)field)->item[((struct clv_strings *)field)->count++] = item->text;
+		return 0;
+	case CLV_VALUE_NUMBERS:
+		return options_add_number(field, item->text);
+	case CLV_VALUE_PAIRS:
+		return options_add_pair(field, item);
+	case CLV_VALUE_OWN:
+	case CLV_VALUE_OWN_LIST:
+		return s->take(o, item->text, why);
 	}
+	return -EINVAL;
 }
 
-static void options_egress(struct argp_state *state, struct clv_options *o, const char *arg)
+/*
+ * The field anew from all texts. What another module reads from the environment stays unset unless the file or the
+ * command line has it.
+ */
+static int options_apply(struct clv_options *o, enum clv_setting_id id, const char **why)
 {
-	if (o->egress_count == CLV_OPTION_REPEAT)
-		argp_error(state, "--egress may be given %d times", CLV_OPTION_REPEAT);
-	else if (clv_parse_egress(arg, &o->egress[o->egress_count]))
-		argp_error(state, "--egress %s: it must be ADDR:PORT, ADDR/LEN:PORT or :PORT, with IPv6 in brackets",
-			   arg);
-	else
-		o->egress_count++;
+	const struct clv_setting *s = &clv_settings[id];
+	const struct clv_given *g = &o->given[id];
+	int err = 0;
+
+	memset(options_field(o, s), 0, s->size);
+	for (size_t i = 0; i < g->count && !err; i++)
+		err = options_take(o, s, &g->item[i], why);
+	if ((s->flags & CLV_SETTING_OTHERS) && g->origin < CLV_FROM_FILE)
+		memset(options_field(o, s), 0, s->size);
+	return err;
+}
+
+/* ---- what was given -------------------------------------------------------------------------------------------- */
+
+static void given_drop(struct clv_given_item *item)
+{
+	free(item->text);
+	free(item->value);
+}
+
+static void given_clear(struct clv_given *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		given_drop(&g->item[i]);
+	free(g->item);
+	*g = (struct clv_given){0};
+}
+
+static int given_add(struct clv_given *g, const char *text, const char *value)
+{
+	struct clv_given_item item = {.text = strdup(text), .value = value ? strdup(value) : NULL};
+	struct clv_given_item *grown = reallocarray(g->item, g->count + 1, sizeof(*grown));
+
+	if (grown)
+		g->item = grown;
+	if (!grown || !item.text || (value && !item.value)) {
+		given_drop(&item);
+		return -ENOMEM;
+	}
+	g->item[g->count++] = item;
+	return 0;
+}
+
+/* The entry of a map with that key, or NULL. */
+static struct clv_given_item *given_find(struct clv_given *g, const char *key)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->item[i].value && strcmp(g->item[i].text, key) == 0)
+			return &g->item[i];
+	return NULL;
+}
+
+/* What is wrong with a text before its setting is asked. */
+static const char *options_refuse(const struct clv_setting *s, const char *text, const char *value)
+{
+	size_t len = strlen(text) + (value ? strlen(value) : 0);
+
+	if (len > CLV_OPTION_TEXT)
+		return "it is too long: a value has at most 8192 bytes";
+	if ((s->type == CLV_VALUE_PAIRS) != (value != NULL) || !*text)
+		return s->expect ? s->expect : "it must be true or false";
+	if (s->check && s->check(text, value))
+		return s->expect;
+	return NULL;
+}
+
+/* Takes the place of what weaker origins said, of another value, or of the map's entry with that key. */
+static int given_put(struct clv_given *g, const struct clv_setting *s, const char *text, const char *value)
+{
+	struct clv_given_item *same = value ? given_find(g, text) : NULL;
+
+	if (same) {
+		char *copy = strdup(value);
+
+		if (!copy)
+			return -ENOMEM;
+		free(same->value);
+		same->value = copy;
+		return 0;
+	}
+	return given_add(g, text, value);
+}
+
+static int options_why(char why[CLV_OPTION_WHY], const char *text)
+{
+	snprintf(why, CLV_OPTION_WHY, "%s", text);
+	return -EINVAL;
+}
+
+int clv_options_set(struct clv_options *o, enum clv_setting_id id, enum clv_origin origin, unsigned line,
+		    unsigned column, const char *text, const char *value, char why[CLV_OPTION_WHY])
+{
+	const struct clv_setting *s = &clv_settings[id];
+	struct clv_given *g = &o->given[id], old = *g;
+	bool anew = origin > g->origin || !clv_setting_is_list(s);
+	const char *reason = NULL;
+
+	if (anew)
+		*g = (struct clv_given){.origin = origin, .line = line, .column = column};
+	if (clv_setting_is_list(s) && g->count >= clv_setting_entries(s)) {
+		snprintf(why, CLV_OPTION_WHY, "there may be %zu of them at most", clv_setting_entries(s));
+		return -EINVAL;
+	}
+	reason = options_refuse(s, text, value);
+	int err = reason ? -EINVAL : given_put(g, s, text, value);
+	if (!err) {
+		reason = s->expect ? s->expect : "it must be true or false";
+		err = options_apply(o, id, &reason);
+		if (err) /* a map's entries were all good before, and so is the new one: this is the last of a list */
+			given_drop(&g->item[--g->count]);
+	}
+	if (err && anew) {
+		given_clear(g);
+		*g = old;
+	} else if (anew) {
+		given_clear(&old);
+	}
+	if (err) {
+		const char *ignored = NULL;
+
+		options_apply(o, id, &ignored);
+		options_why(why, reason ? reason : strerror(-err));
+	}
+	return err;
+}
+
+void clv_options_set_empty(struct clv_options *o, enum clv_setting_id id, enum clv_origin origin, unsigned line,
+			   unsigned column)
+{
+	const char *ignored = NULL;
+
+	given_clear(&o->given[id]);
+	o->given[id] = (struct clv_given){.origin = origin, .line = line, .column = column};
+	options_apply(o, id, &ignored);
+}
+
+/* NAME=VALUE, of which either may be missing. */
+static int options_set_pair(struct clv_options *o, enum clv_setting_id id, enum clv_origin origin, const char *text,
+			    char why[CLV_OPTION_WHY])
+{
+	const char *equals = strchr(text, '=');
+	char *name = equals ? strndup(text, (size_t)(equals - text)) : NULL;
+
+	if (!equals)
+		return options_why(why, clv_settings[id].expect);
+	if (!name)
+		return -ENOMEM;
+	int err = clv_options_set(o, id, origin, 0, 0, name, equals + 1, why);
+	free(name);
+	return err;
+}
+
+/* A list between commas, with blanks around its words; `text` is used up. */
+static int options_set_list(struct clv_options *o, enum clv_setting_id id, enum clv_origin origin, char *text,
+			    char why[CLV_OPTION_WHY])
+{
+	char *word, *rest = text;
+	int err = 0;
+
+	clv_options_set_empty(o, id, origin, 0, 0);
+	while (!err && (word = strsep(&rest, ","))) {
+		word += strspn(word, " \t");
+		for (size_t n = strlen(word); n && strchr(" \t", word[n - 1]); n--)
+			word[n - 1] = '\0';
+		err = clv_settings[id].type == CLV_VALUE_PAIRS ? options_set_pair(o, id, origin, word, why)
+							       : clv_options_set(o, id, origin, 0, 0, word, NULL, why);
+	}
+	return err;
+}
+
+int clv_options_set_words(struct clv_options *o, enum clv_setting_id id, enum clv_origin origin, const char *text,
+			  char why[CLV_OPTION_WHY])
+{
+	const struct clv_setting *s = &clv_settings[id];
+	bool pairs = s->type == CLV_VALUE_PAIRS;
+
+	if (id == CLV_SET_SERVICE && strchr(text, '='))
+		return options_set_pair(o, CLV_SET_SERVICES, origin, text, why);
+	if (!(s->flags & CLV_SETTING_WORDS) && !(pairs && origin == CLV_FROM_ENVIRONMENT))
+		return pairs ? options_set_pair(o, id, origin, text, why)
+			     : clv_options_set(o, id, origin, 0, 0, text, NULL, why);
+	char *copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	int err = options_set_list(o, id, origin, copy, why);
+	free(copy);
+	return err;
+}
+
+/* ---- whole objects --------------------------------------------------------------------------------------------- */
+
+int clv_options_init(struct clv_options *o)
+{
+	char why[CLV_OPTION_WHY];
+	int err = 0;
+
+	memset(o, 0, sizeof(*o));
+	for (int id = 0; id < CLV_SETTINGS && !err; id++)
+		if (clv_settings[id].fallback)
+			err = clv_options_set_words(o, (enum clv_setting_id)id, CLV_FROM_DEFAULT,
+						    clv_settings[id].fallback, why);
+	return err;
+}
+
+void clv_options_fini(struct clv_options *o)
+{
+	for (int id = 0; id < CLV_SETTINGS; id++)
+		given_clear(&o->given[id]);
+	free((char *)o->config_path);
+	memset(o, 0, sizeof(*o));
+}
+
+static int options_copy_setting(struct clv_options *o, const struct clv_options *from, enum clv_setting_id id)
+{
+	const struct clv_given *g = &from->given[id];
+	char why[CLV_OPTION_WHY];
+	int err = 0;
+
+	clv_options_set_empty(o, id, g->origin, g->line, g->column);
+	for (size_t i = 0; i < g->count && !err; i++)
+		err = clv_options_set(o, id, g->origin, g->line, g->column, g->item[i].text, g->item[i].value, why);
+	return err;
+}
+
+int clv_options_copy(struct clv_options *out, const struct clv_options *from)
+{
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (from->config_path && !(out->config_path = strdup(from->config_path)))
+		return -ENOMEM;
+	for (int id = 0; id < CLV_SETTINGS && !err; id++)
+		err = options_copy_setting(out, from, (enum clv_setting_id)id);
+	return err;
+}
+
+int clv_options_say_again(struct clv_options *o, const struct clv_options *line)
+{
+	int err = 0;
+
+	if (line->config_path && !o->config_path && !(o->config_path = strdup(line->config_path)))
+		return -ENOMEM;
+	for (int id = 0; id < CLV_SETTINGS && !err; id++)
+		if (line->given[id].origin == CLV_FROM_COMMAND_LINE)
+			err = options_copy_setting(o, line, (enum clv_setting_id)id);
+	return err;
+}
+
+bool clv_options_same(const struct clv_options *o, const struct clv_options *other, enum clv_setting_id id)
+{
+	const struct clv_given *a = &o->given[id], *b = &other->given[id];
+
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->item[i].text, b->item[i].text) != 0 ||
+		    strcmp(a->item[i].value ? a->item[i].value : "", b->item[i].value ? b->item[i].value : "") != 0)
+			return false;
+	return true;
+}
+
+enum clv_setting_id clv_options_conflict(const struct clv_options *o, char why[CLV_OPTION_WHY])
+{
+	if (o->otlp.cert_path && !o->otlp.key_path && o->given[CLV_SET_OTLP_KEY].count == 0) {
+		options_why(why, "a certificate needs its key: export.otlp.key_file (--otlp-key)");
+		return CLV_SET_OTLP_CERT;
+	}
+	if (o->otlp.key_path && !o->otlp.cert_path && o->given[CLV_SET_OTLP_CERT].count == 0) {
+		options_why(why, "a key needs its certificate: export.otlp.cert_file (--otlp-cert)");
+		return CLV_SET_OTLP_KEY;
+	}
+	return CLV_SETTINGS;
+}
+
+/* ---- the environment ------------------------------------------------------------------------------------------- */
+
+/* The variable's text in the form of the setting, or NULL; freed by the caller. */
+static char *environment_text(enum clv_setting_id id, const char **name)
+{
+	const struct clv_setting *s = &clv_settings[id];
+	const char *text = NULL, *arg = id == CLV_SET_SAMPLER ? getenv("OTEL_TRACES_SAMPLER_ARG") : NULL;
+	char *out = NULL;
+
+	for (size_t i = 0; i < sizeof(s->env) / sizeof(*s->env) && s->env[i] && !text; i++) {
+		text = getenv(s->env[i]);
+		*name = s->env[i];
+		if (text && !*text) /* as if it were not set */
+			text = NULL;
+	}
+	if (!text)
+		return NULL;
+	bool ratio = arg && *arg && strstr(text, "traceidratio");
+	const char *unit = s->flags & CLV_SETTING_MS ? "ms" : "";
+	if (asprintf(&out, "%s%s%s%s", text, unit, ratio ? "=" : "", ratio ? arg : "") < 0)
+		return NULL;
+	return out;
+}
+
+int clv_options_environment(struct clv_options *o)
+{
+	char why[CLV_OPTION_WHY];
+	const char *name = NULL;
+	int err = 0;
+
+	for (int id = 0; id < CLV_SETTINGS && err != -ENOMEM; id++) {
+		char *text = environment_text((enum clv_setting_id)id, &name);
+
+		if (!text)
+			continue;
+		struct clv_options *tried = calloc(1, sizeof(*tried)); /* half a list would be worse than none */
+		err = tried ? clv_options_set_words(tried, (enum clv_setting_id)id, CLV_FROM_ENVIRONMENT, text, why)
+			    : -ENOMEM;
+		if (!err)
+			err = options_copy_setting(o, tried, (enum clv_setting_id)id);
+		else if (err == -EINVAL && !(clv_settings[id].flags & CLV_SETTING_OTHERS))
+			clv_warn("%s is left out: %s", name, why);
+		if (tried)
+			clv_options_fini(tried);
+		free(tried);
+		free(text);
+	}
+	return err == -ENOMEM ? err : 0;
+}
+
+/* ---- argp ------------------------------------------------------------------------------------------------------ */
+
+enum { OPT_JSON = 256, OPT_SETTING };
+
+static const char where_title[] =
+	"Where to look (without -i and --netns: every veth that leads into another namespace, "
+	"also those that appear later):";
+
+static const char *const group_titles[] = {
+	[CLV_GROUP_WHERE] = where_title,
+	[CLV_GROUP_WHAT] = "What to look at:",
+	[CLV_GROUP_SHOW] = "What to show:",
+	[CLV_GROUP_KEEP] = "What to keep:",
+	[CLV_GROUP_TAKE] = "How much to take:",
+	[CLV_GROUP_SEND] = "Where to send it:",
+	[CLV_GROUP_METRICS] = "Metrics:",
+	[CLV_GROUP_TRACES] = "Traces:",
+	[CLV_GROUP_PRIVACY] = "What to keep private:",
+};
+
+/* The setting of an option; the reverse of options_key(). */
+static enum clv_setting_id options_id(int key)
+{
+	for (int id = 0; id < CLV_SETTINGS; id++)
+		if (clv_settings[id].letter && clv_settings[id].letter == key)
+			return (enum clv_setting_id)id;
+	return key >= OPT_SETTING && key < OPT_SETTING + CLV_SETTINGS ? (enum clv_setting_id)(key - OPT_SETTING)
+								      : CLV_SETTINGS;
+}
+
+static int options_key(enum clv_setting_id id)
+{
+	return clv_settings[id].letter ? clv_settings[id].letter : (int)OPT_SETTING + (int)id;
+}
+
+static void options_config_path(struct argp_state *state, struct clv_options *o, const char *arg)
+{
+	if (!*arg || strcmp(arg, "-") == 0)
+		argp_error(state, "-c %s: it must be the name of a file", arg);
+	free((char *)o->config_path);
+	o->config_path = strdup(arg);
 }
 
 static error_t options_parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const sides[] = {"auto", "pod", "host", NULL};
-	static const char *const colors[] = {"auto", "always", "never", NULL};
-	static const char *const outputs[] = {"text", "json", NULL};
 	struct clv_options *o = state->input;
-	const char *why;
-	uint64_t bytes = 0;
-	int choice;
+	enum clv_setting_id id = options_id(key);
+	char why[CLV_OPTION_WHY];
 
-	switch (key) {
-	case 'o':
-		choice = parse_choice(arg, outputs);
-		if (choice < 0)
-			argp_error(state, "-o %s: it must be text or json", arg);
-		o->output = (enum clv_output)choice;
-		break;
-	case OPT_JSON:
-		o->output = CLV_OUTPUT_JSON;
-		break;
-	case OPT_COLOR:
-		choice = parse_choice(arg, colors);
-		if (choice < 0)
-			argp_error(state, "--color %s: it must be auto, always or never", arg);
-		o->color = (enum clv_color)choice;
-		break;
-	case OPT_SIDE:
-		choice = parse_choice(arg, sides);
-		if (choice < 0)
-			argp_error(state, "--side %s: it must be auto, pod or host", arg);
-		o->side = (enum clv_side_choice)choice;
-		break;
-	case OPT_SERVICE:
-		if (!*arg || strlen(arg) > CLV_SERVICE_MAX)
-			argp_error(state, "--service: a name has 1 to %d bytes", CLV_SERVICE_MAX);
-		o->service = arg;
-		break;
-	case OPT_FILTER:
-		if (clv_filter_add(&o->filter, arg, &why))
-			argp_error(state, "--filter %s: %s", arg, why);
-		break;
-	case OPT_LIMIT:
-		if (clv_parse_count(arg, UINT64_MAX, &o->limit))
-			argp_error(state, "--limit %s: it must be a number from 1 on", arg);
-		break;
-	case OPT_MEMORY:
-		if (clv_parse_size(arg, &bytes) || bytes < MEMORY_LEAST || bytes > SIZE_MAX / 2)
-			argp_error(state, "--memory %s: it must be a size from 1M on, as in 64M", arg);
-		o->memory_bytes = (size_t)bytes;
-		break;
-	case OPT_PORT:
-		options_port(state, o, arg);
-		break;
-	case OPT_EGRESS:
-		options_egress(state, o, arg);
-		break;
-	case OPT_HEXDUMP:
-		o->hexdump = true;
-		break;
-	case OPT_STATS:
-		o->stats = true;
-		break;
-	case OPT_SUMMARY:
-		o->summary_path = arg;
-		break;
-	case 'w':
-		if (strcmp(arg, "-") == 0)
-			argp_error(state, "-w -: it must be a file; standard output is for the requests");
-		o->write_path = arg;
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	if (key == 'c') {
+		options_config_path(state, o, arg);
+		return 0;
 	}
+	if (key == OPT_JSON) {
+		id = CLV_SET_FORMAT;
+		arg = (char *)"json";
+	}
+	if (id == CLV_SETTINGS)
+		return ARGP_ERR_UNKNOWN;
+	const struct clv_setting *s = &clv_settings[id];
+	if (clv_options_set_words(o, id, CLV_FROM_COMMAND_LINE, arg ? arg : "true", why) == 0)
+		return 0;
+	const char *shown = s->flags & CLV_SETTING_SECRET ? "..." : arg;
+	if (s->letter)
+		argp_error(state, "-%c %s: %s", s->letter, shown, why);
+	else
+		argp_error(state, "--%s %s: %s", s->option, shown, why);
 	return 0;
 }
 
-const struct argp clv_options_argp = {.options = shared_options, .parser = options_parse};
-
-void clv_options_init(struct clv_options *o)
+/* The help text with the default, which lives as long as the process. */
+static const char *options_doc(const struct clv_setting *s)
 {
-	*o = (struct clv_options){.service = "unknown_service", .memory_bytes = CLV_MEMORY_BYTES};
+	char *doc = NULL;
+
+	if (!s->fallback || s->type == CLV_VALUE_FLAG)
+		return s->help;
+	return asprintf(&doc, "%s. Default: %s", s->help, s->fallback) < 0 ? s->help : doc;
+}
+
+/* A group's options of a command; returns where the next one goes. */
+static struct argp_option *options_group(struct argp_option *next, int group, unsigned command)
+{
+	int hidden = command == CLV_COMMAND_CONFIG ? OPTION_HIDDEN : 0;
+	struct argp_option *title = hidden ? NULL : next++, *first = next;
+
+	for (int id = 0; id < CLV_SETTINGS; id++) {
+		const struct clv_setting *s = &clv_settings[id];
+
+		if (!s->option || s->group != group || !(s->commands & command))
+			continue;
+		*next++ = (struct argp_option){
+			.name = s->option,
+			.key = options_key((enum clv_setting_id)id),
+			.arg = s->arg,
+			.flags = hidden,
+			.doc = options_doc(s),
+			.group = group,
+		};
+	}
+	if (next == first)
+		return title ? title : first;
+	if (title)
+		*title = (struct argp_option){.doc = group_titles[group], .group = group};
+	return next;
+}
+
+const struct argp *clv_options_argp(unsigned command)
+{
+	/* A heading for each group, the two options that are no setting, and the end. */
+	static struct argp_option table[CLV_SETTINGS + sizeof(group_titles) / sizeof(*group_titles) + 4];
+	static const struct argp argp = {.options = table, .parser = options_parse};
+	struct argp_option *next = table;
+
+	for (int group = CLV_GROUP_WHERE; group <= CLV_GROUP_PRIVACY; group++) {
+		next = options_group(next, group, command);
+		if (group == CLV_GROUP_SHOW && command != CLV_COMMAND_CONFIG) /* there, --json is another one */
+			*next++ = (struct argp_option){"json", OPT_JSON, 0, 0, "The same as -o json", group};
+	}
+	*next++ = (struct argp_option){0, 0, 0, 0, "Where settings come from:", CLV_GROUP_PRIVACY + 1};
+	*next++ = (struct argp_option){"config",
+				       'c',
+				       "FILE",
+				       0,
+				       "Read settings from this file, see clovisor.yaml(5), and again when it changes "
+				       "or on SIGHUP. Options count "
+				       "for more than the file",
+				       CLV_GROUP_PRIVACY + 1};
+	*next = (struct argp_option){0};
+	return &argp;
 }

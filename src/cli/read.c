@@ -7,11 +7,13 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/config.h"
+#include "cli/reload.h"
 #include "cli/run.h"
 #include "source/pcap.h"
 
 struct read {
-	struct clv_options options;
+	struct clv_options line, options; /* as given, and with everything else that has a say */
 	const char *file;
 };
 
@@ -21,7 +23,7 @@ static error_t read_parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &r->options;
+		state->child_inputs[0] = &r->line;
 		break;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
@@ -52,10 +54,44 @@ static bool read_is_same_file(const char *a, const char *b)
 	       x.st_ino == y.st_ino;
 }
 
+static int read_run(struct read *r)
+{
+	static const enum clv_decode_side sides[] = {
+		[CLV_CHOOSE_AUTO] = CLV_DECODE_SIDE_AUTO,
+		[CLV_CHOOSE_POD] = CLV_DECODE_SIDE_POD,
+		[CLV_CHOOSE_HOST] = CLV_DECODE_SIDE_HOST,
+	};
+	struct clv_source *source;
+	char why[512];
+
+	if (r->options.write_path && read_is_same_file(r->options.write_path, r->file)) {
+		clv_error("-w %s is the file to read; give it another name", r->options.write_path);
+		return CLV_EXIT_USAGE;
+	}
+	const struct clv_pcap_config file = {.path = r->file, .side = sides[r->options.side]};
+	if (clv_pcap_open(&file, &source, why, sizeof(why))) {
+		clv_error("%s", why);
+		return CLV_EXIT_FAILURE;
+	}
+	clv_run_signals();
+	int status = clv_run(&(struct clv_run_config){
+		.line = &r->line,
+		.options = &r->options,
+		.source = source,
+		.ctx = source,
+		.figures = read_figures,
+	});
+	const char *broken = clv_pcap_error(source);
+	if (broken)
+		clv_warn("%s", broken);
+	source->ops->close(source);
+	return status;
+}
+
 int clv_cmd_read(int argc, char **argv)
 {
-	static const struct argp_child shared[] = {{&clv_options_argp, 0, NULL, 0}, {0}};
-	static const struct argp argp = {
+	struct argp_child shared[] = {{clv_options_argp(CLV_COMMAND_READ), 0, NULL, 0}, {0}};
+	struct argp argp = {
 		.parser = read_parse,
 		.args_doc = "FILE",
 		.doc = "Show the HTTP requests in a capture file: pcap or pcapng, also gzip'ed; - reads standard "
@@ -66,36 +102,18 @@ int clv_cmd_read(int argc, char **argv)
 		       "  tcpdump -U -w - port 80 | clovisor read -",
 		.children = shared,
 	};
-	static const enum clv_decode_side sides[] = {
-		[CLV_CHOOSE_AUTO] = CLV_DECODE_SIDE_AUTO,
-		[CLV_CHOOSE_POD] = CLV_DECODE_SIDE_POD,
-		[CLV_CHOOSE_HOST] = CLV_DECODE_SIDE_HOST,
-	};
-	struct clv_source *source;
-	struct read r = {0};
-	char why[512];
+	static struct read r;
+	int status = CLV_EXIT_FAILURE;
 
-	clv_options_init(&r.options);
-	clv_cli_parse(&argp, argc, argv, &r);
-	if (r.options.write_path && read_is_same_file(r.options.write_path, r.file)) {
-		clv_error("-w %s is the file to read; give it another name", r.options.write_path);
-		return CLV_EXIT_USAGE;
+	if (clv_options_init(&r.line) == 0) {
+		clv_cli_parse(&argp, argc, argv, &r);
+		if (r.line.config_path)
+			clv_reload_signal();
+		status = clv_config_start(&r.line, &r.options);
 	}
-	const struct clv_pcap_config file = {.path = r.file, .side = sides[r.options.side]};
-	if (clv_pcap_open(&file, &source, why, sizeof(why))) {
-		clv_error("%s", why);
-		return CLV_EXIT_FAILURE;
-	}
-	clv_run_signals();
-	int status = clv_run(&(struct clv_run_config){
-		.options = &r.options,
-		.source = source,
-		.ctx = source,
-		.figures = read_figures,
-	});
-	const char *broken = clv_pcap_error(source);
-	if (broken)
-		clv_warn("%s", broken);
-	source->ops->close(source);
+	if (status == CLV_EXIT_OK)
+		status = read_run(&r);
+	clv_options_fini(&r.options);
+	clv_options_fini(&r.line);
 	return status;
 }

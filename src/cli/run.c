@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/reload.h"
 #include "export/json.h"
 #include "export/out.h"
 #include "export/summary.h"
@@ -32,7 +33,8 @@
 
 struct run {
 	const struct clv_run_config *config;
-	const struct clv_options *options;
+	const struct clv_options *options; /* in effect now; the engine goes on borrowing from config->options */
+	struct clv_reload *reload;         /* NULL: there is no file */
 	struct clv_engine *engine;
 	struct clv_out *out;
 	struct clv_pcapng *capture;
@@ -118,7 +120,7 @@ static void run_write_failed(struct run *r, int err)
 {
 	if (!err)
 		return;
-	clv_error("cannot write %s: %s; going on without it", r->options->write_path, strerror(-err));
+	clv_error("cannot write %s: %s; going on without it", r->config->options->write_path, strerror(-err));
 	r->failed = r->write_failed = true;
 }
 
@@ -136,7 +138,7 @@ static void run_on_packet(void *ctx, const struct clv_packet *p)
 static void run_on_span(void *ctx, struct clv_span *span)
 {
 	struct run *r = ctx;
-	bool json = r->options->output == CLV_OUTPUT_JSON;
+	bool json = r->config->options->output == CLV_OUTPUT_JSON;
 
 	span->resource = clv_resources_get(r->resources, span->net);
 	if (r->full || !clv_filter_match(&r->options->filter, span))
@@ -146,7 +148,7 @@ static void run_on_span(void *ctx, struct clv_span *span)
 	if (!line)
 		return;
 	clv_out_commit(r->out, json ? clv_json_write(&r->json, span, line) : clv_text_write(&r->text, span, line));
-	r->full = ++r->shown == r->options->limit;
+	r->full = ++r->shown == r->config->options->limit;
 }
 
 static void run_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
@@ -247,6 +249,12 @@ static void run_hurry(void)
 		clv_debug("cannot run ahead of others: %s", strerror(errno));
 }
 
+/* The configuration has changed. What the run itself reads from its options needs no more than the new ones. */
+static int run_on_reload(void *ctx, const struct clv_options *old, const struct clv_options *now)
+{
+	return 0;
+}
+
 /* Polls until something ends the run. Returns 0, or what the source said. */
 static int run_loop(struct run *r)
 {
@@ -270,6 +278,8 @@ static int run_loop(struct run *r)
 		if (clv_out_error(r->out)) /* clv_out_close() tells it again */
 			return 0;
 		uint64_t now_ns = run_clock_ns();
+		if (r->reload)
+			r->options = clv_reload_poll(r->reload, now_ns, run_on_reload, r);
 		if (now_ns >= second_ns) {
 			run_each_second(r);
 			second_ns = now_ns + 1000000000;
@@ -321,6 +331,11 @@ static int run_open(struct run *r)
 		clv_error("cannot start: %s", strerror(-err));
 		return err;
 	}
+	if (r->config->line && r->config->line->config_path &&
+	    (err = clv_reload_open(r->config->line, o, &r->reload))) {
+		clv_error("cannot start: %s", strerror(-err));
+		return err;
+	}
 	clv_text_init(&r->text, STDOUT_FILENO, o->color);
 	if (o->summary_path && !(r->summary_file = fopen(o->summary_path, "we"))) {
 		clv_error("cannot write %s: %s", o->summary_path, strerror(errno));
@@ -345,7 +360,7 @@ static void run_report(struct run *r, bool quiet)
 	if (!r->summary_file)
 		return;
 	if (clv_summary_json(&r->summary, r->summary_file)) {
-		clv_error("cannot write %s: %s", r->options->summary_path, strerror(errno));
+		clv_error("cannot write %s: %s", r->config->options->summary_path, strerror(errno));
 		r->failed = true;
 	}
 }
@@ -355,12 +370,13 @@ static void run_close(struct run *r)
 	int err = clv_pcapng_close(r->capture);
 
 	if (err && !r->write_failed)
-		clv_error("cannot write %s: %s", r->options->write_path, strerror(-err));
+		clv_error("cannot write %s: %s", r->config->options->write_path, strerror(-err));
 	r->failed |= err != 0;
 	clv_engine_free(r->engine);
 	clv_resources_free(r->resources);
 	if (r->summary_file)
 		fclose(r->summary_file);
+	clv_reload_close(r->reload);
 }
 
 int clv_run(const struct clv_run_config *config)

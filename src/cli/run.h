@@ -15,10 +15,11 @@
 #define CLV_RUN_FIGURES 48
 
 struct clv_run_config {
-	const struct clv_options *options;
-	struct clv_source *source; /* borrowed */
-	bool live;                 /* a slow reader loses requests instead of holding up the run */
-	uint64_t duration_ns;      /* 0: no end */
+	const struct clv_options *line;    /* the command line, for reloads of the file that it names */
+	const struct clv_options *options; /* in effect when the run begins */
+	struct clv_source *source;         /* borrowed */
+	bool live;                         /* a slow reader loses requests instead of holding up the run */
+	uint64_t duration_ns;              /* 0: no end */
 	void *ctx;
 	/* The source's counts. */
 	size_t (*figures)(void *ctx, struct clv_figure out[CLV_RUN_FIGURES]);

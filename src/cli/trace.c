@@ -15,16 +15,15 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/config.h"
+#include "cli/reload.h"
 #include "cli/run.h"
 #include "source/attach.h"
 #include "source/links.h"
 #include "source/ring.h"
 
-enum { OPT_NETNS = 256, OPT_DURATION, OPT_SNAPLEN, OPT_ATTACH, OPT_RING, OPT_MAX_FLOWS };
-
 struct namespace
 {
-	const char *text; /* as given */
 	int fd;
 	int32_t nsid; /* -1: no link leads there yet */
 };
@@ -40,12 +39,9 @@ struct place {
 };
 
 struct trace {
-	struct clv_options options;
-	const char *ifaces[CLV_OPTION_REPEAT];
-	size_t iface_count;
+	struct clv_options line, options; /* as given, and with everything else that has a say */
 	struct namespace netns[CLV_OPTION_REPEAT];
-	size_t netns_count;
-	uint64_t duration_ns, snaplen, ring_bytes, max_flows;
+	size_t netns_count; /* so many are open */
 	enum clv_attach_mode mode;
 
 	struct clv_ring *ring;
@@ -58,8 +54,10 @@ struct trace {
 
 static bool trace_is_named(const struct trace *t, const char *name)
 {
-	for (size_t i = 0; i < t->iface_count; i++)
-		if (strcmp(t->ifaces[i], name) == 0)
+	const struct clv_strings *ifaces = &t->options.ifaces;
+
+	for (size_t i = 0; i < ifaces->count; i++)
+		if (strcmp(ifaces->item[i], name) == 0)
 			return true;
 	return false;
 }
@@ -71,7 +69,7 @@ static bool trace_wants(const struct trace *t, const struct clv_link *l)
 	for (size_t i = 0; i < t->netns_count; i++)
 		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
 			return true;
-	return t->iface_count + t->netns_count == 0 && clv_link_is_pod(l);
+	return t->options.ifaces.count + t->netns_count == 0 && clv_link_is_pod(l);
 }
 
 static struct place *trace_place(struct trace *t, uint32_t ifindex)
@@ -296,9 +294,9 @@ static int trace_open_ring(struct trace *t)
 {
 	uint16_t ports[CLV_OPTION_REPEAT];
 	struct clv_ring_config config = {
-		.ring_bytes = (uint32_t)t->ring_bytes,
-		.max_flows = (uint32_t)t->max_flows,
-		.snaplen = (uint32_t)t->snaplen,
+		.ring_bytes = (uint32_t)t->options.ring_bytes,
+		.max_flows = (uint32_t)t->options.max_flows,
+		.snaplen = (uint32_t)t->options.snaplen,
 		.ports = ports,
 		.port_count = t->options.port_count,
 	};
@@ -321,23 +319,26 @@ static int trace_find_named(struct trace *t)
 	struct clv_link link;
 	int err;
 
-	for (size_t i = 0; i < t->iface_count; i++) {
-		err = clv_links_find(t->links, t->ifaces[i], &link);
+	const struct clv_strings *ifaces = &t->options.ifaces, *netns = &t->options.netns;
+
+	for (size_t i = 0; i < ifaces->count; i++) {
+		err = clv_links_find(t->links, ifaces->item[i], &link);
 		if (err) {
-			clv_error("cannot find interface %s: %s; ip link lists them", t->ifaces[i], strerror(-err));
+			clv_error("cannot find interface %s: %s; ip link lists them", ifaces->item[i], strerror(-err));
 			return err;
 		}
 	}
-	for (size_t i = 0; i < t->netns_count; i++) {
-		t->netns[i].nsid = -1;
-		t->netns[i].fd = clv_links_netns_open(t->netns[i].text);
-		if (t->netns[i].fd < 0) {
+	for (size_t i = 0; i < netns->count; i++) {
+		int fd = clv_links_netns_open(netns->item[i]);
+
+		if (fd < 0) {
 			clv_error(
 				"cannot open network namespace %s: %s; it must be a name of ip netns, a process id or "
 				"a path",
-				t->netns[i].text, strerror(-t->netns[i].fd));
-			return t->netns[i].fd;
+				netns->item[i], strerror(-fd));
+			return fd;
 		}
+		t->netns[t->netns_count++] = (struct namespace){.fd = fd, .nsid = -1};
 	}
 	return 0;
 }
@@ -394,97 +395,46 @@ static void trace_close(struct trace *t)
 	}
 	clv_links_close(t->links);
 	for (size_t i = 0; i < t->netns_count; i++)
-		if (t->netns[i].fd >= 0)
-			close(t->netns[i].fd);
+		close(t->netns[i].fd);
 	free(t->places);
 }
 
 /* ---- command line --------------------------------------------------------------------------------------------- */
 
-static const struct argp_option trace_options[] = {
-	{0, 0, 0, 0,
-	 "Where to look (without -i and --netns: every veth that leads into another namespace, also those "
-	 "that appear later):",
-	 1},
-	{"interface", 'i', "IFACE", 0, "This interface (repeatable)", 0},
-	{"netns", OPT_NETNS, "NAME|PID|PATH", 0, "The interfaces that lead into this network namespace (repeatable)",
-	 0},
-	{"attach", OPT_ATTACH, "auto|tcx|clsact", 0, "How: tcx needs Linux 6.6. Default: auto, tcx where there is one",
-	 0},
-	{0, 0, 0, 0, "How much to take:", 5},
-	{"duration", OPT_DURATION, "TIME", 0, "End after this time: 30s, 5m, 1h", 0},
-	{"snaplen", OPT_SNAPLEN, "BYTES", 0,
-	 "Take at most so many payload bytes of a packet. Default: what parsers need", 0},
-	{"ring", OPT_RING, "SIZE", 0, "Ring buffer between kernel and clovisor, a power of two. Default: 8M", 0},
-	{"max-flows", OPT_MAX_FLOWS, "N", 0, "Connections that the kernel half remembers. Default: 65536", 0},
-	{0},
-};
-
-static void trace_add_name(struct argp_state *state, const char **list, size_t *count, const char *arg)
-{
-	if (*count == CLV_OPTION_REPEAT)
-		argp_error(state, "-i may be given %d times", CLV_OPTION_REPEAT);
-	else if (!*arg || strlen(arg) >= IF_NAMESIZE)
-		argp_error(state, "-i %s: an interface's name has 1 to %d letters", arg, IF_NAMESIZE - 1);
-	else
-		list[(*count)++] = arg;
-}
-
 static error_t trace_parse(int key, char *arg, struct argp_state *state)
 {
-	struct trace *t = state->input;
-
-	switch (key) {
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &t->options;
-		break;
-	case 'i':
-		trace_add_name(state, t->ifaces, &t->iface_count, arg);
-		break;
-	case OPT_NETNS:
-		if (t->netns_count == CLV_OPTION_REPEAT)
-			argp_error(state, "--netns may be given %d times", CLV_OPTION_REPEAT);
-		else
-			t->netns[t->netns_count++] = (struct namespace){.text = arg, .fd = -1, .nsid = -1};
-		break;
-	case OPT_ATTACH:
-		if (strcmp(arg, "auto") == 0)
-			t->mode = CLV_ATTACH_AUTO;
-		else if (strcmp(arg, "tcx") == 0)
-			t->mode = CLV_ATTACH_TCX;
-		else if (strcmp(arg, "clsact") == 0)
-			t->mode = CLV_ATTACH_CLSACT;
-		else
-			argp_error(state, "--attach %s: it must be auto, tcx or clsact", arg);
-		break;
-	case OPT_DURATION:
-		if (clv_parse_seconds(arg, &t->duration_ns) || !t->duration_ns)
-			argp_error(state, "--duration %s: it must be a time, as in 30s or 5m", arg);
-		break;
-	case OPT_SNAPLEN:
-		if (clv_parse_count(arg, CLV_REC_MAX_CAP, &t->snaplen))
-			argp_error(state, "--snaplen %s: it must be a number of bytes from 1 to %u", arg,
-				   CLV_REC_MAX_CAP);
-		break;
-	case OPT_RING:
-		if (clv_parse_size(arg, &t->ring_bytes) || t->ring_bytes < 4096 || t->ring_bytes > 1u << 30)
-			argp_error(state, "--ring %s: it must be a size from 4K to 1G, as in 8M", arg);
-		break;
-	case OPT_MAX_FLOWS:
-		if (clv_parse_count(arg, 1u << 24, &t->max_flows))
-			argp_error(state, "--max-flows %s: it must be a number from 1 to %u", arg, 1u << 24);
-		break;
-	default:
+	if (key != ARGP_KEY_INIT)
 		return ARGP_ERR_UNKNOWN;
-	}
+	state->child_inputs[0] = &((struct trace *)state->input)->line;
 	return 0;
+}
+
+static int trace_run(struct trace *t)
+{
+	int status = CLV_EXIT_FAILURE;
+
+	t->mode = (enum clv_attach_mode)t->options.attach;
+	clv_run_signals();
+	if (trace_open(t) == 0)
+		status = clv_run(&(struct clv_run_config){
+			.line = &t->line,
+			.options = &t->options,
+			.source = clv_ring_source(t->ring),
+			.live = true,
+			.duration_ns = t->options.duration_ns,
+			.ctx = t,
+			.figures = trace_figures,
+			.service = trace_service,
+			.stopped = trace_stopped,
+		});
+	trace_close(t);
+	return status;
 }
 
 int clv_cmd_trace(int argc, char **argv)
 {
-	static const struct argp_child shared[] = {{&clv_options_argp, 0, NULL, 0}, {0}};
-	static const struct argp argp = {
-		.options = trace_options,
+	struct argp_child shared[] = {{clv_options_argp(CLV_COMMAND_TRACE), 0, NULL, 0}, {0}};
+	struct argp argp = {
 		.parser = trace_parse,
 		.doc = "Show the HTTP requests at network interfaces as they happen, each with its response. When "
 		       "everything asked for is attached, a line that begins with 'ready' appears on standard error. "
@@ -499,20 +449,15 @@ int clv_cmd_trace(int argc, char **argv)
 	static struct trace t;
 	int status = CLV_EXIT_FAILURE;
 
-	clv_options_init(&t.options);
-	clv_cli_parse(&argp, argc, argv, &t);
-	clv_run_signals();
-	if (trace_open(&t) == 0)
-		status = clv_run(&(struct clv_run_config){
-			.options = &t.options,
-			.source = clv_ring_source(t.ring),
-			.live = true,
-			.duration_ns = t.duration_ns,
-			.ctx = &t,
-			.figures = trace_figures,
-			.service = trace_service,
-			.stopped = trace_stopped,
-		});
-	trace_close(&t);
+	if (clv_options_init(&t.line) == 0) {
+		clv_cli_parse(&argp, argc, argv, &t);
+		if (t.line.config_path)
+			clv_reload_signal();
+		status = clv_config_start(&t.line, &t.options);
+	}
+	if (status == CLV_EXIT_OK)
+		status = trace_run(&t);
+	clv_options_fini(&t.options);
+	clv_options_fini(&t.line);
 	return status;
 }

@@ -22,7 +22,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CLOVISOR = os.environ.get("CLOVISOR", os.path.join(ROOT, "build", "clovisor"))
-COMMANDS = ["trace", "read", "check", "detach", "version", "help"]
+COMMANDS = ["trace", "read", "config", "check", "detach", "version", "help"]
 CLIENT, SERVER = ("10.0.0.2", 40000), ("10.0.0.1", 80)
 
 
@@ -96,7 +96,7 @@ class Pages(unittest.TestCase):
         return {w for t in tags for w in re.findall(r"(?<![\w-])(--[a-z-]+|-\w)(?![\w-])", t)}
 
     def test_man_pages(self):
-        for command in ("trace", "read", "check", "detach"):
+        for command in ("trace", "read", "config", "check", "detach"):
             with self.subTest(command):
                 self.assertEqual(self.man_options(f"clovisor-{command}.1"), help_options(command))
 
