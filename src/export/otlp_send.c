@@ -295,6 +295,20 @@ void clv_sender_poll(struct clv_sender *s, unsigned ms)
 		curl_multi_poll(s->multi, NULL, 0, (int)ms, NULL);
 }
 
+void clv_sender_abort(struct clv_sender *s, clv_sender_fn done)
+{
+	for (int i = 0; i < CLV_SENDER_FLIGHTS; i++) {
+		struct flight *f = &s->flight[i];
+		void *request = f->request;
+
+		if (!request)
+			continue;
+		curl_multi_remove_handle(s->multi, f->easy);
+		f->request = NULL;
+		done(s->ctx, request, NULL, NULL);
+	}
+}
+
 void clv_sender_wake(struct clv_sender *s)
 {
 	curl_multi_wakeup(s->multi);

@@ -27,6 +27,8 @@ void clv_sender_free(struct clv_sender *s);
 int clv_sender_begin(struct clv_sender *s, enum clv_export_signal signal, struct clv_slice body, void *request);
 /* Works on what is on its way; sleeps for at most `ms` when there is nothing to do. */
 void clv_sender_poll(struct clv_sender *s, unsigned ms);
+/* Gives up what is on its way: done() is called for each, with no answer. */
+void clv_sender_abort(struct clv_sender *s, clv_sender_fn done);
 /* Ends that sleep, or the next. Any thread. */
 void clv_sender_wake(struct clv_sender *s);
 
