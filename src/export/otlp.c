@@ -91,6 +91,7 @@ struct clv_otlp {
 	uint64_t chunk_number;
 	struct peer peer[CLV_EXPORT_SIGNALS];
 	uint64_t out_spans;               /* in requests */
+	uint64_t kept_spans;              /* were in requests, and are left in the spool for the next run */
 	uint64_t flush_ns, flush_spans;   /* when what waits is sent, full batch or not; how much of that is left */
 	uint64_t metrics_ns;              /* when the next are collected */
 	uint64_t progress_ns;             /* when the collector last settled something */
@@ -200,7 +201,7 @@ static void otlp_publish(struct clv_otlp *o)
 	/* The engine's two figures are not read in one go. */
 	if ((int64_t)queued < 0)
 		queued = 0;
-	otlp_set(o, CLV_OTLP_export_waiting, queued + f->waiting_spans + o->out_spans);
+	otlp_set(o, CLV_OTLP_export_waiting, queued + f->waiting_spans + o->out_spans + o->kept_spans);
 	otlp_set(o, CLV_OTLP_export_queue_bytes, clv_queue_used(o->queue) + f->waiting_bytes);
 	otlp_set(o, CLV_OTLP_export_recovered, f->found_spans);
 	otlp_set(o, CLV_OTLP_export_spooled, f->spooled_spans);
@@ -376,10 +377,10 @@ static void request_give_up(struct clv_otlp *o, struct request *r)
 
 	for (size_t i = 0; i < r->refs; i++)
 		if (clv_store_keep(o->store, r->ref[i]))
-			o->out_spans -= r->ref[i].spans;
+			o->kept_spans += r->ref[i].spans;
 		else
 			lost += r->ref[i].spans;
-	o->out_spans -= lost;
+	o->out_spans -= r->spans;
 	otlp_add(o, CLV_OTLP_drop_export_closed, lost);
 	if (r->signal == CLV_EXPORT_METRICS)
 		otlp_add(o, CLV_OTLP_drop_export_metrics, 1);

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,7 +40,7 @@ static void sleep_ns(uint64_t ns)
 struct feed {
 	struct clv_otlp *otlp;
 	struct clv_otlp_config config;
-	uint64_t spans, first, rate, resources, bytes, flush_ns, linger_ns;
+	uint64_t spans, first, rate, resources, bytes, flush_ms, linger_ms;
 	bool progress, until_sent, metrics, json;
 	uint64_t spooled;
 	struct clv_resource *resource;
@@ -113,7 +112,7 @@ static uint64_t feed_run(struct feed *f)
 			feed_tick(f);
 	}
 	cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
-	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + f->linger_ns;
+	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + f->linger_ms * 1000000;
 	while (clock_ns(CLOCK_MONOTONIC) < end_ns || (f->until_sent && !feed_settled(f))) {
 		feed_tick(f);
 		sleep_ns(1000000);
@@ -137,6 +136,21 @@ static int feed_json(struct clv_slice message, enum clv_export_signal signal, ch
 	p = stpcpy(p, "\"}");
 	*len = (size_t)(p - *out);
 	return 0;
+}
+
+/* getrusage() would count what the parent had before exec. */
+static unsigned long peak_rss_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long kib = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmHWM: %lu", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib;
 }
 
 static const struct option options[] = {
@@ -183,8 +197,8 @@ static int feed_options(struct feed *f, int argc, char **argv, const char **url)
 			  : c == 'b' ? &f->bytes
 			  : c == 'S' ? &f->config.spool_bytes
 			  : c == 'm' ? &f->config.memory_bytes
-			  : c == 'f' ? &f->flush_ns
-				     : &f->linger_ns) = n;
+			  : c == 'f' ? &f->flush_ms
+				     : &f->linger_ms) = n;
 		}
 	}
 	return 0;
@@ -193,21 +207,19 @@ static int feed_options(struct feed *f, int argc, char **argv, const char **url)
 static void feed_print(struct feed *f, uint64_t cpu_ns, uint64_t all_ns)
 {
 	struct clv_figure figures[CLV_OTLP_FIGURE_COUNT];
-	struct rusage usage;
 
 	clv_otlp_figures(f->otlp, figures);
-	getrusage(RUSAGE_SELF, &usage);
 	printf("{");
 	for (int i = 0; i < CLV_OTLP_FIGURE_COUNT; i++)
 		printf("\"%s\": %" PRIu64 ", ", figures[i].name, figures[i].value);
-	printf("\"engine_ns\": %" PRIu64 ", \"cpu_ns\": %" PRIu64 ", \"max_rss_kib\": %ld}\n", cpu_ns, all_ns,
-	       usage.ru_maxrss);
+	printf("\"engine_ns\": %" PRIu64 ", \"cpu_ns\": %" PRIu64 ", \"max_rss_kib\": %lu}\n", cpu_ns, all_ns,
+	       peak_rss_kib());
 	fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-	static struct feed feed = {.spans = 1000, .first = 1, .resources = 3, .bytes = 100, .flush_ns = 10000};
+	static struct feed feed = {.spans = 1000, .first = 1, .resources = 3, .bytes = 100, .flush_ms = 10000};
 	struct feed *f = &feed;
 	const char *url = NULL;
 	char why[512] = "";
@@ -234,7 +246,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	uint64_t cpu_ns = feed_run(f), before_ns;
-	clv_otlp_flush(f->otlp, f->flush_ns * 1000000);
+	clv_otlp_flush(f->otlp, f->flush_ms * 1000000);
 	before_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	feed_print(f, cpu_ns, before_ns);
 	clv_otlp_close(f->otlp);
