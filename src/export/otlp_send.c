@@ -39,6 +39,7 @@ struct clv_sender {
 	clv_sender_fn done;
 	void *ctx;
 	CURLM *multi;
+	bool no_reuse; /* of connections with HTTP/2 by prior knowledge */
 	struct curl_slist *headers[CLV_EXPORT_SIGNALS];
 	struct flight flight[CLV_SENDER_FLIGHTS];
 };
@@ -110,6 +111,8 @@ static const char *sender_hint(enum clv_otlp_protocol protocol, CURLcode code, l
 		return "OTEL_EXPORTER_OTLP_CERTIFICATE is a PEM file with CA certificates";
 	case CURLE_SSL_CONNECT_ERROR:
 		return "does it speak TLS, and want a client certificate? http:// and grpc:// go without TLS";
+	case CURLE_GOT_NOTHING:
+		return grpc ? "is that gRPC's port (4317)? http:// is for OTLP over HTTP (4318)" : NULL;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* "HTTP/0.9": frames of HTTP/2 */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_HTTP2:
@@ -239,7 +242,10 @@ static CURLcode flight_set(struct flight *f, enum clv_export_signal signal, stru
 	if (code)
 		return code;
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long)grpc);
+	bool fresh = grpc && !tls && f->sender->no_reuse;
+	curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long)(grpc && !fresh));
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, (long)fresh);
+	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, (long)fresh);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_USERAGENT, "clovisor/" CLV_VERSION);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(t->timeout_ns / MS));
@@ -314,6 +320,17 @@ void clv_sender_wake(struct clv_sender *s)
 	curl_multi_wakeup(s->multi);
 }
 
+/*
+ * libcurl 7.88, which Debian 12 has, breaks a connection with HTTP/2 by prior knowledge when it uses it again
+ * (curl issue 10634, repaired in 8.0). A connection for each request costs little: there are hundreds of spans in it.
+ */
+static bool sender_has_bad_reuse(void)
+{
+	unsigned version = curl_version_info(CURLVERSION_NOW)->version_num;
+
+	return version >= 0x075800 && version < 0x080000;
+}
+
 int clv_sender_new(const struct clv_otlp_config *config, clv_sender_fn done, void *ctx, struct clv_sender **out)
 {
 	struct clv_sender *s = calloc(1, sizeof(*s));
@@ -323,6 +340,7 @@ int clv_sender_new(const struct clv_otlp_config *config, clv_sender_fn done, voi
 		s->config = config;
 		s->done = done;
 		s->ctx = ctx;
+		s->no_reuse = sender_has_bad_reuse();
 		s->multi = curl_multi_init();
 		if (!s->multi)
 			err = -ENOMEM;
