@@ -195,7 +195,8 @@ static void otlp_wake(void *ctx)
 static void otlp_publish(struct clv_otlp *o)
 {
 	const struct clv_store_figures *f = clv_store_figures(o->store);
-	uint64_t given = clv_otlp_figure(o, CLV_OTLP_export_queued) - clv_otlp_figure(o, CLV_OTLP_drop_export_queue_full);
+	uint64_t given =
+		clv_otlp_figure(o, CLV_OTLP_export_queued) - clv_otlp_figure(o, CLV_OTLP_drop_export_queue_full);
 	uint64_t queued = given - atomic_load_explicit(&o->taken, memory_order_relaxed);
 
 	/* The engine's two figures are not read in one go. */
@@ -278,12 +279,11 @@ static bool otlp_on_span(struct clv_otlp *o, const struct clv_otlp_record *head,
 
 	if (s->id != head->resource)
 		return false;
-	if (o->chunk_spans && (o->chunk_spans >= o->config.max_batch ||
-			       o->chunk_len + sizeof(*head) + head->len > CLV_OTLP_CHUNK_BYTES))
+	if (o->chunk_spans &&
+	    (o->chunk_spans >= o->config.max_batch || o->chunk_len + sizeof(*head) + head->len > CLV_OTLP_CHUNK_BYTES))
 		chunk_end(o);
 	if (s->chunk != o->chunk_number) {
-		struct clv_otlp_record resource = {
-			.len = s->len, .type = CLV_OTLP_RECORD_RESOURCE, .resource = s->id};
+		struct clv_otlp_record resource = {.len = s->len, .type = CLV_OTLP_RECORD_RESOURCE, .resource = s->id};
 
 		if (!chunk_append(o, &resource, s->data))
 			return false;
@@ -564,7 +564,8 @@ static void otlp_delivered(struct clv_otlp *o, struct request *r, const struct c
 	otlp_add(o, CLV_OTLP_export_rejected, rejected);
 	peer_recovered(o, r->signal, now_ns);
 	request_ack(o, r);
-	if (!(a->rejected || *a->message || a->strange) || (p->partial_ns && now_ns - p->partial_ns < CLV_OTLP_QUIET_NS))
+	if (!(a->rejected || *a->message || a->strange) ||
+	    (p->partial_ns && now_ns - p->partial_ns < CLV_OTLP_QUIET_NS))
 		return;
 	p->partial_ns = now_ns;
 	if (a->strange)
@@ -864,11 +865,8 @@ int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, 
 		snprintf(why, size, "%s", strerror(ENOMEM));
 		return -ENOMEM;
 	}
-	const struct clv_queue_config queue = {.bytes = config->queue_bytes,
-					       .wait = config->wait,
-					       .stop = config->stop,
-					       .wake = otlp_wake,
-					       .ctx = o};
+	const struct clv_queue_config queue = {
+		.bytes = config->queue_bytes, .wait = config->wait, .stop = config->stop, .wake = otlp_wake, .ctx = o};
 	o->config = *config;
 	/* The fields' text was copied with the rest. */
 	for (int i = 0; i < CLV_EXPORT_SIGNALS; i++)

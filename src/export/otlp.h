@@ -32,23 +32,23 @@
 #define CLV_OTLP_QUIET_NS 60000000000ull
 
 /* name, counts something lost, text */
-#define CLV_OTLP_FIGURES(X) \
-	X(export_queued, false, "spans given to the exporter") \
-	X(export_recovered, false, "spans found in the spool, from earlier runs") \
-	X(export_sent, false, "spans that the collector took") \
-	X(export_waiting, false, "spans that wait for the collector") \
-	X(export_spooled, false, "spans written to the spool") \
-	X(export_requests, false, "requests that the collector answered with success") \
-	X(export_retries, false, "requests that failed and are sent again") \
-	X(export_failed, false, "requests that failed for good") \
-	X(export_queue_bytes, false, "bytes of spans that wait") \
-	X(export_rejected, true, "spans that the collector rejected from a request (partial success)") \
-	X(drop_export_queue_full, true, "spans lost because the exporter's queue was full") \
-	X(drop_export_budget, true, "spans lost because too many waited for the collector") \
-	X(drop_export_refused, true, "spans that the collector refused") \
-	X(drop_export_damaged, true, "spans in the spool that could not be read back") \
+#define CLV_OTLP_FIGURES(X)                                                                              \
+	X(export_queued, false, "spans given to the exporter")                                           \
+	X(export_recovered, false, "spans found in the spool, from earlier runs")                        \
+	X(export_sent, false, "spans that the collector took")                                           \
+	X(export_waiting, false, "spans that wait for the collector")                                    \
+	X(export_spooled, false, "spans written to the spool")                                           \
+	X(export_requests, false, "requests that the collector answered with success")                   \
+	X(export_retries, false, "requests that failed and are sent again")                              \
+	X(export_failed, false, "requests that failed for good")                                         \
+	X(export_queue_bytes, false, "bytes of spans that wait")                                         \
+	X(export_rejected, true, "spans that the collector rejected from a request (partial success)")   \
+	X(drop_export_queue_full, true, "spans lost because the exporter's queue was full")              \
+	X(drop_export_budget, true, "spans lost because too many waited for the collector")              \
+	X(drop_export_refused, true, "spans that the collector refused")                                 \
+	X(drop_export_damaged, true, "spans in the spool that could not be read back")                   \
 	X(drop_export_closed, true, "spans lost because the collector did not take them before the end") \
-	X(spool_damaged, true, "damaged places in the spool, left by earlier runs") \
+	X(spool_damaged, true, "damaged places in the spool, left by earlier runs")                      \
 	X(drop_export_metrics, true, "requests with metrics that were not delivered")
 
 enum clv_otlp_figure {

@@ -33,9 +33,10 @@ enum grpc_status {
 static const char *grpc_name(int status)
 {
 	static const char *const names[] = {
-		"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-		"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+		"OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+		"NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+		"ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+		"DATA_LOSS", "UNAUTHENTICATED",
 	};
 
 	return status >= 0 && (size_t)status < sizeof(names) / sizeof(*names) ? names[status] : "unknown status";
@@ -199,12 +200,12 @@ static bool read_details(struct clv_slice s, uint64_t *wait_ns)
 
 static int base64_digit(uint8_t c)
 {
-	return c >= 'A' && c <= 'Z'	? c - 'A'
-	       : c >= 'a' && c <= 'z'	? c - 'a' + 26
-	       : c >= '0' && c <= '9'	? c - '0' + 52
-	       : c == '+' || c == '-'	? 62
+	return c >= 'A' && c <= 'Z'   ? c - 'A'
+	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
+	       : c >= '0' && c <= '9' ? c - '0' + 52
+	       : c == '+' || c == '-' ? 62
 	       : c == '/' || c == '_' ? 63
-					: -1;
+				      : -1;
 }
 
 /* Padded or not, as binary fields of gRPC may be. Returns the length; 0 when it is no base64 or too long. */

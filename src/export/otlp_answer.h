@@ -44,9 +44,9 @@ enum clv_otlp_verdict {
 
 struct clv_otlp_answer {
 	enum clv_otlp_verdict verdict;
-	uint64_t rejected; /* of partial success; not bounded by what was sent */
-	uint64_t wait_ns;  /* with RETRY: what the collector asked for; 0: nothing */
-	bool strange;      /* delivered, but the body was no answer of OTLP */
+	uint64_t rejected;              /* of partial success; not bounded by what was sent */
+	uint64_t wait_ns;               /* with RETRY: what the collector asked for; 0: nothing */
+	bool strange;                   /* delivered, but the body was no answer of OTLP */
 	char message[CLV_OTLP_MESSAGE]; /* for people: what the collector said, or which status */
 };
 

@@ -159,7 +159,8 @@ static bool header_add(struct clv_otlp_target *t, struct clv_slice name, struct 
 
 		at += (last - t->headers) + (ptrdiff_t)strlen(last) + 1;
 	}
-	if (t->header_count == CLV_OTLP_HEADERS || !header_name_ok(name) || (size_t)(end - at) < name.len + 2 || at > end)
+	if (t->header_count == CLV_OTLP_HEADERS || !header_name_ok(name) || (size_t)(end - at) < name.len + 2 ||
+	    at > end)
 		return false;
 	char *begin = at;
 	memcpy(at, name.data, name.len);

@@ -48,14 +48,14 @@ struct clv_otlp_config {
 	bool disabled; /* OTEL_SDK_DISABLED */
 
 	/* Spans. */
-	size_t queue_bytes;      /* between the engine's thread and the exporter's */
-	uint64_t memory_bytes;   /* where they wait for the collector */
-	uint64_t max_queue;      /* OTEL_BSP_MAX_QUEUE_SIZE: spans that wait in memory; 0: only memory_bytes count */
-	uint32_t max_batch;      /* OTEL_BSP_MAX_EXPORT_BATCH_SIZE: spans of a request */
-	uint64_t delay_ns;       /* OTEL_BSP_SCHEDULE_DELAY: how long a span waits for others */
-	char spool[PATH_MAX];    /* empty: none */
-	uint64_t spool_bytes;    /* its budget */
-	bool wait;               /* the engine waits rather than lose spans (reading a file) */
+	size_t queue_bytes;    /* between the engine's thread and the exporter's */
+	uint64_t memory_bytes; /* where they wait for the collector */
+	uint64_t max_queue;    /* OTEL_BSP_MAX_QUEUE_SIZE: spans that wait in memory; 0: only memory_bytes count */
+	uint32_t max_batch;    /* OTEL_BSP_MAX_EXPORT_BATCH_SIZE: spans of a request */
+	uint64_t delay_ns;     /* OTEL_BSP_SCHEDULE_DELAY: how long a span waits for others */
+	char spool[PATH_MAX];  /* empty: none */
+	uint64_t spool_bytes;  /* its budget */
+	bool wait;             /* the engine waits rather than lose spans (reading a file) */
 	const volatile sig_atomic_t *stop; /* with `wait` */
 
 	/*

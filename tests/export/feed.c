@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "export/otlp.h"
 
 #define NS 1000000000ull
@@ -129,12 +130,16 @@ static int feed_collect(void *ctx, char **data, size_t *len)
 
 static int feed_json(struct clv_slice message, enum clv_export_signal signal, char **out, size_t *len)
 {
-	*out = malloc(2 * message.len + 16);
-	char *p = stpcpy(*out, "{\"hex\":\"");
-	for (size_t i = 0; i < message.len; i++)
-		p += sprintf(p, "%02x", message.data[i]);
-	p = stpcpy(p, "\"}");
-	*len = (size_t)(p - *out);
+	char *room = malloc(2 * message.len + 16);
+	struct clv_buf b = clv_buf(room, 2 * message.len + 16);
+
+	if (!room)
+		return -ENOMEM;
+	clv_buf_lit(&b, "{\"hex\":\"");
+	clv_buf_hex(&b, message.data, message.len);
+	clv_buf_lit(&b, "\"}");
+	*out = room;
+	*len = b.len;
 	return 0;
 }
 
@@ -153,12 +158,23 @@ static unsigned long peak_rss_kib(void)
 	return kib;
 }
 
-static const struct option options[] = {
-	{"otlp", 1, 0, 'o'},      {"spans", 1, 0, 'n'},    {"first", 1, 0, 'i'},      {"rate", 1, 0, 'r'},
-	{"resources", 1, 0, 'R'}, {"bytes", 1, 0, 'b'},    {"spool", 1, 0, 's'},      {"spool-max", 1, 0, 'S'},
-	{"memory", 1, 0, 'm'},    {"flush-ms", 1, 0, 'f'}, {"wait", 0, 0, 'w'},       {"metrics", 0, 0, 'M'},
-	{"progress", 0, 0, 'p'},  {"json", 0, 0, 'j'},     {"until-sent", 0, 0, 'u'}, {"linger-ms", 1, 0, 'l'},
-	{0, 0, 0, 0}};
+static const struct option options[] = {{"otlp", 1, 0, 'o'},
+					{"spans", 1, 0, 'n'},
+					{"first", 1, 0, 'i'},
+					{"rate", 1, 0, 'r'},
+					{"resources", 1, 0, 'R'},
+					{"bytes", 1, 0, 'b'},
+					{"spool", 1, 0, 's'},
+					{"spool-max", 1, 0, 'S'},
+					{"memory", 1, 0, 'm'},
+					{"flush-ms", 1, 0, 'f'},
+					{"wait", 0, 0, 'w'},
+					{"metrics", 0, 0, 'M'},
+					{"progress", 0, 0, 'p'},
+					{"json", 0, 0, 'j'},
+					{"until-sent", 0, 0, 'u'},
+					{"linger-ms", 1, 0, 'l'},
+					{0, 0, 0, 0}};
 
 static int feed_options(struct feed *f, int argc, char **argv, const char **url)
 {
