@@ -103,7 +103,7 @@ static void memory_put(struct clv_store *s, struct clv_slice chunk, uint32_t spa
 
 bool clv_store_fits(const struct clv_store *s, size_t bytes, uint32_t spans)
 {
-	return (s->spool && !s->spool_retry_ns && clv_spool_fits(s->spool, bytes)) || memory_fits(s, bytes, spans);
+	return s->spool && !s->spool_retry_ns ? clv_spool_fits(s->spool, bytes) : memory_fits(s, bytes, spans);
 }
 
 /* Whether the spool took it. Said when it stops doing so, and when it does again. */

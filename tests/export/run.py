@@ -544,6 +544,13 @@ def test_spool_budget():
         assert 30000 in c.got
 
 
+def test_full_spool_holds_up_a_file():
+    d = directory()
+    with Http(slow=(65536, 0.001)) as c:
+        f = feed("--otlp", c.url, "--spans", 50000, "--bytes", 200, "--spool", d, "--spool-max", 2 << 20, "--wait", "--until-sent")
+        all_arrived(c, f, 50000)
+
+
 def test_spool_disk_full():
     d = directory()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", d], capture_output=True, check=False)
