@@ -4,7 +4,7 @@
  * them to the descriptor, so that a slow reader never holds up the engine.
  *
  * When the buffer is full a line is dropped and counted (live), or the caller waits (reading a file). Lines are
- * whole or absent, and in order.
+ * whole or absent, and in order. How long lines wait for each other: export/queue.h.
  *
  * One thread makes all calls.
  */
@@ -16,20 +16,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "export/queue.h"
+
 /* Room for about 2,000 spans, and for the longest line there is: a head of escapes. */
 #define CLV_OUT_BYTES (2u << 20)
-/* Written at once when this much waits; less waits for clv_out_tick(). */
-#define CLV_OUT_BATCH_BYTES (256u << 10)
-/* How long lines may wait for more of them: waking the I/O thread costs more than a line does. */
-#define CLV_OUT_TICK_NS 5000000u
-/* How long clv_out_close() waits for a reader that takes nothing. */
-#define CLV_OUT_PATIENCE_MS 2000
 
 struct clv_out;
 
 /*
  * For lines to `fd`, which is borrowed. `wait`: never drop; then, once *stop is set, wait no longer than
- * CLV_OUT_PATIENCE_MS for the reader. Returns 0 or -errno.
+ * CLV_QUEUE_PATIENCE_MS for the reader. Returns 0 or -errno.
  */
 int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out);
 
@@ -40,7 +36,7 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 char *clv_out_room(struct clv_out *o, size_t bytes);
 /* The first `bytes` of that room are the line. */
 void clv_out_commit(struct clv_out *o, size_t bytes);
-/* Often called: what waits is written, unless that was done less than CLV_OUT_TICK_NS ago. */
+/* Often called: what waits is written, unless that was done less than CLV_QUEUE_TICK_NS ago. */
 void clv_out_tick(struct clv_out *o);
 
 /* 0, or the -errno that ended the writing (-EPIPE: the reader has left). */
@@ -50,7 +46,7 @@ uint64_t clv_out_dropped(const struct clv_out *o);
 
 /*
  * Writes what waits and frees. Returns 0, what clv_out_error() says, or -ETIMEDOUT when the reader took nothing
- * for CLV_OUT_PATIENCE_MS: then the thread frees them, should it ever come back. NULL is allowed.
+ * for CLV_QUEUE_PATIENCE_MS: then the thread frees them, should it ever come back. NULL is allowed.
  */
 int clv_out_close(struct clv_out *o);
 

@@ -14,7 +14,7 @@ import sys
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OTLP_PRINT = os.environ.get("OTLP_PRINT", os.path.join(ROOT, "build", "tests", "otlp_print"))
+OTLP_PRINT = os.environ.get("OTLP_PRINT", os.path.join(ROOT, "build", "tests", "export", "otlp_print"))
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 IDS = ("traceId", "spanId", "parentSpanId")
 # Of OTLP, but never written by clovisor.

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue between the engine's thread and an I/O thread. Owns the buffer and the lock; never looks into the
+ * records, starts no thread.
+ *
+ * A ring of bytes, mapped twice in a row: any stretch of it is contiguous, so a record is made in place and one
+ * write() takes all that waits. Positions only grow (modulo size they are offsets); the lock is taken once a
+ * batch, not once a record:
+ *
+ *     taken <= given <= head <= taken + size
+ *     [taken)[for the consumer)[not handed over yet)[free)
+ */
+#include "export/queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAUSE_MS 100u
+
+struct clv_queue {
+	/* The producer's own. */
+	char *ring;
+	size_t bytes;
+	bool wait;
+	const volatile sig_atomic_t *stop;
+	void (*wake)(void *ctx);
+	void *ctx;
+	uint64_t head;
+	uint64_t known_given, known_taken; /* as last seen under the lock */
+	uint64_t ticked_ns;                /* when records were last handed over because of time */
+
+	/* Shared. */
+	pthread_mutex_t lock;
+	pthread_cond_t more, less; /* given has grown, or closing; taken has grown, or ended */
+	uint64_t given, taken;
+	bool closing, ended;
+	int error;
+};
+
+/* The same memory twice, side by side. */
+static int queue_map(size_t bytes, char **ring)
+{
+	int fd = memfd_create("clovisor-queue", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)bytes) < 0)
+		goto fail;
+	char *p = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		goto fail;
+	for (size_t i = 0; i < 2; i++) {
+		if (mmap(p + i * bytes, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+			int err = errno;
+
+			munmap(p, 2 * bytes);
+			close(fd);
+			return -err;
+		}
+	}
+	close(fd);
+	*ring = p;
+	return 0;
+fail:;
+	int err = errno;
+	close(fd);
+	return -err;
+}
+
+/* Waits on a condition for at most `ms`; the lock is held. */
+static void queue_wait(pthread_cond_t *cond, pthread_mutex_t *lock, unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000l;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(cond, lock, &t);
+}
+
+int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
+{
+	struct clv_queue *q = calloc(1, sizeof(*q));
+	pthread_condattr_t attr;
+	pthread_mutexattr_t inherit;
+
+	if (!q)
+		return -ENOMEM;
+	q->bytes = config->bytes;
+	q->wait = config->wait;
+	q->stop = config->stop;
+	q->wake = config->wake;
+	q->ctx = config->ctx;
+	int err = queue_map(q->bytes, &q->ring);
+	if (err) {
+		free(q);
+		return err;
+	}
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	/* The engine's thread may run ahead of all others; one that it waits for must then run as well. */
+	pthread_mutexattr_init(&inherit);
+	pthread_mutexattr_setprotocol(&inherit, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(&q->lock, &inherit);
+	pthread_mutexattr_destroy(&inherit);
+	pthread_cond_init(&q->more, &attr);
+	pthread_cond_init(&q->less, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = q;
+	return 0;
+}
+
+void clv_queue_free(struct clv_queue *q)
+{
+	if (!q)
+		return;
+	pthread_cond_destroy(&q->more);
+	pthread_cond_destroy(&q->less);
+	pthread_mutex_destroy(&q->lock);
+	munmap(q->ring, 2 * q->bytes);
+	free(q);
+}
+
+/* ---- the producer's -------------------------------------------------------------------------------------- */
+
+/* Hands over all records so far. The lock is held. Returns whether there were any. */
+static bool queue_give(struct clv_queue *q)
+{
+	bool some = q->given != q->head;
+
+	if (some) {
+		q->given = q->head;
+		pthread_cond_signal(&q->more);
+	}
+	q->known_given = q->given;
+	q->known_taken = q->taken;
+	return some;
+}
+
+static void queue_hand_over(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool some = queue_give(q);
+	pthread_mutex_unlock(&q->lock);
+	if (some && q->wake)
+		q->wake(q->ctx);
+}
+
+static size_t queue_free_bytes(const struct clv_queue *q)
+{
+	return q->bytes - (size_t)(q->head - q->known_taken);
+}
+
+/* Until there are `bytes` free (for a reader of a file: a quarter of the buffer, not to come back for each record).
+ * Gives up when the consumer has ended, or the run was stopped and nothing is taken. The lock is held. */
+static void queue_wait_room(struct clv_queue *q, size_t bytes)
+{
+	size_t enough = bytes > q->bytes / 4 ? bytes : q->bytes / 4;
+	unsigned waited_ms = 0;
+
+	while (!q->ended && queue_free_bytes(q) < enough && waited_ms < CLV_QUEUE_PATIENCE_MS) {
+		queue_wait(&q->less, &q->lock, PAUSE_MS);
+		waited_ms = *q->stop && q->taken == q->known_taken ? waited_ms + PAUSE_MS : 0;
+		q->known_taken = q->taken;
+	}
+	if (waited_ms >= CLV_QUEUE_PATIENCE_MS)
+		q->wait = false; /* once is enough */
+}
+
+char *clv_queue_room(struct clv_queue *q, size_t bytes)
+{
+	if (queue_free_bytes(q) < bytes) {
+		queue_hand_over(q);
+		pthread_mutex_lock(&q->lock);
+		q->known_taken = q->taken;
+		if (q->wait && bytes <= q->bytes)
+			queue_wait_room(q, bytes);
+		pthread_mutex_unlock(&q->lock);
+	}
+	if (queue_free_bytes(q) < bytes)
+		return NULL;
+	return q->ring + q->head % q->bytes;
+}
+
+void clv_queue_commit(struct clv_queue *q, size_t bytes)
+{
+	q->head += bytes;
+	if (q->head - q->known_given >= CLV_QUEUE_BATCH_BYTES)
+		queue_hand_over(q);
+}
+
+void clv_queue_tick(struct clv_queue *q)
+{
+	struct timespec t;
+
+	if (q->head == q->known_given)
+		return;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	if (now_ns - q->ticked_ns < CLV_QUEUE_TICK_NS)
+		return;
+	q->ticked_ns = now_ns;
+	queue_hand_over(q);
+}
+
+int clv_queue_error(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	int err = q->error;
+	pthread_mutex_unlock(&q->lock);
+	return err;
+}
+
+void clv_queue_close(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	queue_give(q);
+	q->closing = true;
+	pthread_cond_signal(&q->more);
+	pthread_mutex_unlock(&q->lock);
+	if (q->wake)
+		q->wake(q->ctx);
+}
+
+bool clv_queue_join(struct clv_queue *q)
+{
+	unsigned waited_ms = 0;
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->ended && waited_ms < CLV_QUEUE_PATIENCE_MS) {
+		queue_wait(&q->less, &q->lock, PAUSE_MS);
+		/* A file's reader may take its time, unless the run was stopped. */
+		waited_ms = q->taken == q->known_taken && (!q->wait || *q->stop) ? waited_ms + PAUSE_MS : 0;
+		q->known_taken = q->taken;
+	}
+	bool ended = q->ended;
+	pthread_mutex_unlock(&q->lock);
+	return ended;
+}
+
+/* ---- the consumer's -------------------------------------------------------------------------------------- */
+
+struct clv_slice clv_queue_peek(struct clv_queue *q, bool block)
+{
+	pthread_mutex_lock(&q->lock);
+	while (block && q->given == q->taken && !q->closing)
+		pthread_cond_wait(&q->more, &q->lock);
+	struct clv_slice s = {.data = (const uint8_t *)q->ring + q->taken % q->bytes,
+			      .len = (size_t)(q->given - q->taken)};
+	pthread_mutex_unlock(&q->lock);
+	return s;
+}
+
+void clv_queue_take(struct clv_queue *q, size_t bytes)
+{
+	pthread_mutex_lock(&q->lock);
+	q->taken += bytes;
+	pthread_cond_signal(&q->less);
+	pthread_mutex_unlock(&q->lock);
+}
+
+bool clv_queue_closed(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool closing = q->closing;
+	pthread_mutex_unlock(&q->lock);
+	return closing;
+}
+
+void clv_queue_pause(struct clv_queue *q, unsigned ms)
+{
+	pthread_mutex_lock(&q->lock);
+	queue_wait(&q->more, &q->lock, ms);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void clv_queue_end(struct clv_queue *q, int error)
+{
+	pthread_mutex_lock(&q->lock);
+	q->ended = true;
+	q->error = error;
+	pthread_cond_signal(&q->less);
+	pthread_mutex_unlock(&q->lock);
+}
+
+size_t clv_queue_used(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	size_t used = (size_t)(q->given - q->taken);
+	pthread_mutex_unlock(&q->lock);
+	return used;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes on their way from the engine's thread to an I/O thread: a bounded ring in which records are made in place.
+ * What is a record only the two ends know; here they are whole or absent, and in order.
+ *
+ * When there is no room the producer is told so (live), or waits (reading a file).
+ *
+ * One thread is the producer, one the consumer.
+ */
+#ifndef CLV_EXPORT_QUEUE_H
+#define CLV_EXPORT_QUEUE_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+/* Handed over at once when this much waits; less waits for clv_queue_tick(). */
+#define CLV_QUEUE_BATCH_BYTES (256u << 10)
+/* How long records may wait for more of them: waking the other thread costs more than a record does. */
+#define CLV_QUEUE_TICK_NS 5000000u
+/* How long the producer waits for a consumer that takes nothing, once the run was stopped. */
+#define CLV_QUEUE_PATIENCE_MS 2000
+
+struct clv_queue_config {
+	size_t bytes;                      /* a multiple of the page size; also the longest record */
+	bool wait;                         /* clv_queue_room() waits; no longer than the patience once *stop is set */
+	const volatile sig_atomic_t *stop; /* with `wait` */
+	/*
+	 * How a consumer that sleeps elsewhere is woken; called without the lock, on the producer's thread. NULL: it
+	 * sleeps in clv_queue_peek().
+	 */
+	void (*wake)(void *ctx);
+	void *ctx;
+};
+
+struct clv_queue;
+
+/* Returns 0 or -errno. */
+int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out);
+/* When neither thread uses it any more. NULL is allowed. */
+void clv_queue_free(struct clv_queue *q);
+
+/* ---- the producer's ---- */
+
+/* Room for up to `bytes` bytes; NULL when there is none or the consumer has failed. Valid until the next call. */
+char *clv_queue_room(struct clv_queue *q, size_t bytes);
+/* The first `bytes` of that room are a record. */
+void clv_queue_commit(struct clv_queue *q, size_t bytes);
+/* Often called: what waits is handed over, unless that was done less than CLV_QUEUE_TICK_NS ago. */
+void clv_queue_tick(struct clv_queue *q);
+/* 0, or what the consumer gave to clv_queue_end(). */
+int clv_queue_error(struct clv_queue *q);
+/* Hands over what there is and says that no more will come. */
+void clv_queue_close(struct clv_queue *q);
+/*
+ * After clv_queue_close(): waits until the consumer has called clv_queue_end(), which it should do soon after having
+ * taken everything. Returns false when it took nothing for CLV_QUEUE_PATIENCE_MS (with `wait`: and *stop is set).
+ */
+bool clv_queue_join(struct clv_queue *q);
+
+/* ---- the consumer's ---- */
+
+/*
+ * All that was handed over and not yet taken, in one piece; valid until taken. Empty: there is nothing. With `block`
+ * it sleeps until there is something or the producer has closed.
+ */
+struct clv_slice clv_queue_peek(struct clv_queue *q, bool block);
+/* The first `bytes` of that are no longer needed. */
+void clv_queue_take(struct clv_queue *q, size_t bytes);
+/* Nothing more will come than what clv_queue_peek() shows. */
+bool clv_queue_closed(struct clv_queue *q);
+/* Sleeps for at most `ms`, or until something happens. */
+void clv_queue_pause(struct clv_queue *q, unsigned ms);
+/* The consumer takes no more: 0, or a -errno for the producer. Its last call. */
+void clv_queue_end(struct clv_queue *q, int error);
+
+/* ---- anybody's ---- */
+
+/* Bytes handed over and not taken. */
+size_t clv_queue_used(struct clv_queue *q);
+
+#endif

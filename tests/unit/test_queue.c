@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* export/queue.c: what the consumer sees of what the producer did, and when each of them is woken. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "export/queue.h"
+
+#define BYTES (64u << 10)
+
+static volatile sig_atomic_t stop;
+static int woken;
+
+static void wake(void *ctx)
+{
+	(*(int *)ctx)++;
+}
+
+static struct clv_queue *queue_of(bool wait)
+{
+	struct clv_queue_config config = {.bytes = BYTES, .wait = wait, .stop = &stop, .wake = wake, .ctx = &woken};
+	struct clv_queue *q;
+
+	woken = 0;
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	return q;
+}
+
+static bool put(struct clv_queue *q, size_t bytes, char with)
+{
+	char *room = clv_queue_room(q, bytes);
+
+	if (!room)
+		return false;
+	memset(room, with, bytes);
+	clv_queue_commit(q, bytes);
+	return true;
+}
+
+static void test_shows_what_was_handed_over(void **state)
+{
+	struct clv_queue *q = queue_of(false);
+
+	assert_true(put(q, 10, 'a'));
+	assert_int_equal(clv_queue_peek(q, false).len, 0); /* not yet */
+	clv_queue_tick(q);
+	assert_int_equal(woken, 1);
+	struct clv_slice s = clv_queue_peek(q, false);
+	assert_int_equal(s.len, 10);
+	assert_int_equal(s.data[9], 'a');
+	assert_int_equal(clv_queue_used(q), 10);
+	clv_queue_take(q, 4);
+	assert_int_equal(clv_queue_peek(q, true).len, 6);
+	assert_true(put(q, 5, 'b'));
+	clv_queue_close(q);
+	assert_int_equal(clv_queue_peek(q, true).len, 11);
+	assert_true(clv_queue_closed(q));
+	clv_queue_take(q, 11);
+	assert_int_equal(clv_queue_peek(q, true).len, 0); /* closed: does not block */
+	clv_queue_end(q, -EPIPE);
+	assert_true(clv_queue_join(q));
+	assert_int_equal(clv_queue_error(q), -EPIPE);
+	clv_queue_free(q);
+}
+
+static void test_full(void **state)
+{
+	struct clv_queue *q = queue_of(false);
+
+	assert_true(put(q, BYTES, 'a'));
+	assert_false(put(q, 1, 'b'));
+	assert_int_equal(woken, 1); /* it was handed over all the same */
+	clv_queue_take(q, 100);
+	assert_true(put(q, 100, 'c'));
+	assert_false(put(q, 1, 'd'));
+	assert_null(clv_queue_room(q, BYTES + 1));
+	/* In one piece over the ring's end. */
+	struct clv_slice s = clv_queue_peek(q, false);
+	assert_int_equal(s.len, BYTES);
+	assert_int_equal(s.data[s.len - 101], 'a');
+	assert_int_equal(s.data[s.len - 1], 'c');
+	clv_queue_free(q);
+}
+
+static void *take_all(void *arg)
+{
+	struct clv_queue *q = arg;
+	struct clv_slice s;
+	size_t sum = 0;
+
+	while ((s = clv_queue_peek(q, true)).len) {
+		sum += s.len;
+		clv_queue_take(q, s.len);
+	}
+	clv_queue_end(q, 0);
+	return (void *)sum;
+}
+
+static void test_waits_for_room(void **state)
+{
+	struct clv_queue *q = queue_of(true);
+	pthread_t thread;
+	void *sum;
+
+	pthread_create(&thread, NULL, take_all, q);
+	for (size_t i = 0; i < 10000; i++)
+		assert_true(put(q, 1000, 'x'));
+	clv_queue_close(q);
+	assert_true(clv_queue_join(q));
+	pthread_join(thread, &sum);
+	assert_int_equal((size_t)sum, 10000000);
+	clv_queue_free(q);
+}
+
+static void test_nobody_waits_for_a_consumer_that_has_ended(void **state)
+{
+	struct clv_queue *q = queue_of(true);
+
+	assert_true(put(q, BYTES, 'a'));
+	clv_queue_end(q, -EIO);
+	assert_false(put(q, 1, 'b'));
+	assert_int_equal(clv_queue_error(q), -EIO);
+	clv_queue_free(q);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shows_what_was_handed_over),
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_waits_for_room),
+		cmocka_unit_test(test_nobody_waits_for_a_consumer_that_has_ended),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
