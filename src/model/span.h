@@ -57,8 +57,8 @@ struct clv_span {
 	uint8_t span_id[8];
 	uint8_t parent_id[8];
 	bool has_parent;
-	bool remote;                         /* trace and parent are the application's own, read from the request */
-	uint8_t trace_flags;                 /* W3C trace-flags (sampled, random) as the request has them; 0 without */
+	bool remote;         /* the trace, mostly the parent too, is the application's own, from the request */
+	uint8_t trace_flags; /* W3C trace-flags (sampled, random) as the request has them; 0 without */
 	enum clv_decision parent_sampled;    /* CLV_UNDECIDED without a context, or when it leaves that open */
 	struct clv_slice tracestate;         /* as OTLP wants it: members joined by commas; empty: none, or not valid */
 	uint32_t net;                        /* the place of capture, as clv_packet.net */
