@@ -35,6 +35,7 @@ struct clv_msg {
 	/* The first byte is at this offset of the slice given to feed() or gap(); the head follows there. */
 	uint32_t at;
 	struct clv_slice head; /* borrowed; begins at the message's first byte */
+	struct clv_slice method; /* a request's, part of the head: what is counted before its end is told by it */
 	/* A request's W3C traceparent as it stands there, borrowed; empty: none, or several (then none counts). */
 	struct clv_slice traceparent;
 	const void *facts; /* at most CLV_FACTS_MAX bytes, borrowed */

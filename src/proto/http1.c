@@ -480,6 +480,7 @@ static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum cl
 
 	if (dir == CLV_TO_SERVER) {
 		msg.role = CLV_REQUEST;
+		msg.method = clv_slice_head(msg.head, f->method_len);
 		if (!(f->flags & CLV_HTTP1_MANY_TRACEPARENTS))
 			msg.traceparent = clv_slice_sub(msg.head, f->traceparent.at, f->traceparent.len);
 	} else {

@@ -36,9 +36,11 @@ struct clv_exchange {
 	uint32_t flags;              /* enum clv_span_flag */
 	uint32_t head_len;
 	uint32_t traceparent_at, traceparent_len; /* in the head; len 0: none */
+	uint32_t method_at, method_len;           /* likewise */
 	uint16_t facts_size, response_facts_size;
 	bool unsure;    /* requests that nobody saw may lie before this one */
 	bool tentative; /* found in the middle of something: a request only if an answer confirms it */
+	bool counted;   /* an event told of its beginning: one will tell of its end */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
 };
