@@ -179,9 +179,9 @@ static void key_int(struct key *k, enum label label, int64_t value)
 }
 
 /* What is no valid UTF-8, and what terminals take as a command, becomes \xNN. Returns the length, at most max. */
-static uint8_t text_clean(uint8_t *out, struct clv_slice s)
+static size_t text_clean(uint8_t *out, size_t max, struct clv_slice s)
 {
-	uint8_t n = 0;
+	size_t n = 0;
 
 	for (size_t i = 0; i < s.len;) {
 		uint32_t point = 0;
@@ -189,7 +189,7 @@ static uint8_t text_clean(uint8_t *out, struct clv_slice s)
 		bool good = len && !utf8_is_control(point);
 		size_t room = good ? len : 4;
 
-		if (room > CLV_METRICS_VALUE - n)
+		if (room > max - n)
 			break;
 		if (good) {
 			memcpy(out + n, s.data + i, len);
@@ -197,7 +197,7 @@ static uint8_t text_clean(uint8_t *out, struct clv_slice s)
 			memcpy(out + n, "\\x", 2);
 			utf8_hex((char *)out + n + 2, s.data[i]);
 		}
-		n = (uint8_t)(n + room);
+		n += room;
 		i += good ? len : 1;
 	}
 	return n;
@@ -222,7 +222,7 @@ static void key_text(struct key *k, enum label label, struct clv_slice s)
 		if (s.len)
 			memcpy(p + 2, s.data, s.len);
 	} else {
-		p[1] = text_clean(p + 2, s);
+		p[1] = (uint8_t)text_clean(p + 2, CLV_METRICS_VALUE, s);
 	}
 	k->len += 2u + p[1];
 }
@@ -414,7 +414,8 @@ static struct owner *owner_get(struct clv_metrics *m, const struct clv_resource 
 
 	if (o)
 		return o;
-	o = calloc(1, sizeof(*o) + count * sizeof(o->attr[0]) + r->used);
+	size_t room = 4 * r->used; /* each byte may become \xNN */
+	o = calloc(1, sizeof(*o) + count * sizeof(o->attr[0]) + room);
 	if (!o)
 		return NULL;
 	uint8_t *text = (uint8_t *)(o->attr + count);
@@ -424,10 +425,10 @@ static struct owner *owner_get(struct clv_metrics *m, const struct clv_resource 
 		const struct clv_slice from[2] = {r->attr[i].key, r->attr[i].value};
 
 		for (int j = 0; j < 2; j++) {
-			if (from[j].len)
-				memcpy(text, from[j].data, from[j].len);
-			*(j ? &o->attr[i].value : &o->attr[i].key) = clv_slice(text, from[j].len);
-			text += from[j].len;
+			size_t len = text_clean(text, 4 * from[j].len, from[j]);
+
+			*(j ? &o->attr[i].value : &o->attr[i].key) = clv_slice(text, len);
+			text += len;
 		}
 	}
 	o->next = m->owners[o->id % OWNER_BUCKETS];
