@@ -23,9 +23,9 @@
 /* Which bounds a histogram has. */
 enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KINDS };
 
-#define NS 1e-9
+#define NS 1e9
 
-/* X(id, name, unit, type, scale, bounds, help). Families of a class stand together. */
+/* X(id, name, unit, type, divisor, bounds, help). Families of a class stand together. */
 #define FAMILIES(X)                                                                                                   \
 	X(SERVER_DURATION, "http.server.request.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                       \
 	  "Duration of HTTP server requests, from the first byte of the request to the last of the response.")       \
@@ -83,20 +83,20 @@ enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KIND
 	X(METRIC_SERIES, "clovisor.metric.series", "{series}", GAUGE, 1, NO_BOUNDS, "Series in this registry.")
 
 enum family {
-#define X(id, name, unit, type, scale, bounds, help) id,
+#define X(id, name, unit, type, divisor, bounds, help) id,
 	FAMILIES(X)
 #undef X
 		FAMILY_COUNT
 };
 
 static const struct clv_metric_family families[FAMILY_COUNT] = {
-#define X(id, name, unit, type, scale, bounds, help) {name, unit, help, CLV_METRIC_##type, scale},
+#define X(id, name, unit, type, divisor, bounds, help) {name, unit, help, CLV_METRIC_##type, divisor},
 	FAMILIES(X)
 #undef X
 };
 
 static const uint8_t family_bounds[FAMILY_COUNT] = {
-#define X(id, name, unit, type, scale, bounds, help) bounds,
+#define X(id, name, unit, type, divisor, bounds, help) bounds,
 	FAMILIES(X)
 #undef X
 };
@@ -1049,7 +1049,7 @@ static const double tcp_bounds[] = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0
 static const double size_bounds[] = {0,	    64,	     256,     1024,    4096,	 16384,	   65536,
 				     262144, 1048576, 4194304, 16777216, 67108864, 268435456};
 
-static int bounds_set(struct bounds *b, const double *bounds, size_t count, double scale)
+static int bounds_set(struct bounds *b, const double *bounds, size_t count, double divisor)
 {
 	if (count > CLV_METRICS_BOUNDS)
 		return -EINVAL;
@@ -1059,7 +1059,7 @@ static int bounds_set(struct bounds *b, const double *bounds, size_t count, doub
 		if (!(bounds[i] >= 0 && bounds[i] < 1e9) || (i && !(bounds[i] > bounds[i - 1])))
 			return -EINVAL;
 		b->shown[i] = bounds[i];
-		b->limit[i] = (uint64_t)(bounds[i] / scale + 0.5);
+		b->limit[i] = (uint64_t)(bounds[i] * divisor + 0.5);
 	}
 	return 0;
 }

@@ -38,7 +38,7 @@ struct clv_metric_family {
 	const char *unit; /* UCUM, as OpenTelemetry writes it: s, By, {request} */
 	const char *help;
 	enum clv_metric_type type;
-	double scale; /* a value in `unit` is the stored integer times this */
+	double divisor; /* a value in `unit` is the stored integer divided by this */
 };
 
 struct clv_metric_label {
@@ -51,7 +51,7 @@ struct clv_metric_label {
 
 /* A measurement that went into a bucket, and the span it was made of. */
 struct clv_metric_exemplar {
-	uint64_t value; /* as the series' values: times the family's scale */
+	uint64_t value; /* as the series' values are stored */
 	uint64_t ts_ns; /* Unix time; 0: there is none */
 	uint8_t trace_id[16];
 	uint8_t span_id[8];

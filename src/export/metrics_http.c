@@ -28,7 +28,9 @@
 #define CONNECTIONS 16u
 #define HEAD_BYTES  8192u
 /* From accepting to the last byte written. */
-#define SERVE_NS      (10ull * 1000 * 1000 * 1000)
+#define SERVE_NS (10ull * 1000 * 1000 * 1000)
+/* From there to the client's end. */
+#define ENDING_NS     (1ull * 1000 * 1000 * 1000)
 #define LISTEN_QUEUE  32
 #define ADDRESS_BYTES 256u
 
@@ -37,7 +39,7 @@ struct connection {
 	uint64_t deadline_ns;
 	size_t head_len;
 	size_t written;
-	bool answering;
+	enum { READING, ANSWERING, ENDING } state;
 	struct clv_grow out;
 	char head[HEAD_BYTES];
 };
@@ -261,7 +263,7 @@ static void answer(struct clv_metrics_http *h, struct connection *c)
 	bool valid = request_parse(clv_slice(c->head, c->head_len), &r);
 	bool head_only = valid && clv_slice_eq(r.method, CLV_LIT("HEAD"));
 
-	c->answering = true;
+	c->state = ANSWERING;
 	if (!valid)
 		answer_text(c, "400 Bad Request", NULL, false);
 	else if (!head_only && !clv_slice_eq(r.method, CLV_LIT("GET")))
@@ -305,7 +307,19 @@ static void connection_write(struct clv_metrics_http *h, struct connection *c)
 		return;
 	}
 	c->written += (size_t)n;
-	if (c->written == c->out.len)
+	if (c->written == c->out.len) {
+		c->state = ENDING;
+		c->deadline_ns = clock_ns() + ENDING_NS;
+		shutdown(c->fd, SHUT_WR);
+	}
+}
+
+/* What is still unread when a socket is closed would reset the connection, and the answer with it. */
+static void connection_end(struct clv_metrics_http *h, struct connection *c)
+{
+	ssize_t n = recv(c->fd, c->head, sizeof(c->head), 0);
+
+	if (n <= 0 && !may_come_back(n))
 		connection_close(h, c);
 }
 
@@ -323,7 +337,7 @@ static void connection_read(struct clv_metrics_http *h, struct connection *c)
 	if (head_is_whole(c)) {
 		answer(h, c);
 	} else if (c->head_len == sizeof(c->head)) {
-		c->answering = true;
+		c->state = ANSWERING;
 		answer_text(c, "431 Request Header Fields Too Large", NULL, false);
 	} else {
 		return;
@@ -346,7 +360,7 @@ static void accept_one(struct clv_metrics_http *h, int listener, uint64_t now_ns
 	c->fd = fd;
 	c->deadline_ns = now_ns + SERVE_NS;
 	c->head_len = c->written = 0;
-	c->answering = false;
+	c->state = READING;
 	h->busy++;
 }
 
@@ -354,7 +368,7 @@ static void accept_one(struct clv_metrics_http *h, int listener, uint64_t now_ns
 
 static struct pollfd waiting_for(const struct connection *c)
 {
-	return (struct pollfd){.fd = c->fd, .events = c->answering ? POLLOUT : POLLIN};
+	return (struct pollfd){.fd = c->fd, .events = c->state == ANSWERING ? POLLOUT : POLLIN};
 }
 
 static void serve(struct clv_metrics_http *h, const struct pollfd *ready, uint64_t now_ns)
@@ -364,10 +378,12 @@ static void serve(struct clv_metrics_http *h, const struct pollfd *ready, uint64
 
 		if (c->fd < 0 || c->fd != ready[i].fd)
 			continue;
-		if (ready[i].revents && c->answering)
+		if (ready[i].revents && c->state == READING)
+			connection_read(h, c);
+		else if (ready[i].revents && c->state == ANSWERING)
 			connection_write(h, c);
 		else if (ready[i].revents)
-			connection_read(h, c);
+			connection_end(h, c);
 		if (c->fd >= 0 && now_ns >= c->deadline_ns)
 			connection_close(h, c);
 	}

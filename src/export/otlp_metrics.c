@@ -161,9 +161,9 @@ static void open_metric(struct encoder *e, const struct clv_metric_family *f)
 
 static char *put_value(char *p, uint32_t as_double, const struct clv_metric_family *f, int64_t value)
 {
-	if (f->scale == 1)
+	if (f->divisor == 1)
 		return protobuf_fixed64(p, 6, (uint64_t)value); /* as_int, in points and exemplars alike */
-	return protobuf_double(p, as_double, (double)value * f->scale);
+	return protobuf_double(p, as_double, (double)value / f->divisor);
 }
 
 static char *put_exemplars(char *p, const struct clv_metric_point *m)
@@ -187,7 +187,7 @@ static char *put_exemplars(char *p, const struct clv_metric_point *m)
 static char *put_histogram(char *p, const struct clv_metric_point *m)
 {
 	p = protobuf_fixed64(p, 4, m->count);
-	p = protobuf_double(p, 5, (double)m->sum * m->family->scale);
+	p = protobuf_double(p, 5, (double)m->sum / m->family->divisor);
 	/* Little endian, as fixed64 and double are. */
 	p = protobuf_bytes(p, 6, clv_slice(m->bucket, (m->bound_count + 1) * sizeof(m->bucket[0])));
 	p = protobuf_bytes(p, 7, clv_slice(m->bounds, m->bound_count * sizeof(m->bounds[0])));

@@ -236,7 +236,7 @@ static void put_exemplar(struct scrape *s, const struct clv_metric_exemplar *x)
 	clv_buf_hex(&b, x->span_id, sizeof(x->span_id));
 	clv_buf_lit(&b, "\"} ");
 	clv_grow_put(s->out, b.data, b.len);
-	put_number(s->out, (double)x->value * s->family->scale);
+	put_number(s->out, (double)x->value / s->family->divisor);
 	b.len = 0;
 	clv_buf_printf(&b, " %llu.%03u", (unsigned long long)(x->ts_ns / 1000000000),
 		       (unsigned)(x->ts_ns / 1000000 % 1000));
@@ -260,7 +260,7 @@ static void put_histogram(struct scrape *s, const struct clv_metric_point *p)
 	}
 	begin_line(s, "_sum");
 	clv_grow_lit(s->out, "} ");
-	put_number(s->out, (double)p->sum * p->family->scale);
+	put_number(s->out, (double)p->sum / p->family->divisor);
 	clv_grow_lit(s->out, "\n");
 	begin_line(s, "_count");
 	clv_grow_lit(s->out, "} ");
@@ -281,10 +281,10 @@ static void put_point(void *ctx, const struct clv_metric_point *p)
 	}
 	begin_line(s, p->family->type == CLV_METRIC_COUNTER ? "_total" : "");
 	clv_grow_lit(s->out, "} ");
-	if (p->family->scale == 1 && p->value >= 0)
+	if (p->family->divisor == 1 && p->value >= 0)
 		put_u64(s->out, (uint64_t)p->value);
 	else
-		put_number(s->out, (double)p->value * p->family->scale);
+		put_number(s->out, (double)p->value / p->family->divisor);
 	clv_grow_lit(s->out, "\n");
 }
 
