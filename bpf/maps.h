@@ -19,7 +19,7 @@ const volatile __u64 hash_seed;   /* random, so that nobody outside can aim at o
 const volatile __u32 snaplen;     /* payload bytes a record carries at most */
 const volatile __u32 wake_bytes;  /* this much unread data in the ring wakes the reader */
 const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
-const volatile bool measure; /* round-trip times, and the bytes of flows that are ignored */
+const volatile bool measure;      /* round-trip times, and the bytes of flows that are ignored */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
 

@@ -47,7 +47,8 @@ struct clv_rec {
 	__u16 retransmits; /* duplicates of this direction counted, not sent, since its last record */
 	__u16 sport;       /* host byte order */
 	__u16 dport;
-	__u16 rtt; /* clv_rtt_pack(): how long earlier data of this direction took to be acknowledged; 0: no new sample */
+	__u16 rtt; /* clv_rtt_pack(): how long earlier data of this direction took to be acknowledged; 0: no new sample
+		    */
 	__u8 saddr[16]; /* IPv4 as ::ffff:a.b.c.d */
 	__u8 daddr[16];
 	__u8 data[];

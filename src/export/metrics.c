@@ -16,71 +16,10 @@
 #include <sys/random.h>
 
 #include "base/hash.h"
+#include "export/metrics_names.h"
 #include "export/utf8.h"
 
 /* ---- families --------------------------------------------------------------------------------------------------- */
-
-/* Which bounds a histogram has. */
-enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KINDS };
-
-#define NS 1e9
-
-/* X(id, name, unit, type, divisor, bounds, help). Families of a class stand together. */
-#define FAMILIES(X)                                                                                                   \
-	X(SERVER_DURATION, "http.server.request.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                       \
-	  "Duration of HTTP server requests, from the first byte of the request to the last of the response.")       \
-	X(SERVER_REQUEST_SIZE, "http.server.request.body.size", "By", HISTOGRAM, 1, SIZE_BOUNDS,                     \
-	  "Size of HTTP server request bodies.")                                                                     \
-	X(SERVER_RESPONSE_SIZE, "http.server.response.body.size", "By", HISTOGRAM, 1, SIZE_BOUNDS,                   \
-	  "Size of HTTP server response bodies.")                                                                    \
-	X(CLIENT_DURATION, "http.client.request.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                       \
-	  "Duration of HTTP client requests, from the first byte of the request to the last of the response.")       \
-	X(CLIENT_REQUEST_SIZE, "http.client.request.body.size", "By", HISTOGRAM, 1, SIZE_BOUNDS,                     \
-	  "Size of HTTP client request bodies.")                                                                     \
-	X(CLIENT_RESPONSE_SIZE, "http.client.response.body.size", "By", HISTOGRAM, 1, SIZE_BOUNDS,                   \
-	  "Size of HTTP client response bodies.")                                                                    \
-	X(SERVER_ACTIVE, "http.server.active_requests", "{request}", UPDOWN, 1, NO_BOUNDS,                           \
-	  "Number of active HTTP server requests.")                                                                  \
-	X(SERVER_UNPAIRED, "clovisor.http.server.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                      \
-	  "HTTP server requests whose response was not seen, without an error that says why.")                       \
-	X(CLIENT_ACTIVE, "http.client.active_requests", "{request}", UPDOWN, 1, NO_BOUNDS,                           \
-	  "Number of active HTTP client requests.")                                                                  \
-	X(CLIENT_UNPAIRED, "clovisor.http.client.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                      \
-	  "HTTP client requests whose response was not seen, without an error that says why.")                       \
-	X(TCP_OPENED, "clovisor.tcp.connections.opened", "{connection}", COUNTER, 1, NO_BOUNDS,                      \
-	  "TCP connections that were begun by a SYN.")                                                               \
-	X(TCP_CLOSED, "clovisor.tcp.connections.closed", "{connection}", COUNTER, 1, NO_BOUNDS,                      \
-	  "TCP connections that both ends have closed.")                                                             \
-	X(TCP_RESET, "clovisor.tcp.connections.reset", "{connection}", COUNTER, 1, NO_BOUNDS,                        \
-	  "TCP connections that a RST ended.")                                                                       \
-	X(TCP_FAILED, "clovisor.tcp.connections.failed", "{connection}", COUNTER, 1, NO_BOUNDS,                      \
-	  "TCP connections whose SYN was refused or never answered.")                                                \
-	X(TCP_CONNECT, "clovisor.tcp.connect.duration", "s", HISTOGRAM, NS, TCP_BOUNDS,                              \
-	  "Time from the first SYN to the SYN-ACK, at the place of capture.")                                        \
-	X(TCP_RTT, "clovisor.tcp.rtt", "s", HISTOGRAM, NS, TCP_BOUNDS,                                               \
-	  "Time from a segment to its acknowledgement, from the place of capture to the far end and back.")          \
-	X(TCP_RETRANSMITS, "clovisor.tcp.retransmits", "{segment}", COUNTER, 1, NO_BOUNDS,                           \
-	  "TCP segments that were seen again.")                                                                      \
-	X(TCP_IO, "clovisor.tcp.io", "By", COUNTER, 1, NO_BOUNDS, "TCP payload, each byte counted once.")            \
-	X(DROPPED, "clovisor.dropped", "1", COUNTER, 1, NO_BOUNDS,                                                   \
-	  "What clovisor lost or gave up, by reason; bytes where the reason says so.")                               \
-	X(PACKETS, "clovisor.packets", "{packet}", COUNTER, 1, NO_BOUNDS, "Packets that clovisor's hooks have seen.") \
-	X(PACKET_BYTES, "clovisor.packet.bytes", "By", COUNTER, 1, NO_BOUNDS, "Bytes of those packets.")             \
-	X(RECORDS, "clovisor.records", "{record}", COUNTER, 1, NO_BOUNDS, "Records from the kernel to user space.")  \
-	X(RECORD_BYTES, "clovisor.record.bytes", "By", COUNTER, 1, NO_BOUNDS, "Bytes of those records.")             \
-	X(SPANS, "clovisor.spans", "{span}", COUNTER, 1, NO_BOUNDS, "Spans made, before sampling and filters.")      \
-	X(CONNECTIONS_ACTIVE, "clovisor.connections.active", "{connection}", GAUGE, 1, NO_BOUNDS,                    \
-	  "Connections in clovisor's table.")                                                                        \
-	X(MEMORY_USED, "clovisor.memory.used", "By", GAUGE, 1, NO_BOUNDS, "Memory in use, of what --memory allows.") \
-	X(EXPORT_SPANS, "clovisor.export.spans", "{span}", COUNTER, 1, NO_BOUNDS,                                    \
-	  "Spans given to the exporter, by what became of them.")                                                    \
-	X(EXPORT_REQUESTS, "clovisor.export.requests", "{request}", COUNTER, 1, NO_BOUNDS,                           \
-	  "Requests to the collector, by what became of them.")                                                      \
-	X(EXPORT_QUEUE_USED, "clovisor.export.queue.used", "By", GAUGE, 1, NO_BOUNDS,                                \
-	  "Bytes that wait to be exported.")                                                                         \
-	X(ENGINE_LAG, "clovisor.engine.lag", "s", GAUGE, NS, NO_BOUNDS,                                              \
-	  "How far the engine is behind the packets.")                                                               \
-	X(METRIC_SERIES, "clovisor.metric.series", "{series}", GAUGE, 1, NO_BOUNDS, "Series in this registry.")
 
 enum family {
 #define X(id, name, unit, type, divisor, bounds, help) id,
@@ -107,7 +46,8 @@ enum set_class { SET_SERVER, SET_CLIENT, SET_SERVER_ACTIVE, SET_CLIENT_ACTIVE, S
 
 static enum family class_first(unsigned class)
 {
-	static const uint8_t first[] = {SERVER_DURATION, CLIENT_DURATION, SERVER_ACTIVE, CLIENT_ACTIVE, TCP_OPENED, TCP_IO};
+	static const uint8_t first[] = {SERVER_DURATION, CLIENT_DURATION, SERVER_ACTIVE,
+					CLIENT_ACTIVE,   TCP_OPENED,      TCP_IO};
 
 	return class < SET_OWN ? first[class] : DROPPED + (class - SET_OWN);
 }
@@ -118,23 +58,6 @@ static unsigned class_size(unsigned class)
 }
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
-
-/* In the order in which they are exported. */
-#define LABELS(X)                                     \
-	X(METHOD, "http.request.method")              \
-	X(ROUTE, "http.route")                        \
-	X(TEMPLATE, "url.template")                   \
-	X(STATUS, "http.response.status_code")        \
-	X(ERROR_TYPE, "error.type")                   \
-	X(SCHEME, "url.scheme")                       \
-	X(VERSION, "network.protocol.version")        \
-	X(ADDRESS, "server.address")                  \
-	X(PORT, "server.port")                        \
-	X(DIRECTION, "network.io.direction")          \
-	X(ROLE, "clovisor.tcp.role")                  \
-	X(REASON, "clovisor.drop.reason")             \
-	X(RESULT, "clovisor.export.result")           \
-	X(OVERFLOW, "otel.metric.overflow")
 
 enum label {
 #define X(id, name) LABEL_##id,
@@ -162,8 +85,8 @@ struct key {
 static void key_begin(struct key *k, uint32_t resource_id, unsigned class)
 {
 	k->overflow = false;
-	k->class = (uint8_t)class;
-	k->bytes[0] = (uint8_t)class;
+	k->class = (uint8_t) class;
+	k->bytes[0] = (uint8_t) class;
 	memcpy(k->bytes + 1, &resource_id, sizeof(resource_id));
 	k->len = 5;
 }
@@ -243,7 +166,7 @@ struct exemplar {
 };
 
 struct series {
-	_Atomic uint64_t value; /* of histograms: the sum */
+	_Atomic uint64_t value;     /* of histograms: the sum */
 	struct exemplar *exemplars; /* one a bucket; NULL: no histogram */
 	_Atomic uint64_t bucket[];
 };
@@ -380,7 +303,8 @@ static uint32_t bucket_of(const struct bounds *b, uint64_t value)
 	return i;
 }
 
-static void observe(const struct clv_metrics *m, struct set *s, enum family f, uint64_t value, const struct clv_span *from)
+static void observe(const struct clv_metrics *m, struct set *s, enum family f, uint64_t value,
+		    const struct clv_span *from)
 {
 	struct series *x = s->series[f - class_first(s->class)];
 	uint32_t i = bucket_of(bounds_of(m, f), value);
@@ -539,7 +463,7 @@ static struct set **table_find(const struct clv_metrics *m, const uint8_t *key, 
 
 static void table_rebuild(struct clv_metrics *m)
 {
-	memset(m->table, 0, (m->table_mask + 1) * sizeof(*m->table));
+	memset(m->table, 0, (m->table_mask + 1) * sizeof(struct set *));
 	for (size_t i = 0; i < m->slot_count; i++) {
 		struct set *s = atomic_load_explicit(&m->slots[i], memory_order_relaxed);
 
@@ -563,8 +487,8 @@ static struct set *set_find(const struct clv_metrics *m, const struct key *k, ui
 	return **place;
 }
 
-static struct set *set_add(struct clv_metrics *m, struct owner *o, const struct key *k, uint64_t hash, struct set **place,
-			   uint64_t start_ns)
+static struct set *set_add(struct clv_metrics *m, struct owner *o, const struct key *k, uint64_t hash,
+			   struct set **place, uint64_t start_ns)
 {
 	struct set *s = m->free_count ? set_new(m, k, hash, start_ns) : NULL;
 
@@ -1041,12 +965,11 @@ int clv_metrics_visit(struct clv_metrics *m, enum clv_metrics_order order,
 /* ---- lifecycle --------------------------------------------------------------------------------------------------- */
 
 /* http-metrics.md: the advised bounds of both durations. */
-static const double request_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25,
-					0.5,   0.75, 1,     2.5,  5,	 7.5, 10};
+static const double request_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
 /* Ours: from one host's bridge to the far side of the world. */
 static const double tcp_bounds[] = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
-				    0.025,   0.05,   0.1,     0.25,   0.5,   1,	     2.5,   5};
-static const double size_bounds[] = {0,	    64,	     256,     1024,    4096,	 16384,	   65536,
+				    0.025,   0.05,   0.1,     0.25,   0.5,   1,      2.5,   5};
+static const double size_bounds[] = {0,      64,      256,     1024,     4096,     16384,    65536,
 				     262144, 1048576, 4194304, 16777216, 67108864, 268435456};
 
 static int bounds_set(struct bounds *b, const double *bounds, size_t count, double divisor)
@@ -1105,7 +1028,8 @@ static int metrics_set_own(struct clv_metrics *m, const struct clv_resource *own
 	*m->own = *own;
 	for (uint32_t i = 0; i < own->count; i++) {
 		m->own->attr[i].key.data = (uint8_t *)m->own->text + ((const char *)own->attr[i].key.data - own->text);
-		m->own->attr[i].value.data = (uint8_t *)m->own->text + ((const char *)own->attr[i].value.data - own->text);
+		m->own->attr[i].value.data =
+			(uint8_t *)m->own->text + ((const char *)own->attr[i].value.data - own->text);
 	}
 	clv_resources_free(rs);
 	return 0;
@@ -1120,7 +1044,7 @@ static int metrics_set_room(struct clv_metrics *m, size_t max_series)
 	while (table < 2 * m->slot_count)
 		table *= 2;
 	m->table_mask = table - 1;
-	m->table = calloc(table, sizeof(*m->table));
+	m->table = calloc(table, sizeof(struct set *));
 	m->slots = calloc(m->slot_count, sizeof(*m->slots));
 	m->free_slots = calloc(m->slot_count, sizeof(*m->free_slots));
 	if (!m->table || !m->slots || !m->free_slots)
@@ -1163,8 +1087,10 @@ void clv_metrics_free(struct clv_metrics *m)
 	for (size_t i = 0; m->slots && i < m->slot_count; i++)
 		free(atomic_load_explicit(&m->slots[i], memory_order_relaxed));
 	for (size_t i = 0; i < OWNER_BUCKETS; i++)
-		while (m->owners[i])
-			owner_drop(m, m->owners[i]);
+		for (struct owner *o = m->owners[i], *next; o; o = next) {
+			next = o->next;
+			free(o);
+		}
 	free(m->table);
 	free(m->slots);
 	free(m->free_slots);

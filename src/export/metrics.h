@@ -21,7 +21,7 @@
 /* Bounds of a histogram at most. */
 #define CLV_METRICS_BOUNDS 32u
 /* A label's value in bytes; longer ones are cut. */
-#define CLV_METRICS_VALUE 255u
+#define CLV_METRICS_VALUE  255u
 #define CLV_METRICS_LABELS 10u
 /* The series of a resource that is gone are exported this much longer. */
 #define CLV_METRICS_LINGER_NS (300ull * 1000 * 1000 * 1000)
@@ -42,7 +42,7 @@ struct clv_metric_family {
 };
 
 struct clv_metric_label {
-	const char *key; /* OpenTelemetry's */
+	const char *key;       /* OpenTelemetry's */
 	struct clv_slice text; /* valid UTF-8; of an integer its digits */
 	bool integer;
 	bool boolean;
@@ -71,7 +71,7 @@ struct clv_metric_point {
 	uint32_t bound_count;
 	uint64_t count; /* the sum of the buckets */
 	uint64_t sum;
-	uint64_t bucket[CLV_METRICS_BOUNDS + 1];                       /* each by itself; the last: above all bounds */
+	uint64_t bucket[CLV_METRICS_BOUNDS + 1];                     /* each by itself; the last: above all bounds */
 	struct clv_metric_exemplar exemplar[CLV_METRICS_BOUNDS + 1]; /* by bucket */
 };
 
@@ -79,7 +79,8 @@ struct clv_metrics_config {
 	const double *bounds; /* of request durations in seconds, ascending; NULL: OpenTelemetry's */
 	size_t bound_count;   /* at most CLV_METRICS_BOUNDS */
 	size_t max_series;    /* 0: CLV_METRICS_SERIES */
-	/* Whom clovisor's own metrics are about, and what overflows past max_series. Copied. NULL: service.name clovisor. */
+	/* Whom clovisor's own metrics are about, and what overflows past max_series. Copied. NULL: service.name
+	 * clovisor. */
 	const struct clv_resource *own;
 	uint64_t now_ns; /* Unix time: the start of clovisor's own counters */
 };
@@ -91,7 +92,8 @@ int clv_metrics_new(const struct clv_metrics_config *config, struct clv_metrics 
 /* No reader may be left. NULL is allowed. */
 void clv_metrics_free(struct clv_metrics *m);
 
-/* ---- writing: the engine's thread ---------------------------------------------------------------------------------- */
+/* ---- writing: the engine's thread ----------------------------------------------------------------------------------
+ */
 
 /*
  * A finished span, with its resource: every one, whatever sampling and filters do with it. `kept`: it is exported, so
@@ -111,7 +113,8 @@ uint64_t clv_metrics_overflowed(const struct clv_metrics *m);
 /* Series there are. */
 size_t clv_metrics_series(const struct clv_metrics *m);
 
-/* ---- reading: any thread ------------------------------------------------------------------------------------------- */
+/* ---- reading: any thread -------------------------------------------------------------------------------------------
+ */
 
 enum clv_metrics_order {
 	CLV_METRICS_BY_FAMILY,   /* all of a family in a row, within it by resource */

@@ -474,13 +474,15 @@ static int listen_on(const struct addrinfo *a, bool all, int *out)
 
 static void note_port(struct clv_metrics_http *h)
 {
-	struct sockaddr_storage bound;
+	union {
+		struct sockaddr_in6 v6;
+		struct sockaddr_in v4;
+		struct sockaddr any;
+	} bound = {0};
 	socklen_t len = sizeof(bound);
 
-	if (h->port || getsockname(h->listener[0], (struct sockaddr *)&bound, &len))
-		return;
-	h->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-						    : ((struct sockaddr_in *)&bound)->sin_port);
+	if (!h->port && !getsockname(h->listener[0], &bound.any, &len))
+		h->port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
 /* "localhost" is often two addresses; where there is no IPv6, one will do. */

@@ -16,7 +16,7 @@
 enum { CUMULATIVE = 2 };
 
 /* A point: labels, buckets, exemplars of 64 bytes, and what is fixed. */
-#define POINT_BYTES                                                                                               \
+#define POINT_BYTES \
 	(256u + CLV_METRICS_LABELS * (CLV_METRICS_VALUE + 64u) + (CLV_METRICS_BOUNDS + 1u) * (2u * 8u + 72u))
 /* What precedes a resource's or a metric's points, beside attributes. */
 #define BEGIN_BYTES 1024u
@@ -138,10 +138,8 @@ static void open_resource(struct encoder *e, const struct clv_metric_point *m)
 
 static void open_metric(struct encoder *e, const struct clv_metric_family *f)
 {
-	static const uint32_t data[] = {[CLV_METRIC_COUNTER] = 7,
-					[CLV_METRIC_UPDOWN] = 7,
-					[CLV_METRIC_GAUGE] = 5,
-					[CLV_METRIC_HISTOGRAM] = 9};
+	static const uint32_t data[] = {
+		[CLV_METRIC_COUNTER] = 7, [CLV_METRIC_UPDOWN] = 7, [CLV_METRIC_GAUGE] = 5, [CLV_METRIC_HISTOGRAM] = 9};
 	char *p = room(e, BEGIN_BYTES), *begin;
 
 	if (!p)
@@ -197,6 +195,8 @@ static char *put_histogram(char *p, const struct clv_metric_point *m)
 
 static void put_point(void *ctx, const struct clv_metric_point *m)
 {
+	const struct clv_metric_family *f = m->family;
+	enum clv_metric_type type = f->type;
 	struct encoder *e = ctx;
 	char *begin;
 
@@ -204,18 +204,18 @@ static void put_point(void *ctx, const struct clv_metric_point *m)
 		close_resource(e);
 		open_resource(e, m);
 	}
-	if (e->family != m->family) {
+	if (e->family != f) {
 		close_metric(e);
-		open_metric(e, m->family);
+		open_metric(e, f);
 	}
 	char *p = room(e, POINT_BYTES);
 	if (!p)
 		return;
 	p = protobuf_open(p, 1, &begin);
-	if (m->family->type != CLV_METRIC_GAUGE)
+	if (type != CLV_METRIC_GAUGE)
 		p = protobuf_fixed64(p, 2, m->start_ns);
 	p = protobuf_fixed64(p, 3, e->now_ns);
-	if (m->family->type == CLV_METRIC_HISTOGRAM)
+	if (type == CLV_METRIC_HISTOGRAM)
 		p = put_histogram(p, m);
 	else
 		p = put_labels(put_value(p, 4, m->family, m->value), 7, m);

@@ -34,7 +34,7 @@ struct clv_msg {
 	uint64_t id;    /* pairs request and response where the protocol has CLV_CAP_BY_ID */
 	/* The first byte is at this offset of the slice given to feed() or gap(); the head follows there. */
 	uint32_t at;
-	struct clv_slice head; /* borrowed; begins at the message's first byte */
+	struct clv_slice head;   /* borrowed; begins at the message's first byte */
 	struct clv_slice method; /* a request's, part of the head: what is counted before its end is told by it */
 	/* A request's W3C traceparent as it stands there, borrowed; empty: none, or several (then none counts). */
 	struct clv_slice traceparent;

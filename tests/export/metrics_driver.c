@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Metrics without packets: fills a registry with what test_metrics.py knows, and writes it out or serves it; or measures
- * what a span and a scrape cost.
+ * Metrics without packets: fills a registry with what test_metrics.py knows, and writes it out or serves it; or
+ * measures what a span and a scrape cost.
  *
  *     metrics_driver text|openmetrics|otlp     to standard output
  *     metrics_driver serve ADDRESS             prints the port, serves until standard input ends
@@ -98,9 +98,12 @@ static void tell(struct clv_metrics *m, const struct clv_resource *r, struct clv
 static void fill(struct clv_metrics *m, struct clv_resources *rs)
 {
 	static const struct clv_figure figures[] = {
-		{"packets", "", false, 1234},	   {"drop_gaps", "", true, 3},
-		{"ring_full", "", true, 4},	   {"export_spans_sent", "", false, 7},
-		{"engine_lag_ns", "", false, 1500000}, {"nobody knows this", "", false, 9},
+		{"packets", "", false, 1234},
+		{"drop_gaps", "", true, 3},
+		{"ring_full", "", true, 4},
+		{"export_spans_sent", "", false, 7},
+		{"engine_lag_ns", "", false, 1500000},
+		{"nobody knows this", "", false, 9},
 	};
 	const struct clv_resource *shop = clv_resources_get(rs, 1), *other = clv_resources_get(rs, 0);
 
@@ -172,7 +175,8 @@ static void bench_events(struct clv_metrics *m, const struct clv_resource *r)
 	printf("event of a request: %.1f ns\n", (double)(clock_ns() - begin) / ROUNDS);
 }
 
-static void bench_scrape(struct clv_metrics *m, const char *name, int (*write_it)(struct clv_metrics *, struct clv_grow *))
+static void bench_scrape(struct clv_metrics *m, const char *name,
+			 int (*write_it)(struct clv_metrics *, struct clv_grow *))
 {
 	uint64_t best = UINT64_MAX;
 	size_t len = 0;
@@ -188,7 +192,8 @@ static void bench_scrape(struct clv_metrics *m, const char *name, int (*write_it
 		len = out.len;
 		clv_grow_fini(&out);
 	}
-	printf("%s of %zu series: %.1f ms, %.1f MB\n", name, clv_metrics_series(m), (double)best / 1e6, (double)len / 1e6);
+	printf("%s of %zu series: %.1f ms, %.1f MB\n", name, clv_metrics_series(m), (double)best / 1e6,
+	       (double)len / 1e6);
 }
 
 static int write_text(struct clv_metrics *m, struct clv_grow *out)
@@ -266,7 +271,8 @@ int main(int argc, char **argv)
 				 : strcmp(what, "openmetrics") == 0 ? write_openmetrics(m, &out)
 								    : write_otlp(m, &out);
 	}
-	fwrite(out.data, 1, out.len, stdout);
+	if (out.len)
+		fwrite(out.data, 1, out.len, stdout);
 	clv_grow_fini(&out);
 	clv_metrics_free(m);
 	clv_resources_free(rs);

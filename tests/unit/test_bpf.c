@@ -1252,7 +1252,8 @@ static void rtt_by_pure_ack(void **state)
 	assert_true(g->p.rtt_ns >= 2000000 && g->p.rtt_ns < 60000000000);
 	assert_int_equal(send(.seq = 1030, .len = 10)->p.rtt_ns, 0); /* told once */
 	send(.seq = 5, .ack = 1040, .reply = true);
-	assert_true(send(.seq = 1040, .len = 10)->p.rtt_ns > 0); /* of 1030: 1020 carried a sample, so it was not timed */
+	assert_true(send(.seq = 1040, .len = 10)->p.rtt_ns >
+		    0); /* of 1030: 1020 carried a sample, so it was not timed */
 }
 
 static void rtt_by_data_and_handshake(void **state)
