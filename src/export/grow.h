@@ -13,7 +13,14 @@ struct clv_grow {
 	char *data; /* malloc'ed */
 	size_t len, cap;
 	bool failed;
+	/* NULL, or who takes what is there now and then, and sets `len` to 0: so that not all has to be there at once.
+	 */
+	void (*drain)(void *ctx, struct clv_grow *g);
+	void *drain_ctx;
 };
+
+/* So much is worth being drained. */
+#define CLV_GROW_DRAIN 65536u
 
 /* Room for `more` bytes behind data[len]; NULL without memory. What was written there counts once `len` says so. */
 static inline char *clv_grow_room(struct clv_grow *g, size_t more)
@@ -56,6 +63,12 @@ static inline void clv_grow_fini(struct clv_grow *g)
 {
 	free(g->data);
 	*g = (struct clv_grow){0};
+}
+
+static inline void clv_grow_offer(struct clv_grow *g)
+{
+	if (g->drain && g->len >= CLV_GROW_DRAIN)
+		g->drain(g->drain_ctx, g);
 }
 
 #endif

@@ -180,24 +180,48 @@ static bool wants_gzip(struct clv_slice accept)
 
 /* ---- an answer --------------------------------------------------------------------------------------------------- */
 
-/* Into *out. False without memory: then the body goes as it is. */
-static bool gzip(const struct clv_grow *body, struct clv_grow *out)
+/* Compresses as the text comes, so that not all of it has to be there at once. */
+struct gzip {
+	z_stream z;
+	struct clv_grow out;
+};
+
+static void gzip_put(struct gzip *g, struct clv_grow *text, int flush)
+{
+	g->z.next_in = (Bytef *)text->data;
+	g->z.avail_in = (uInt)text->len;
+	text->len = 0;
+	for (int more = Z_OK; more == Z_OK && !g->out.failed;) {
+		g->z.next_out = (Bytef *)clv_grow_room(&g->out, CLV_GROW_DRAIN);
+		g->z.avail_out = CLV_GROW_DRAIN;
+		if (!g->z.next_out)
+			return;
+		more = deflate(&g->z, flush);
+		g->out.len += CLV_GROW_DRAIN - g->z.avail_out;
+		if (flush == Z_NO_FLUSH && g->z.avail_out)
+			return;
+	}
+}
+
+static void gzip_drain(void *ctx, struct clv_grow *text)
+{
+	gzip_put(ctx, text, Z_NO_FLUSH);
+}
+
+static int write_gzip(struct clv_metrics *m, enum clv_prometheus_format format, struct clv_grow *out)
 {
 	enum { GZIP = 16, LEVEL = 1 };
-	z_stream z = {0};
+	struct gzip g = {0};
+	struct clv_grow text = {.drain = gzip_drain, .drain_ctx = &g};
 
-	if (deflateInit2(&z, LEVEL, Z_DEFLATED, MAX_WBITS + GZIP, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-		return false;
-	size_t room = deflateBound(&z, body->len);
-	z.next_in = (Bytef *)body->data;
-	z.avail_in = (uInt)body->len;
-	z.next_out = (Bytef *)clv_grow_room(out, room);
-	z.avail_out = (uInt)room;
-	bool done = z.next_out && body->len <= UINT32_MAX / 2 && deflate(&z, Z_FINISH) == Z_STREAM_END;
-	if (done)
-		out->len += z.total_out;
-	deflateEnd(&z);
-	return done;
+	if (deflateInit2(&g.z, LEVEL, Z_DEFLATED, MAX_WBITS + GZIP, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		return -ENOMEM;
+	int err = clv_prometheus_write(m, format, &text);
+	gzip_put(&g, &text, Z_FINISH);
+	deflateEnd(&g.z);
+	clv_grow_fini(&text);
+	*out = g.out;
+	return err ? err : out->failed ? -ENOMEM : 0;
 }
 
 struct answer {
@@ -237,24 +261,22 @@ static void answer_text(struct connection *c, const char *status, const char *mo
 static void answer_metrics(struct clv_metrics_http *h, struct connection *c, const struct request *r, bool head_only)
 {
 	enum clv_prometheus_format format = wanted_format(r->accept);
-	struct clv_grow body = {0}, packed = {0};
-	struct answer a = {.status = "200 OK",
-			   .type = clv_prometheus_type[format],
-			   .more = "Vary: Accept, Accept-Encoding\r\n",
-			   .head_only = head_only};
+	bool packed = wants_gzip(r->accept_encoding);
+	struct clv_grow body = {0};
+	int err = packed ? write_gzip(h->metrics, format, &body) : clv_prometheus_write(h->metrics, format, &body);
 
-	if (clv_prometheus_write(h->metrics, format, &body)) {
+	if (err)
 		answer_text(c, "503 Service Unavailable", NULL, head_only);
-	} else {
-		a.body = clv_slice(body.data, body.len);
-		if (wants_gzip(r->accept_encoding) && gzip(&body, &packed)) {
-			a.body = clv_slice(packed.data, packed.len);
-			a.more = "Vary: Accept, Accept-Encoding\r\nContent-Encoding: gzip\r\n";
-		}
-		answer_put(c, &a);
-	}
+	else
+		answer_put(c, &(struct answer){
+				      .status = "200 OK",
+				      .type = clv_prometheus_type[format],
+				      .more = packed ? "Vary: Accept, Accept-Encoding\r\nContent-Encoding: gzip\r\n"
+						     : "Vary: Accept, Accept-Encoding\r\n",
+				      .body = clv_slice(body.data, body.len),
+				      .head_only = head_only,
+			      });
 	clv_grow_fini(&body);
-	clv_grow_fini(&packed);
 }
 
 static void answer(struct clv_metrics_http *h, struct connection *c)

@@ -268,17 +268,8 @@ static void put_histogram(struct scrape *s, const struct clv_metric_point *p)
 	clv_grow_lit(s->out, "\n");
 }
 
-static void put_point(void *ctx, const struct clv_metric_point *p)
+static void put_single(struct scrape *s, const struct clv_metric_point *p)
 {
-	struct scrape *s = ctx;
-
-	if (s->family != p->family)
-		begin_family(s, p);
-	set_labels(s, p);
-	if (p->family->type == CLV_METRIC_HISTOGRAM) {
-		put_histogram(s, p);
-		return;
-	}
 	begin_line(s, p->family->type == CLV_METRIC_COUNTER ? "_total" : "");
 	clv_grow_lit(s->out, "} ");
 	if (p->family->divisor == 1 && p->value >= 0)
@@ -286,6 +277,20 @@ static void put_point(void *ctx, const struct clv_metric_point *p)
 	else
 		put_number(s->out, (double)p->value / p->family->divisor);
 	clv_grow_lit(s->out, "\n");
+}
+
+static void put_point(void *ctx, const struct clv_metric_point *p)
+{
+	struct scrape *s = ctx;
+
+	if (s->family != p->family)
+		begin_family(s, p);
+	set_labels(s, p);
+	if (p->family->type == CLV_METRIC_HISTOGRAM)
+		put_histogram(s, p);
+	else
+		put_single(s, p);
+	clv_grow_offer(s->out);
 }
 
 /* One line for each resource, all its attributes as labels. */

@@ -4,7 +4,7 @@
  * measures what a span and a scrape cost.
  *
  *     metrics_driver text|openmetrics|otlp     to standard output
- *     metrics_driver serve ADDRESS             prints the port, serves until standard input ends
+ *     metrics_driver serve ADDRESS [many]      prints the port, serves until standard input ends
  *     metrics_driver bench
  */
 #include <stdio.h>
@@ -130,6 +130,23 @@ static void fill(struct clv_metrics *m, struct clv_resources *rs)
 	clv_metrics_figures(m, figures, sizeof(figures) / sizeof(figures[0]), START_NS);
 }
 
+/* To the cap: more than 10,000 series. */
+static void fill_many(struct clv_metrics *m, struct clv_resources *rs)
+{
+	char host[32];
+
+	for (uint32_t net = 1; net <= 10; net++) {
+		if (net > 1 && clv_resources_set(rs, net, CLV_LIT("many"), NULL, 0))
+			exit(1);
+		for (int i = 0; i < 1000; i++) {
+			snprintf(host, sizeof(host), "host-%d", i);
+			begin_span(clv_resources_get(rs, net), CLV_KIND_CLIENT, 3 * MS);
+			describe(host, 200);
+			clv_metrics_span(m, &span, true);
+		}
+	}
+}
+
 static uint64_t clock_ns(void)
 {
 	struct timespec t;
@@ -214,22 +231,12 @@ static int write_otlp(struct clv_metrics *m, struct clv_grow *out)
 static void bench(struct clv_metrics *m, struct clv_resources *rs)
 {
 	const struct clv_resource *shop = clv_resources_get(rs, 1);
-	char host[32];
 
 	for (int kind = CLV_KIND_SERVER; kind <= CLV_KIND_CLIENT; kind++)
 		for (int kept = 0; kept < 2; kept++)
 			bench_spans(m, shop, (enum clv_span_kind)kind, kept);
 	bench_events(m, shop);
-	for (uint32_t net = 1; net <= 10; net++) {
-		if (net > 1 && clv_resources_set(rs, net, CLV_LIT("many"), NULL, 0))
-			exit(1);
-		for (int i = 0; i < 1000; i++) {
-			snprintf(host, sizeof(host), "host-%d", i);
-			begin_span(clv_resources_get(rs, net), CLV_KIND_CLIENT, 3 * MS);
-			describe(host, 200);
-			clv_metrics_span(m, &span, true);
-		}
-	}
+	fill_many(m, rs);
 	bench_scrape(m, "text", write_text);
 	bench_scrape(m, "OpenMetrics", write_openmetrics);
 	bench_scrape(m, "OTLP", write_otlp);
@@ -264,6 +271,8 @@ int main(int argc, char **argv)
 		bench(m, rs);
 	} else {
 		fill(m, rs);
+		if (argc > 3)
+			fill_many(m, rs);
 		if (strcmp(what, "serve") == 0)
 			status = serve(m, argv[2]);
 		else
