@@ -41,6 +41,8 @@ struct connection {
 	size_t written;
 	enum { READING, ANSWERING, ENDING } state;
 	struct clv_grow out;
+	struct clv_grow packed; /* what `out` is to be followed by, unpacked piece by piece; empty: nothing */
+	z_stream unpack;        /* while `packed` is not empty */
 	char head[HEAD_BYTES];
 };
 
@@ -208,7 +210,8 @@ static void gzip_drain(void *ctx, struct clv_grow *text)
 	gzip_put(ctx, text, Z_NO_FLUSH);
 }
 
-static int write_gzip(struct clv_metrics *m, enum clv_prometheus_format format, struct clv_grow *out)
+/* *text_len: how much it is when unpacked. */
+static int write_gzip(struct clv_metrics *m, enum clv_prometheus_format format, struct clv_grow *out, size_t *text_len)
 {
 	enum { GZIP = 16, LEVEL = 1 };
 	struct gzip g = {0};
@@ -218,6 +221,7 @@ static int write_gzip(struct clv_metrics *m, enum clv_prometheus_format format, 
 		return -ENOMEM;
 	int err = clv_prometheus_write(m, format, &text);
 	gzip_put(&g, &text, Z_FINISH);
+	*text_len = g.z.total_in;
 	deflateEnd(&g.z);
 	clv_grow_fini(&text);
 	*out = g.out;
@@ -226,8 +230,8 @@ static int write_gzip(struct clv_metrics *m, enum clv_prometheus_format format, 
 
 struct answer {
 	const char *status, *type;
-	const char *more; /* header lines */
-	struct clv_slice body;
+	const char *more;      /* header lines */
+	struct clv_slice body; /* NULL: `body.len` bytes that come later */
 	bool head_only;
 };
 
@@ -241,7 +245,7 @@ static void answer_put(struct connection *c, const struct answer *a)
 		       "X-Content-Type-Options: nosniff\r\n\r\n",
 		       a->status, a->type, a->body.len, a->more ? a->more : "");
 	clv_grow_put(&c->out, b.data, b.len);
-	if (!a->head_only)
+	if (!a->head_only && a->body.data)
 		clv_grow_slice(&c->out, a->body);
 }
 
@@ -258,24 +262,62 @@ static void answer_text(struct connection *c, const char *status, const char *mo
 				       .head_only = head_only});
 }
 
+/* Takes over `packed`. False without memory. */
+static bool unpack_begin(struct connection *c, const struct clv_grow *packed)
+{
+	enum { GZIP = 16 };
+
+	memset(&c->unpack, 0, sizeof(c->unpack));
+	c->unpack.next_in = (Bytef *)packed->data;
+	c->unpack.avail_in = (uInt)packed->len;
+	if (inflateInit2(&c->unpack, MAX_WBITS + GZIP) != Z_OK) {
+		c->out.failed = true;
+		return false;
+	}
+	c->packed = *packed;
+	return true;
+}
+
+/* The next piece into `out`, all of which was sent. False when there is none. */
+static bool unpack_more(struct connection *c)
+{
+	c->out.len = c->written = 0;
+	char *room = c->packed.data ? clv_grow_room(&c->out, CLV_GROW_DRAIN) : NULL;
+
+	if (!room)
+		return false;
+	c->unpack.next_out = (Bytef *)room;
+	c->unpack.avail_out = CLV_GROW_DRAIN;
+	inflate(&c->unpack, Z_NO_FLUSH);
+	c->out.len = CLV_GROW_DRAIN - c->unpack.avail_out;
+	return c->out.len > 0;
+}
+
+/*
+ * Also whoever does not take gzip is sent what was compressed, unpacked as it goes: the text of 10,000 series is 50 MB,
+ * and anybody may ask for it.
+ */
 static void answer_metrics(struct clv_metrics_http *h, struct connection *c, const struct request *r, bool head_only)
 {
 	enum clv_prometheus_format format = wanted_format(r->accept);
 	bool packed = wants_gzip(r->accept_encoding);
 	struct clv_grow body = {0};
-	int err = packed ? write_gzip(h->metrics, format, &body) : clv_prometheus_write(h->metrics, format, &body);
+	struct answer a = {.status = "200 OK",
+			   .type = clv_prometheus_type[format],
+			   .more = "Vary: Accept, Accept-Encoding\r\n",
+			   .head_only = head_only};
 
-	if (err)
+	if (write_gzip(h->metrics, format, &body, &a.body.len)) {
 		answer_text(c, "503 Service Unavailable", NULL, head_only);
-	else
-		answer_put(c, &(struct answer){
-				      .status = "200 OK",
-				      .type = clv_prometheus_type[format],
-				      .more = packed ? "Vary: Accept, Accept-Encoding\r\nContent-Encoding: gzip\r\n"
-						     : "Vary: Accept, Accept-Encoding\r\n",
-				      .body = clv_slice(body.data, body.len),
-				      .head_only = head_only,
-			      });
+	} else if (packed) {
+		a.body = clv_slice(body.data, body.len);
+		a.more = "Vary: Accept, Accept-Encoding\r\nContent-Encoding: gzip\r\n";
+		answer_put(c, &a);
+	} else {
+		answer_put(c, &a);
+		if (!head_only && unpack_begin(c, &body))
+			return;
+	}
 	clv_grow_fini(&body);
 }
 
@@ -305,6 +347,9 @@ static void connection_close(struct clv_metrics_http *h, struct connection *c)
 	close(c->fd);
 	c->fd = -1;
 	clv_grow_fini(&c->out);
+	if (c->packed.data)
+		inflateEnd(&c->unpack);
+	clv_grow_fini(&c->packed);
 	h->busy--;
 }
 
@@ -329,7 +374,7 @@ static void connection_write(struct clv_metrics_http *h, struct connection *c)
 		return;
 	}
 	c->written += (size_t)n;
-	if (c->written == c->out.len) {
+	if (c->written == c->out.len && !unpack_more(c)) {
 		c->state = ENDING;
 		c->deadline_ns = clock_ns() + ENDING_NS;
 		shutdown(c->fd, SHUT_WR);

@@ -140,8 +140,8 @@ def test_otlp():
 
 
 class Served:
-    def __init__(self, address="localhost:0"):
-        self.child = subprocess.Popen([DRIVER, "serve", address], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, address="localhost:0", *more):
+        self.child = subprocess.Popen([DRIVER, "serve", address, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(self.child.stdout.readline())
 
     def __enter__(self):
@@ -180,6 +180,20 @@ def test_negotiation():
         assert s.get("/metrics", **{"Accept-Encoding": "gzip;q=0"})[1]["Content-Encoding"] is None
         status, headers, body = s.get("/metrics", method="HEAD")
         assert (status, int(headers["Content-Length"]), body) == (200, len(plain), b"")
+
+
+def test_as_many_series_as_there_may_be():
+    """The text is far larger than what the endpoint holds at once; both ways of sending it give the same."""
+    with Served("localhost:0", "many") as s:
+        _, headers, plain = s.get("/metrics")
+        packed = s.get("/metrics", **{"Accept-Encoding": "gzip"})[2]
+        assert len(plain) == int(headers["Content-Length"]) > 40e6
+        assert gzip.decompress(packed) == plain
+        assert plain.count(b"_count{") > 9900
+        assert b'otel_metric_overflow="true"' in plain
+        with open(f"/proc/{s.child.pid}/status", encoding="ascii") as f:
+            peak_kib = int(f.read().split("VmHWM:")[1].split()[0])
+        assert peak_kib * 1024 < len(plain), peak_kib
 
 
 def test_paths_and_methods():
