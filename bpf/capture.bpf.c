@@ -61,7 +61,7 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 	r->retransmits = d ? d->retransmits : 0;
 	r->sport = s->sport;
 	r->dport = s->dport;
-	r->pad = 0;
+	r->rtt = d ? rtt_take(p->flow, p->hook) : 0;
 	__builtin_memcpy(r->saddr, &s->src, sizeof(r->saddr));
 	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
 }
@@ -238,6 +238,37 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 	send(p, from, end, cap, left - cap < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2));
 }
 
+/* What was seen before is sent again. */
+static __always_inline void seen_again(struct pass *p, __u32 end)
+{
+	p->st->retransmits++;
+	dir_count_retransmit(p->dir);
+	rtt_void(p->flow, p->hook);
+	send_fin(p, end);
+}
+
+/* New bytes up to `end` pass: time what is in its place, for what fills a gap may have been sent before. */
+static __always_inline void note_sent(struct pass *p, enum place place, __u32 end)
+{
+	if (place == PLACE_NEXT)
+		rtt_sent(p->flow, p->hook, end);
+	else
+		rtt_void(p->flow, p->hook);
+}
+
+/* Nobody wants the bytes, but how many there are. */
+static __always_inline void count_only(struct pass *p, __u32 seq, __u32 end)
+{
+	enum place place = dir_place(p->dir, &seq, end);
+
+	if (place == PLACE_SEEN) {
+		seen_again(p, end);
+		return;
+	}
+	note_sent(p, place, end);
+	leave_rest_out(p, seq, end, false, SKIP_REPORT_BYTES, 0);
+}
+
 /* Payload [seq, end): is there anything new in it, and does anybody care? */
 static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 {
@@ -251,17 +282,19 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 		f->talker = p->hook + 1;
 	if (clv_word_flags(window) & CLV_WORD_IGNORE) {
 		p->st->ignored++;
-		send_fin(p, end);
+		if (measure)
+			count_only(p, seq, end);
+		else
+			send_fin(p, end);
 		return;
 	}
 	enum place place = dir_place(d, &seq, end);
 
 	if (place == PLACE_SEEN) {
-		p->st->retransmits++;
-		dir_count_retransmit(d);
-		send_fin(p, end);
+		seen_again(p, end);
 		return;
 	}
+	note_sent(p, place, end);
 	p->off += seq - first;
 	note_request(p, turn && place == PLACE_NEXT && seq == first, end - seq);
 	if (clv_word_flags(window) & CLV_WORD_PROBE)
@@ -278,10 +311,12 @@ static __always_inline void begin(struct pass *p, const struct segment *s, const
 
 	if (d->gen == p->flow->gen && d->flags & DIR_SYN && d->window_end == first + CLV_WINDOW_BYTES) {
 		dir_count_retransmit(d);
+		rtt_void(p->flow, p->hook);
 	} else {
 		if (!(s->flags & TCP_ACK) && !ref->is_new)
 			flow_renew(p->flow, ref->ctl);
 		dir_start(d, p->flow->gen, first, DIR_SYN);
+		rtt_sent(p->flow, p->hook, first);
 	}
 	if (seq_before(d->next, end))
 		d->next = end;
@@ -333,6 +368,18 @@ static __always_inline bool lease_holds(__u64 jiffy)
 	return true;
 }
 
+/* A segment that only acknowledges: the other direction's round trip may end with it. */
+static __always_inline void pure_ack(struct __sk_buff *skb, const struct segment *s, const enum clv_hook hook,
+				     struct clv_kstats *st)
+{
+	struct flow_ref ref = {};
+	struct flow_key key;
+
+	key_make(&key, s, skb->ifindex, hook);
+	if (flow_get(&key, &ref, st, false))
+		rtt_acked(ref.flow, !hook, s->ack);
+}
+
 static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook hook, const bool ethernet)
 {
 	__u32 zero = 0;
@@ -351,6 +398,8 @@ static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook ho
 		return NEXT;
 	if (!s.len && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
 		st->pure_acks++;
+		if (measure && wanted(&s))
+			pure_ack(skb, &s, hook, st);
 		return NEXT;
 	}
 	if (!wanted(&s)) {
@@ -372,6 +421,8 @@ static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook ho
 		p.other_ctl = &ref.ctl->dir[!hook];
 		p.slot = ref.slot;
 		p.dir->last = jiffy;
+		if (measure && s.flags & TCP_ACK)
+			rtt_acked(ref.flow, !hook, s.ack);
 		known_flow(&p, &s, &ref);
 	} else { /* the table was busy, or this is a stray RST: everything is copied, nothing is known */
 		__u32 len = s.flags & TCP_RST ? 0 : s.len;

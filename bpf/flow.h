@@ -94,6 +94,7 @@ static __always_inline void flow_renew(struct flow *f, struct clv_ctl *c)
 	__u16 gen = f->gen + 1;
 
 	ctl_clear(c);
+	f->rtt_state[0] = f->rtt_state[1] = RTT_IDLE;
 	f->gen = gen ? gen : 1;
 }
 
@@ -279,6 +280,52 @@ static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
 		return PLACE_NEXT;
 	}
 	return filled ? PLACE_APART : PLACE_SEEN;
+}
+
+/* ---- round trips ----------------------------------------------------------------------------------- */
+
+static __always_inline __u32 now_us(void)
+{
+	return (__u32)(bpf_ktime_get_ns() / 1000);
+}
+
+/* New data up to `end`, or a SYN, have passed. */
+static __always_inline void rtt_sent(struct flow *f, __u32 hook, __u32 end)
+{
+	if (!measure || f->rtt_state[hook & 1] != RTT_IDLE)
+		return;
+	f->rtt[hook & 1].end = end;
+	f->rtt[hook & 1].us = now_us();
+	f->rtt_state[hook & 1] = RTT_WAITING;
+}
+
+/* Something was sent again, so nobody can tell what an acknowledgement is for (RFC 6298 section 3, Karn). */
+static __always_inline void rtt_void(struct flow *f, __u32 hook)
+{
+	if (measure && f->rtt_state[hook & 1] == RTT_WAITING)
+		f->rtt_state[hook & 1] = RTT_IDLE;
+}
+
+/* An acknowledgement of what `hook` sees has passed. */
+static __always_inline void rtt_acked(struct flow *f, __u32 hook, __u32 ack)
+{
+	struct rtt *r = &f->rtt[hook & 1];
+
+	if (f->rtt_state[hook & 1] != RTT_WAITING || seq_before(ack, r->end))
+		return;
+	__u32 us = now_us() - r->us;
+
+	r->us = us ? us : 1;
+	f->rtt_state[hook & 1] = RTT_READY;
+}
+
+/* The sample, once. */
+static __always_inline __u16 rtt_take(struct flow *f, __u32 hook)
+{
+	if (!measure || f->rtt_state[hook & 1] != RTT_READY)
+		return 0;
+	f->rtt_state[hook & 1] = RTT_IDLE;
+	return clv_rtt_pack(f->rtt[hook & 1].us);
 }
 
 static __always_inline bool ring_is_filling(void)

@@ -19,6 +19,7 @@ const volatile __u64 hash_seed;   /* random, so that nobody outside can aim at o
 const volatile __u32 snaplen;     /* payload bytes a record carries at most */
 const volatile __u32 wake_bytes;  /* this much unread data in the ring wakes the reader */
 const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
+const volatile bool measure;      /* round-trip times, and the bytes of flows that are ignored */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
 
@@ -73,11 +74,24 @@ struct dir {
 	struct hole hole[HOLES];
 };
 
+/*
+ * One measurement of a round trip at a time. IDLE to WAITING and READY to IDLE: by the hook that sees the data; WAITING
+ * to READY: by the one that sees their acknowledgement. A race of the two costs a sample.
+ */
+enum rtt_state { RTT_IDLE, RTT_WAITING, RTT_READY };
+
+struct rtt {
+	__u32 end; /* of what is waited for, as a sequence number */
+	__u32 us;  /* WAITING: when it passed; READY: how long it took, not 0 */
+};
+
 struct flow {
 	struct flow_key key;
 	__u16 gen;
-	__u8 talker; /* hook that last saw payload */
-	__u8 pad[21];
+	__u8 talker;       /* hook that last saw payload */
+	__u8 rtt_state[2]; /* by hook that sees the data */
+	__u8 pad[3];
+	struct rtt rtt[2];
 	struct dir dir[2];
 };
 

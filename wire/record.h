@@ -47,11 +47,28 @@ struct clv_rec {
 	__u16 retransmits; /* duplicates of this direction counted, not sent, since its last record */
 	__u16 sport;       /* host byte order */
 	__u16 dport;
-	__u16 pad;
+	__u16 rtt; /* clv_rtt_pack(): how long earlier data of this direction took to be acknowledged; 0: no new sample
+		    */
 	__u8 saddr[16]; /* IPv4 as ::ffff:a.b.c.d */
 	__u8 daddr[16];
 	__u8 data[];
 };
+
+/* Microseconds in 16 bits: 12 of them count, in units of a power of two that the upper four bits tell. 0 only for 0. */
+static inline __u16 clv_rtt_pack(__u32 us)
+{
+	__u32 shift = 0;
+
+	for (int i = 0; i < 15 && us > 0xfff; i++) {
+		us >>= 1;
+		shift++;
+	}
+	return (__u16)(shift << 12 | (us > 0xfff ? 0xfff : us));
+}
+static inline __u32 clv_rtt_unpack(__u16 rtt)
+{
+	return (__u32)(rtt & 0xfff) << (rtt >> 12);
+}
 
 /* ---- control words (mmap-able array "ctl", user -> kernel) ---------------------------------------- */
 

@@ -10,6 +10,7 @@
 
 #include "engine/engine_internal.h"
 #include "engine/limits.h"
+#include "engine/watch.h"
 #include "trace/report.h"
 
 /* ---- exchanges to spans ---------------------------------------------------------------------------------------- */
@@ -48,6 +49,7 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 			x->response_body_bytes = c->half[d].body_bytes;
 	}
 	clv_exchanges_take(&c->exchanges, x);
+	clv_watch_request_end(c, x);
 	if (x->tentative) {
 		e->stats.drop_unconfirmed++;
 	} else {
@@ -136,6 +138,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 		x->flags |= CLV_SPAN_MIDSTREAM;
 	x->tentative = c->tentative;
 	x->retransmits_before = c->retransmits;
+	clv_watch_request(c, x, msg);
 }
 
 /* Whoever asked before x, and has no answer yet, will not be answered any more. */

@@ -12,6 +12,7 @@
 #include "engine/conn.h"
 #include "engine/engine_internal.h"
 #include "engine/limits.h"
+#include "engine/watch.h"
 
 /* ---- what is wanted -------------------------------------------------------------------------------------------- */
 
@@ -127,6 +128,7 @@ static void steer(struct clv_flow *f)
 static void settle(struct clv_engine *e, struct clv_flow *f, uint64_t before, uint64_t now_ns)
 {
 	if (f->streams.s[0].fin_done && f->streams.s[1].fin_done) {
+		clv_watch_closed(e, f);
 		flow_finish(e, f, CLV_ERROR_CLOSED);
 		clv_flows_close(&e->flows, f);
 		return;
@@ -183,8 +185,10 @@ static void advance(struct clv_engine *e, uint64_t now_ns)
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
 	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
 		flow_remove(e, f);
-	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns)
+	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns) {
+		clv_watch_given_up(e, f);
 		flow_remove(e, f);
+	}
 }
 
 /* ---- a packet -------------------------------------------------------------------------------------------------- */
@@ -199,6 +203,7 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	f->side_known = p->side != CLV_SIDE_UNKNOWN;
 	f->client = -1;
 	memset(f->kernel, 0, sizeof(f->kernel));
+	memset(&f->watch, 0, sizeof(f->watch));
 	if (f->closed) {
 		f->closed = false;
 		clv_list_touch(&e->flows.used, &f->used);
@@ -239,15 +244,17 @@ static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const stru
 	if (begins_another(f, d, p)) {
 		while (clv_streams_give_up(&f->streams))
 			;
+		clv_watch_given_up(e, f);
 		flow_finish(e, f, NULL);
 		flow_begin(e, f, p);
 	}
-	if (s->started && !(s->syn_seen && s->syn != p->seq && !s->data_seen))
-		return; /* seen before */
-	clv_stream_start(&f->streams, d, p->seq + 1);
-	s->syn_seen = true;
-	s->syn = p->seq;
-	f->client = (int8_t)(p->tcp_flags & CLV_TCP_ACK ? !d : d);
+	if (!s->started || (s->syn_seen && s->syn != p->seq && !s->data_seen)) { /* not seen before */
+		clv_stream_start(&f->streams, d, p->seq + 1);
+		s->syn_seen = true;
+		s->syn = p->seq;
+		f->client = (int8_t)(p->tcp_flags & CLV_TCP_ACK ? !d : d);
+	}
+	clv_watch_syn(e, f, d, p);
 }
 
 /* On a connection seen from its SYN on, an acknowledgement tells where the other stream begins. */
@@ -316,6 +323,7 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 		e->stats.retransmits++;
 	}
 	e->stats.retransmits += p->retransmits;
+	clv_watch_payload(e, f, d, p, again);
 	settle(e, f, before, e->now_ns);
 }
 
@@ -332,6 +340,7 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 	}
 	while (clv_streams_give_up(&f->streams))
 		;
+	clv_watch_reset(e, f);
 	flow_finish(e, f, CLV_ERROR_RESET);
 	clv_flows_close(&e->flows, f);
 }

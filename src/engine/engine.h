@@ -10,6 +10,7 @@
 #define CLV_ENGINE_ENGINE_H
 
 #include "proto/proto.h"
+#include "model/event.h"
 #include "model/packet.h"
 #include "model/span.h"
 #include "trace/report.h"
@@ -38,6 +39,8 @@ struct clv_engine_config {
 	struct clv_head_rules rules; /* what it points to must stay until other rules take its place */
 	clv_span_fn on_span;
 	void *span_ctx;
+	clv_event_fn on_event; /* NULL: nobody counts, and it costs nothing */
+	void *event_ctx;
 	/* NULL: nobody to tell */
 	void (*verdict)(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v);
 	void *verdict_ctx;

@@ -17,6 +17,16 @@ struct clv_flow_key {
 	uint32_t net;
 };
 
+/* What is counted of a connection; the engine's (engine/watch.h). */
+struct clv_watch {
+	uint64_t syn_ns, synack_ns; /* the first ones; 0: not seen */
+	uint64_t bytes[2];          /* by stream: not told yet, since nobody knows who is the client */
+	uint64_t retransmits[2];
+	bool opened, syn_again, connected;
+	bool answered; /* the server said anything but RST */
+	bool over;
+};
+
 struct clv_flow {
 	struct clv_flow *chain; /* next in its bucket */
 	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
@@ -31,7 +41,8 @@ struct clv_flow {
 	bool side_known;
 	bool closed;
 	int8_t client; /* the stream that goes to the server, when a SYN told; else -1 */
-	void *conn;    /* the engine's */
+	struct clv_watch watch;
+	void *conn; /* the engine's */
 };
 
 struct clv_flows {

@@ -41,10 +41,11 @@ struct clv_packet {
 	uint32_t hole_seq;        /* bytes of this direction that the kernel saw and left out on purpose, */
 	uint32_t hole_len;        /*   not reported before; 0 in foreign files */
 	uint16_t retransmits;     /* segments of this direction seen again since its last packet, not delivered */
-	uint8_t tcp_flags;        /* enum clv_tcp_flag */
-	uint8_t side;             /* enum clv_side */
-	bool sought;              /* the kernel skips the body behind this head on its own */
-	bool probe;               /* taken in probe mode: neighbours may be missing */
+	uint64_t rtt_ns;   /* how long earlier data of this direction took to be acknowledged; 0: no new sample */
+	uint8_t tcp_flags; /* enum clv_tcp_flag */
+	uint8_t side;      /* enum clv_side */
+	bool sought;       /* the kernel skips the body behind this head on its own */
+	bool probe;        /* taken in probe mode: neighbours may be missing */
 	struct clv_kernel_ref kernel;
 };
 

@@ -182,6 +182,7 @@ static void record_deliver(struct clv_ring *r, const struct clv_rec *rec)
 		.hole_seq = rec->hole_seq,
 		.hole_len = rec->hole_len,
 		.retransmits = rec->retransmits,
+		.rtt_ns = clv_rtt_unpack(rec->rtt) * 1000ull,
 		.tcp_flags = rec->tcp_flags,
 		.side = link_side(r, rec->ifindex, hook),
 		.sought = rec->flags & CLV_REC_SOUGHT,
@@ -395,6 +396,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	knobs->snaplen = c->snaplen && c->snaplen < CLV_REC_MAX_CAP ? c->snaplen : CLV_REC_MAX_CAP;
 	knobs->wake_bytes = bytes / 4;
 	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
+	knobs->measure = c->measure;
 	knobs->ports_filtered = c->port_count > 0;
 	for (size_t i = 0; i < c->port_count; i++)
 		knobs->wanted_ports[c->ports[i] / 64] |= 1ull << c->ports[i] % 64;

@@ -28,6 +28,7 @@ struct clv_ring_config {
 	uint32_t snaplen;      /* payload bytes a record carries at most; 0: all */
 	const uint16_t *ports; /* with any, only TCP from or to one of them; copied */
 	size_t port_count;
+	bool measure;       /* round-trip times, and the bytes of connections that nobody reads: for metrics */
 	bool strict_window; /* copy nothing beyond a window, however empty the ring (tests) */
 };
 

@@ -35,12 +35,14 @@ struct clv_exchange {
 	uint64_t id;                 /* as clv_msg.id */
 	uint32_t flags;              /* enum clv_span_flag */
 	uint32_t head_len;
-	uint32_t kept_len; /* of kept */
-	uint8_t *kept;     /* fields of the response that were asked for (fields.h); NULL: none */
+	struct clv_slice method; /* as clv_msg.method */
+	uint32_t kept_len;       /* of kept */
+	uint8_t *kept;           /* fields of the response that were asked for (fields.h); NULL: none */
 	uint16_t facts_size, response_facts_size;
 	bool context;   /* as CLV_MSG_CONTEXT */
 	bool unsure;    /* requests that nobody saw may lie before this one */
 	bool tentative; /* found in the middle of something: a request only if an answer confirms it */
+	bool counted;   /* an event told of its beginning: one will tell of its end */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
 };

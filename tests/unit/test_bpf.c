@@ -46,6 +46,7 @@ struct seg {
 	uint16_t ether_type;          /* 0: what fits */
 	uint8_t protocol;             /* 0: TCP */
 	bool long_packet;             /* IP length 0, as packets beyond 64 KiB have */
+	uint32_t ack;                 /* 0: 7 */
 	uint32_t cut;                 /* so many bytes at the end of the frame are missing */
 };
 
@@ -126,7 +127,7 @@ static size_t build(uint8_t *frame, const struct seg *s)
 
 	p = put_ip(p, s, 20u + s->tcp_options + s->len);
 	p = put16(put16(p, s->reply ? 80 : client), s->reply ? client : 80);
-	p = put32(put32(p, s->seq), 7);
+	p = put32(put32(p, s->seq), s->ack ? s->ack : 7);
 	*p++ = (uint8_t)((5 + s->tcp_options / 4) << 4);
 	*p++ = s->flags ? s->flags : A;
 	p = put32(put16(p, 1000), 0);
@@ -1218,6 +1219,94 @@ static void truth_in_disorder(void **state)
 		truth_run(seed, 2 + seed % 30, seed % 3 != 0);
 }
 
+/* ---- round trips ------------------------------------------------------------------------------------ */
+
+static void open_measuring(void)
+{
+	close_ring();
+	open_ring((struct clv_ring_config){.measure = true});
+}
+
+static void rtt_packs(void **state)
+{
+	for (uint32_t us = 1; us < 134000000; us += 1 + us / 100) {
+		uint32_t back = clv_rtt_unpack(clv_rtt_pack(us));
+
+		assert_true(back <= us && us - back <= us / 2048);
+	}
+	assert_int_equal(clv_rtt_pack(0), 0);
+	assert_int_equal(clv_rtt_unpack(clv_rtt_pack(UINT32_MAX)), 0xfffu << 15);
+}
+
+/* Data, a segment that only acknowledges them and that nobody else sees, and the sample rides on the next data. */
+static void rtt_by_pure_ack(void **state)
+{
+	open_measuring();
+	assert_int_equal(send(.seq = 1000, .len = 10)->p.rtt_ns, 0);
+	usleep(2000);
+	send(.seq = 5, .ack = 1009, .reply = true); /* not all of it */
+	assert_int_equal(send(.seq = 1010, .len = 10)->p.rtt_ns, 0);
+	send(.seq = 5, .ack = 1010, .reply = true);
+	assert_int_equal(got_count, 0);
+	const struct got *g = send(.seq = 1020, .len = 10);
+	assert_true(g->p.rtt_ns >= 2000000 && g->p.rtt_ns < 60000000000);
+	assert_int_equal(send(.seq = 1030, .len = 10)->p.rtt_ns, 0); /* told once */
+	send(.seq = 5, .ack = 1040, .reply = true);
+	assert_true(send(.seq = 1040, .len = 10)->p.rtt_ns >
+		    0); /* of 1030: 1020 carried a sample, so it was not timed */
+}
+
+static void rtt_by_data_and_handshake(void **state)
+{
+	open_measuring();
+	send(.seq = 99, .flags = S);
+	send(.seq = 499, .ack = 100, .flags = S | A, .reply = true);
+	assert_true(send(.seq = 100, .ack = 500, .len = 10)->p.rtt_ns > 0);
+	const struct got *g = send(.seq = 500, .ack = 110, .len = 10, .reply = true);
+	assert_true(g->p.rtt_ns > 0); /* of its SYN-ACK, by the client's data */
+	g = send(.seq = 110, .ack = 510, .flags = F | A);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(g->p.rtt_ns, 0); /* the first data carried a sample, so they were not timed */
+}
+
+static void rtt_not_of_what_is_sent_again(void **state)
+{
+	open_measuring();
+	send(.seq = 1000, .len = 10);
+	send(.seq = 1000, .len = 10);
+	send(.seq = 5, .ack = 1010, .reply = true);
+	assert_int_equal(send(.seq = 1010, .len = 10)->p.rtt_ns, 0);
+	send(.seq = 1030, .len = 10);
+	send(.seq = 1020, .len = 10); /* fills the gap */
+	send(.seq = 5, .ack = 1040, .reply = true);
+	assert_int_equal(send(.seq = 1040, .len = 10)->p.rtt_ns, 0);
+}
+
+static void rtt_not_unless_asked(void **state)
+{
+	send(.seq = 1000, .len = 10);
+	send(.seq = 5, .ack = 1010, .reply = true);
+	assert_int_equal(send(.seq = 1010, .len = 10)->p.rtt_ns, 0);
+	assert_int_equal(figure("pure_acks"), 1);
+}
+
+/* A connection that nobody reads: how much passed is told with its end. */
+static void ignored_bytes_are_counted(void **state)
+{
+	open_measuring();
+	struct clv_packet p = send(.seq = 1000, .len = 10)->p;
+
+	tell(&p, .kind = CLV_VERDICT_IGNORE);
+	send(.seq = 1010, .len = 100);
+	send(.seq = 1110, .len = 100);
+	send(.seq = 1010, .len = 100);
+	assert_int_equal(got_count, 0);
+	const struct got *g = send(.seq = 1210, .len = 5, .flags = F | A);
+	assert_bare(g, 1215, 1010, 205);
+	assert_int_equal(g->p.retransmits, 1);
+	assert_int_equal(figure("ignored"), 4);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1269,6 +1358,12 @@ int main(void)
 		T(seek_again_and_again),
 		T(seek_only_by_privilege),
 		T(seek_not_after_a_gap),
+		T(rtt_packs),
+		T(rtt_by_pure_ack),
+		T(rtt_by_data_and_handshake),
+		T(rtt_not_of_what_is_sent_again),
+		T(rtt_not_unless_asked),
+		T(ignored_bytes_are_counted),
 		T(truth_in_order),
 		T(truth_in_disorder),
 	};
