@@ -21,7 +21,9 @@
 #define BOUNDS_MOST   32
 #define CAPTURES_MOST 16
 #define REDACT_MOST   16
-#define DAY_NS        (24ull * 3600 * 1000000000)
+/* The longest template of a path. */
+#define ROUTE_BYTES 512
+#define DAY_NS      (24ull * 3600 * 1000000000)
 
 /* ---- texts that are checked ---------------------------------------------------------------------------------- */
 
@@ -100,22 +102,38 @@ static int check_listen(const char *text, const char *value)
 	return clv_addr_parse(addr, &parsed) || (strchr(addr, ':') != NULL) != bracket ? -EINVAL : 0;
 }
 
-/* A path of segments, where {name} stands for any one segment or a part of one. */
+/* {name}, * or, at the end of a path, {name...}; or a word without any of these letters. */
+static bool is_route_segment(struct clv_slice s, bool last)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+
+	if (s.len > 2 && s.data[0] == '{' && s.data[s.len - 1] == '}') {
+		bool rest = s.len > 5 && memcmp(s.data + s.len - 4, "...", 3) == 0;
+		size_t n = strspn((const char *)s.data + 1, letters);
+
+		return n + 2 == s.len && (!rest || last);
+	}
+	return clv_slice_eq(s, CLV_LIT("*")) ||
+	       !(memchr(s.data, '{', s.len) || memchr(s.data, '}', s.len) || memchr(s.data, '*', s.len));
+}
+
 static int check_route(const char *text, const char *value)
 {
-	size_t open = 0;
+	struct clv_slice route = clv_slice_str(text);
 
-	if (*text != '/')
+	if (*text != '/' || route.len > ROUTE_BYTES)
 		return -EINVAL;
-	for (const char *c = text; *c; c++) {
-		if (*c == '{' && !open)
-			open = (size_t)(c - text);
-		else if (*c == '}' && open && c - text > (ptrdiff_t)open + 1)
-			open = 0;
-		else if (strchr("{}?#", *c) || (unsigned char)*c <= ' ' || (open && *c == '/'))
+	for (size_t i = 0; i < route.len; i++)
+		if (route.data[i] <= ' ' || route.data[i] == 0x7f || route.data[i] == '?' || route.data[i] == '#')
 			return -EINVAL;
+	for (size_t from = 1; from <= route.len;) {
+		size_t end = clv_slice_find(route, from, '/');
+
+		if (!is_route_segment(clv_slice(route.data + from, end - from), end == route.len))
+			return -EINVAL;
+		from = end + 1;
 	}
-	return open ? -EINVAL : 0;
+	return 0;
 }
 
 static int check_propagator(const char *text, const char *value)
@@ -837,7 +855,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			    .group = CLV_GROUP_TRACES,
 			    .flags = CLV_SETTING_NOW,
 			    .pattern = "^/",
-			    .expect = "it must be a path with {name} where it varies, as in /users/{id}",
+			    .expect = "it must be a path with {name} for a segment that varies, as in /users/{id}",
 			    .help = "Paths of this form are one route, by which spans and metrics are named: "
 				    "/users/{id} (repeatable)"},
 	[CLV_SET_AUTO_ROUTE] = {.key = "auto_route",

@@ -282,7 +282,7 @@ class Values(unittest.TestCase):
                "--sampler": ["", "always", "traceidratio=2", "traceidratio=-1", "traceidratio=x", "always_on=1",
                              "traceidratio="],
                "--sample-rate": ["0"], "--sample-keep": ["slow", "slower=", "slower=5", "slower=0ms"],
-               "--route": ["a", "", "/{", "/}", "/{}", "/{a", "/{a/b}", "/a?b"],
+               "--route": ["a", "", "/{", "/}", "/{}", "/{a", "/{a/b}", "/a?b", "/a/{b}.{c}", "/{a...}/b", "/{a b}"],
                "--capture-header": ["", "a b", "request:", "both:x"], "--redact": [""],
                "--service": ["web=", "=x", "web=" + "x" * 256]}
         for option, values in bad.items():
@@ -297,7 +297,7 @@ class Values(unittest.TestCase):
                 "--flush-timeout": ["0s", "5", "1.5s"], "--metrics": [":9464", "127.0.0.1:1", "[::1]:65535"],
                 "--metrics-bounds": ["0.5", ".5,1,1e1"], "--propagators": ["none", "tracecontext, b3"],
                 "--sampler": ["always_on", "traceidratio", "traceidratio=0", "parentbased_traceidratio=1"],
-                "--sample-keep": ["errors", "slower=250ms"], "--route": ["/", "/users/{id}", "/a/{b}.{c}"],
+                "--sample-keep": ["errors", "slower=250ms"], "--route": ["/", "/users/{id}", "/a/{b}/*", "/{c...}"],
                 "--capture-header": ["X-Id", "request:x", "response:x"], "--service": ["x", "eth0=x", "/run/netns/a=x"]}
         for option, values in good.items():
             for value in values:

@@ -31,7 +31,7 @@ class Config(unittest.TestCase):
         return path
 
     def test_reload(self):
-        """On SIGHUP, when the file changes, and not when it is broken: one connection sees it all, and loses nothing."""
+        """On SIGHUP, when the file changes, and not when it is broken: one connection sees it all."""
         path = self.put(f"capture: {{interfaces: [{self.web.veth}]}}\noutput: {{filter: ['path=/ok/a*']}}\n")
         trace = self.lab.trace("-c", path)
         client = self.user.spawn("python3", "-c", ASK, self.web.ip, stdin=-1, stdout=-1, text=True, bufsize=1)

@@ -21,6 +21,7 @@ static struct clv_config_errors errors;
 
 static int begin(void **state)
 {
+	clv_options_fini(&options);
 	return clv_options_init(&options);
 }
 
