@@ -60,6 +60,10 @@ class Metrics(pods.TwoPods):
         self.assertEqual(status, 200)
         return text.decode()
 
+    def scrape_with(self, wanted, address, headers):
+        text = self.scrape(address, headers)
+        return wanted in text and text
+
     def check_histograms(self, wanted, got):
         """Buckets exactly, sums but for rounding."""
         self.assertEqual({k: h[0] for k, h in got.items()}, {k: h[0] for k, h in wanted.items()})
@@ -114,7 +118,8 @@ class Metrics(pods.TwoPods):
         python = backends.venv_python()
         tracer, address = self.start_metrics()
         self.traffic(tracer)
-        text = self.scrape(address, OPENMETRICS)
+        # clovisor's own figures are brought up to date now and then.
+        text = backends.wait_for("figures", lambda: self.scrape_with("\nclovisor_spans_total", address, OPENMETRICS))
         tracer.stop()
         done = subprocess.run([python, f"{backends.HERE}/parse_openmetrics.py"], input=text, capture_output=True,
                               text=True, check=False)
