@@ -67,7 +67,7 @@ struct clv_otlp;
  */
 int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, struct clv_otlp **out);
 
-/* The engine's thread. Never blocks, unless config->wait. The span's resource is set. */
+/* The engine's thread. Never blocks, unless config->wait. The span's resource is set; the signal is active. */
 void clv_otlp_span(struct clv_otlp *o, const struct clv_span *span);
 /* Often called by the engine's thread: hands over what waits, CLV_QUEUE_TICK_NS after the first at the latest. */
 void clv_otlp_tick(struct clv_otlp *o);

@@ -112,6 +112,8 @@ static const char *sender_hint(enum clv_otlp_protocol protocol, CURLcode code, l
 	case CURLE_SSL_CONNECT_ERROR:
 		return "does it speak TLS, and want a client certificate? http:// and grpc:// go without TLS";
 	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
 		return grpc ? "is that gRPC's port (4317)? http:// is for OTLP over HTTP (4318)" : NULL;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* "HTTP/0.9": frames of HTTP/2 */
 	case CURLE_WEIRD_SERVER_REPLY:

@@ -431,11 +431,10 @@ bool clv_spool_fits(const struct clv_spool *s, size_t bytes)
 
 static void spool_make_room(struct clv_spool *s, size_t bytes)
 {
-	while (!clv_spool_fits(s, bytes) && !clv_list_empty(&s->segments)) {
-		struct clv_spool_segment *oldest = clv_list_first(&s->segments, struct clv_spool_segment, node);
-
-		s->figures.evicted_spans += oldest->waiting_spans;
-		segment_remove(s, oldest);
+	for (struct clv_spool_segment *g = segment_after(s, NULL), *next; g && !clv_spool_fits(s, bytes); g = next) {
+		next = segment_after(s, g);
+		s->figures.evicted_spans += g->waiting_spans;
+		segment_remove(s, g);
 	}
 }
 

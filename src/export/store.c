@@ -62,6 +62,11 @@ static struct store_chunk *memory_oldest(struct clv_store *s)
 	return clv_list_first(&s->chunks, struct store_chunk, node);
 }
 
+static struct store_chunk *memory_after(struct clv_store *s, struct store_chunk *c)
+{
+	return c->node.next == &s->chunks ? NULL : clv_list_entry(c->node.next, struct store_chunk, node);
+}
+
 static void memory_remove(struct clv_store *s, struct store_chunk *c)
 {
 	clv_list_remove(&c->node);
@@ -81,9 +86,10 @@ static void memory_put(struct clv_store *s, struct clv_slice chunk, uint32_t spa
 {
 	struct store_chunk *c = NULL;
 
-	while (!memory_fits(s, chunk.len, spans) && !clv_list_empty(&s->chunks)) {
-		s->memory_evicted_spans += memory_oldest(s)->spans;
-		memory_remove(s, memory_oldest(s));
+	for (struct store_chunk *old = memory_oldest(s), *next; old && !memory_fits(s, chunk.len, spans); old = next) {
+		next = memory_after(s, old);
+		s->memory_evicted_spans += old->spans;
+		memory_remove(s, old);
 	}
 	if (memory_fits(s, chunk.len, spans))
 		c = malloc(sizeof(*c) + chunk.len);
@@ -172,8 +178,10 @@ uint64_t clv_store_abandon(struct clv_store *s)
 {
 	uint64_t spans = s->memory_spans;
 
-	while (!clv_list_empty(&s->chunks))
-		memory_remove(s, memory_oldest(s));
+	for (struct store_chunk *c = memory_oldest(s), *next; c; c = next) {
+		next = memory_after(s, c);
+		memory_remove(s, c);
+	}
 	return spans;
 }
 

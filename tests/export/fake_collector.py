@@ -210,7 +210,8 @@ class Http:
             if tls.get("client_ca"):
                 context.verify_mode = ssl.CERT_REQUIRED
                 context.load_verify_locations(tls["client_ca"])
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __getattr__(self, name):

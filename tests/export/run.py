@@ -47,7 +47,8 @@ class Fed:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_") and "proxy" not in k.lower()}
         self.env.update({"OTEL_BSP_SCHEDULE_DELAY": "50", **(env or {})})
         self.argv = [FEED, *map(str, argv)]
-        self.child = subprocess.Popen(self.argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.child = subprocess.Popen(self.argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      text=True)
 
     def end(self):
         out, self.log = self.child.communicate(timeout=PATIENCE)
@@ -64,7 +65,8 @@ class Fed:
         return sum(self.figures[d] for d in DROPS)
 
     def balance(self):
-        left, right = self.export_queued + self.export_recovered, self.export_sent + self.dropped() + self.export_waiting
+        left = self.export_queued + self.export_recovered
+        right = self.export_sent + self.dropped() + self.export_waiting
         assert left == right, f"{left} spans in, {right} accounted for: {self.figures}"
 
 
@@ -141,7 +143,8 @@ def test_json():
 
 def test_environment():
     with Http() as c:
-        f = feed(env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.url + "/as/is", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"})
+        f = feed(env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.url + "/as/is",
+                      "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"})
         all_arrived(c, f, 1000)
         same(c.seen[0][0], "/as/is")
 
@@ -152,6 +155,14 @@ def test_metrics():
         all_arrived(c, f, 1000)
         assert c.metrics >= 2, c.metrics
         same(f.drop_export_metrics, 0)
+
+
+def test_newer_metrics_take_the_place_of_older_ones():
+    f = feed("--otlp", "http://127.0.0.1:9", "--spans", 0, "--metrics", "--linger-ms", 500, "--flush-ms", 0,
+             env={"OTEL_METRIC_EXPORT_INTERVAL": "20"})
+    f.balance()
+    assert f.drop_export_metrics > 3, f.figures
+    lines(f, "cannot send metrics")
 
 
 def test_queue_size_bounds_spans():
@@ -222,8 +233,26 @@ def test_retry_after():
             assert waited >= least, f"Retry-After: {after}, but it came after {waited:.1f} s"
 
 
+def test_backoff_grows():
+    with Http(status(503), status(503), status(503), ok()) as c:
+        all_arrived(c, feed("--otlp", c.url, "--spans", 500, "--until-sent"), 500)
+        times = [t for _, _, t in c.seen]
+        for gap, least in zip((b - a for a, b in zip(times, times[1:])), (0.8, 1.2, 1.8)):
+            assert gap >= least, f"{gap:.2f} s instead of {least} s and more: {times}"
+
+
+def test_flood():
+    """More than the queue takes."""
+    with Http() as c:
+        f = feed("--otlp", c.url, "--spans", 300000, "--until-sent")
+        f.balance()
+        same(len(c.got), f.export_sent)
+        same(f.export_sent + f.drop_export_queue_full + f.drop_export_budget, 300000)
+
+
 def test_other_statuses_are_final():
-    for code, hint in ((400, "port of OTLP"), (401, "HEADERS"), (404, "is the path right"), (413, ""), (500, ""), (301, "")):
+    hints = {400: "port of OTLP", 401: "HEADERS", 404: "is the path right", 413: "", 500: "", 301: ""}
+    for code, hint in hints.items():
         with Http(status(code, b"no\x1b[31m"), ok()) as c:
             f = feed("--otlp", c.url, "--spans", 500)
             f.balance()
@@ -272,7 +301,8 @@ def test_garbage_instead_of_http():
 
 
 def test_huge_answers():
-    huge = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 30000000\r\n\r\n" + bytes(30000000)
+    huge = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 30000000\r\n\r\n"
+    huge += bytes(30000000)
     with Http(raw(huge, take=True), ok()) as c:
         f = feed("--otlp", c.url, "--spans", 500)
         all_arrived(c, f, 500)
@@ -309,7 +339,8 @@ def test_never_answers_until_the_timeout():
 
 def test_budget():
     port = free_port()
-    f = Fed("--otlp", f"http://127.0.0.1:{port}", "--spans", 20000, "--rate", 40000, "--memory", 1 << 20, "--until-sent")
+    f = Fed("--otlp", f"http://127.0.0.1:{port}", "--spans", 20000, "--rate", 40000, "--memory", 1 << 20,
+            "--until-sent")
     time.sleep(1.5)
     with Http(port=port) as c:
         f.end()
@@ -348,7 +379,8 @@ def certificates():
         with open(os.path.join(d, "ext"), "w", encoding="utf-8") as ext:
             ext.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         for name in ("server", "client"):
-            run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+            run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj",
+                "/CN=" + name)
             run("x509", "-req", "-in", name + ".csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out",
                 name + ".crt", "-days", "2", "-extfile", "ext")
     return lambda name: os.path.join(d, name)
@@ -376,7 +408,8 @@ def test_tls_client_certificate():
         f = feed("--otlp", c.url, "--flush-ms", 500, env=env)
         f.balance()
         same((f.drop_export_closed, len(c.got)), (1000, 0))
-        env.update({"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": t("client.crt"), "OTEL_EXPORTER_OTLP_CLIENT_KEY": t("client.key")})
+        env.update({"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": t("client.crt"),
+                    "OTEL_EXPORTER_OTLP_CLIENT_KEY": t("client.key")})
         all_arrived(c, feed("--otlp", c.url, env=env), 1000)
 
 
@@ -547,7 +580,8 @@ def test_spool_budget():
 def test_full_spool_holds_up_a_file():
     d = directory()
     with Http(slow=(65536, 0.001)) as c:
-        f = feed("--otlp", c.url, "--spans", 50000, "--bytes", 200, "--spool", d, "--spool-max", 2 << 20, "--wait", "--until-sent")
+        f = feed("--otlp", c.url, "--spans", 50000, "--bytes", 200, "--spool", d, "--spool-max", 2 << 20, "--wait",
+                 "--until-sent")
         all_arrived(c, f, 50000)
 
 
@@ -571,7 +605,8 @@ def test_spool_disk_full():
 def test_spool_damage():
     """Whatever byte is damaged, or wherever it is cut: what is whole arrives, nothing else, and it is counted."""
     d = directory()
-    f = feed("--otlp", "http://127.0.0.1:9", "--spans", 40, "--rate", 2000, "--spool", d, "--bytes", 8)
+    f = feed("--otlp", "http://127.0.0.1:9", "--spans", 40, "--spool", d, "--bytes", 8,
+             env={"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8"})
     same(f.export_waiting, 40)
     [name] = segments(d)
     path = os.path.join(d, name)
@@ -582,7 +617,8 @@ def test_spool_damage():
     assert len(records) > 3, records
     places = [records[0] + i for i in range(24)] + [rng.randrange(len(whole)) for _ in range(16)]
     for place in places:
-        for data in (whole[:place] + bytes([whole[place] ^ (1 << rng.randrange(8))]) + whole[place + 1:], whole[:place]):
+        flipped = bytes([whole[place] ^ (1 << rng.randrange(8))])
+        for data in (whole[:place] + flipped + whole[place + 1:], whole[:place]):
             for old in segments(d):
                 os.unlink(os.path.join(d, old))
             with open(path, "wb") as s:
@@ -600,7 +636,8 @@ def test_spool_damage():
 
 def torture_round(rng, d, c, first, n):
     """Feeds, kills; returns how many spans were said to be in the spool."""
-    f = Fed("--otlp", c.url, "--spool", d, "--spans", n, "--first", first, "--rate", 20000, "--progress", "--linger-ms", 60000)
+    f = Fed("--otlp", c.url, "--spool", d, "--spans", n, "--first", first, "--rate", 20000, "--progress",
+            "--linger-ms", 60000)
     said = 0
     timer = threading.Timer(rng.uniform(0.01, 0.3), f.child.send_signal, (signal.SIGKILL,))
     timer.start()
