@@ -16,7 +16,8 @@
 #include "export/filter.h"
 #include "export/text.h"
 
-enum clv_output { CLV_OUTPUT_TEXT, CLV_OUTPUT_JSON };
+/* AUTO: text, unless a collector or a scraper gets what there is to see. */
+enum clv_output { CLV_OUTPUT_AUTO, CLV_OUTPUT_TEXT, CLV_OUTPUT_JSON, CLV_OUTPUT_NONE };
 enum clv_side_choice { CLV_CHOOSE_AUTO, CLV_CHOOSE_POD, CLV_CHOOSE_HOST };
 
 /*

@@ -10,6 +10,7 @@
 #include "cli/config.h"
 #include "cli/reload.h"
 #include "cli/run.h"
+#include "cli/workload.h"
 #include "source/pcap.h"
 
 struct read {
@@ -61,6 +62,7 @@ static int read_run(struct read *r)
 		[CLV_CHOOSE_POD] = CLV_DECODE_SIDE_POD,
 		[CLV_CHOOSE_HOST] = CLV_DECODE_SIDE_HOST,
 	};
+	struct clv_resources *resources;
 	struct clv_source *source;
 	char why[512];
 
@@ -73,10 +75,17 @@ static int read_run(struct read *r)
 		clv_error("%s", why);
 		return CLV_EXIT_FAILURE;
 	}
+	int err = clv_workload_resources(&r->options, &resources);
+	if (err) {
+		clv_error("cannot start: %s", strerror(-err));
+		source->ops->close(source);
+		return CLV_EXIT_FAILURE;
+	}
 	clv_run_signals();
 	int status = clv_run(&(struct clv_run_config){
 		.line = &r->line,
 		.options = &r->options,
+		.resources = resources,
 		.source = source,
 		.ctx = source,
 		.figures = read_figures,
@@ -85,6 +94,7 @@ static int read_run(struct read *r)
 	if (broken)
 		clv_warn("%s", broken);
 	source->ops->close(source);
+	clv_resources_free(resources);
 	return status;
 }
 

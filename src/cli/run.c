@@ -19,10 +19,9 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/outputs.h"
 #include "cli/reload.h"
-#include "export/json.h"
-#include "export/out.h"
-#include "export/summary.h"
+#include "cli/rules.h"
 #include "source/pcapng.h"
 
 /* How late the engine's deadlines and --duration may be noticed while nothing flows. */
@@ -30,22 +29,19 @@
 /* How long the source may take to stop. */
 #define STOP_NS       (10ull * 1000 * 1000 * 1000)
 #define HEXDUMP_BYTES 256u
+#define WHY_BYTES     512
 
 struct run {
 	const struct clv_run_config *config;
 	const struct clv_options *options; /* in effect now; the engine goes on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
 	struct clv_engine *engine;
-	struct clv_out *out;
+	struct clv_rules *rules;
+	struct clv_outputs *outputs;
 	struct clv_pcapng *capture;
 	FILE *summary_file;
-	uint64_t shown;
-	bool full; /* the limit is reached */
+	uint64_t newest_ns, lag_ns; /* of the last packet; how late the last poll's first packet came here */
 	bool failed, write_failed;
-	struct clv_text text;
-	struct clv_json json;
-	struct clv_resources *resources;
-	struct clv_summary summary;
 };
 
 volatile sig_atomic_t clv_run_stop;
@@ -132,23 +128,29 @@ static void run_on_packet(void *ctx, const struct clv_packet *p)
 		run_hexdump(p);
 	if (r->capture)
 		run_write_failed(r, clv_pcapng_packet(r->capture, p));
+	r->newest_ns = p->ts_ns;
 	clv_engine_packet(r->engine, p);
 }
 
 static void run_on_span(void *ctx, struct clv_span *span)
 {
 	struct run *r = ctx;
-	bool json = r->config->options->output == CLV_OUTPUT_JSON;
 
-	span->resource = clv_resources_get(r->resources, span->net);
-	if (r->full || !clv_filter_match(&r->options->filter, span))
-		return;
-	clv_summary_span(&r->summary, span);
-	char *line = clv_out_room(r->out, json ? clv_json_bound(&r->json, span) : clv_text_bound(&r->text, span));
-	if (!line)
-		return;
-	clv_out_commit(r->out, json ? clv_json_write(&r->json, span, line) : clv_text_write(&r->text, span, line));
-	r->full = ++r->shown == r->config->options->limit;
+	clv_outputs_span(r->outputs, span);
+}
+
+static void run_on_event(void *ctx, const struct clv_event *event)
+{
+	struct run *r = ctx;
+
+	clv_outputs_event(r->outputs, event);
+}
+
+static void run_on_gone(void *ctx, uint32_t resource_id)
+{
+	struct run *r = ctx;
+
+	clv_outputs_gone(r->outputs, resource_id);
 }
 
 static void run_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
@@ -178,7 +180,8 @@ static void run_figures(struct run *r)
 {
 	const struct clv_engine_stats *e = clv_engine_stats(r->engine);
 	struct clv_figure figures[CLV_RUN_FIGURES];
-	struct clv_summary *s = &r->summary;
+	struct clv_summary *s = clv_outputs_summary(r->outputs);
+	size_t memory_bytes;
 
 	clv_summary_reset(s);
 	size_t n = r->config->figures(r->config->ctx, figures);
@@ -187,10 +190,17 @@ static void run_figures(struct run *r)
 #define X(name, drop, text) clv_summary_set(s, (struct clv_figure){#name, text, drop, e->name});
 	CLV_ENGINE_STATS(X)
 #undef X
-	clv_summary_set(s, (struct clv_figure){"output_full", "requests not shown because the output was too slow",
-					       true, clv_out_dropped(r->out)});
 	clv_summary_set(s, (struct clv_figure){"write_lost", "packets that -w could not write", true,
 					       r->capture ? clv_pcapng_lost(r->capture) : 0});
+	clv_engine_memory(r->engine, &memory_bytes, NULL, NULL);
+	clv_summary_set(s, (struct clv_figure){"memory_used", "bytes of connections and unanswered requests", false,
+					       memory_bytes});
+	clv_summary_set(s, (struct clv_figure){"connections_active", "connections that are followed now", false,
+					       clv_engine_flows(r->engine)});
+	if (r->config->live)
+		clv_summary_set(s, (struct clv_figure){"engine_lag_ns", "how late packets came to the engine", false,
+						       r->lag_ns});
+	clv_outputs_figures(r->outputs, s);
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------- */
@@ -202,19 +212,21 @@ static void run_tick(struct run *r)
 
 	if (now_ns)
 		clv_engine_tick(r->engine, now_ns);
-	clv_out_tick(r->out);
-	if (r->text.width)
-		clv_text_resize(&r->text, STDOUT_FILENO);
+	if (now_ns && r->newest_ns && now_ns > r->newest_ns) {
+		r->lag_ns = now_ns - r->newest_ns;
+		r->newest_ns = 0;
+	}
+	clv_outputs_tick(r->outputs);
 }
 
 static void run_each_second(struct run *r)
 {
 	if (r->capture) /* for readers that follow the file */
 		run_write_failed(r, clv_pcapng_flush(r->capture));
-	if (r->options->stats) {
-		run_figures(r);
-		clv_summary_line(&r->summary, stderr);
-	}
+	run_figures(r);
+	if (r->options->stats)
+		clv_summary_line(clv_outputs_summary(r->outputs), stderr);
+	clv_outputs_second(r->outputs);
 }
 
 /*
@@ -249,9 +261,24 @@ static void run_hurry(void)
 		clv_debug("cannot run ahead of others: %s", strerror(errno));
 }
 
-/* The configuration has changed. What the run itself reads from its options needs no more than the new ones. */
+/* The configuration has changed: what may change at once changes here, between two packets; flows go on. */
 static int run_on_reload(void *ctx, const struct clv_options *old, const struct clv_options *now)
 {
+	struct run *r = ctx;
+	struct clv_rules *rules;
+	char why[WHY_BYTES];
+	int err = clv_rules_new(now, &rules, why, sizeof(why));
+
+	if (err) {
+		clv_error("%s", why);
+		return err;
+	}
+	clv_engine_set_rules(r->engine, &rules->head);
+	clv_rules_free(r->rules);
+	r->rules = rules;
+	clv_outputs_configure(r->outputs, now);
+	if (r->config->reconfigure)
+		r->config->reconfigure(r->config->ctx, now);
 	return 0;
 }
 
@@ -261,7 +288,7 @@ static int run_loop(struct run *r)
 	const struct clv_run_config *c = r->config;
 	uint64_t start_ns = run_clock_ns(), second_ns = start_ns + 1000000000;
 
-	while (!clv_run_stop && !r->full) {
+	while (!clv_run_stop && !clv_outputs_full(r->outputs)) {
 		int n = c->source->ops->poll(c->source, run_on_packet, r, POLL_MS);
 
 		if (n == -EINTR)
@@ -275,7 +302,7 @@ static int run_loop(struct run *r)
 			r->failed = true;
 			return 0;
 		}
-		if (clv_out_error(r->out)) /* clv_out_close() tells it again */
+		if (clv_outputs_error(r->outputs)) /* clv_outputs_end_lines() tells it again */
 			return 0;
 		uint64_t now_ns = run_clock_ns();
 		if (r->reload)
@@ -305,13 +332,13 @@ static void run_drain(struct run *r)
 	while (!c->stopped(c->ctx) && run_clock_ns() < end_ns) {
 		if (c->source->ops->poll(c->source, run_on_packet, r, 10) < 0)
 			return;
-		clv_out_tick(r->out);
+		clv_outputs_tick(r->outputs);
 	}
 	while (c->source->ops->poll(c->source, run_on_packet, r, 0) > 0)
-		clv_out_tick(r->out);
+		clv_outputs_tick(r->outputs);
 }
 
-static int run_open(struct run *r)
+static int run_open_engine(struct run *r)
 {
 	const struct clv_options *o = r->options;
 	const struct clv_engine_config engine = {
@@ -320,23 +347,27 @@ static int run_open(struct run *r)
 		.port_count = o->port_count,
 		.egress = o->egress,
 		.egress_count = o->egress_count,
+		.rules = r->rules->head,
 		.on_span = run_on_span,
 		.span_ctx = r,
+		.on_event = clv_outputs_counts_events(r->outputs) ? run_on_event : NULL,
+		.event_ctx = r,
 		.verdict = r->config->source->ops->verdict ? run_on_verdict : NULL,
 		.verdict_ctx = r,
 	};
-	int err = clv_resources_new(clv_slice_str(o->service), &r->resources);
+	int err = clv_engine_new(&engine, &r->engine);
 
-	if (err) {
+	if (err)
 		clv_error("cannot start: %s", strerror(-err));
-		return err;
-	}
-	if (r->config->line && r->config->line->config_path &&
-	    (err = clv_reload_open(r->config->line, o, &r->reload))) {
-		clv_error("cannot start: %s", strerror(-err));
-		return err;
-	}
-	clv_text_init(&r->text, STDOUT_FILENO, o->color);
+	return err;
+}
+
+/* Where what is left of the run goes, besides the outputs. */
+static int run_open_files(struct run *r)
+{
+	const struct clv_options *o = r->options;
+	int err;
+
 	if (o->summary_path && !(r->summary_file = fopen(o->summary_path, "we"))) {
 		clv_error("cannot write %s: %s", o->summary_path, strerror(errno));
 		return -errno;
@@ -345,21 +376,45 @@ static int run_open(struct run *r)
 		clv_error("cannot write %s: %s", o->write_path, strerror(-err));
 		return err;
 	}
-	err = clv_out_open(STDOUT_FILENO, !r->config->live, &clv_run_stop, &r->out);
-	if (!err)
-		err = clv_engine_new(&engine, &r->engine);
-	if (err)
+	if (r->config->line && r->config->line->config_path && (err = clv_reload_open(r->config->line, o, &r->reload))) {
 		clv_error("cannot start: %s", strerror(-err));
+		return err;
+	}
+	return 0;
+}
+
+static int run_open(struct run *r)
+{
+	const struct clv_outputs_config outputs = {
+		.options = r->options,
+		.resources = r->config->resources,
+		.live = r->config->live,
+		.stop = &clv_run_stop,
+	};
+	char why[WHY_BYTES];
+	int err = clv_rules_new(r->options, &r->rules, why, sizeof(why));
+
+	if (err) {
+		clv_error("%s", why);
+		return err;
+	}
+	err = run_open_files(r);
+	if (!err)
+		err = clv_outputs_open(&outputs, &r->outputs);
+	if (!err)
+		err = run_open_engine(r);
+	if (!err)
+		clv_resources_watch(r->config->resources, run_on_gone, r);
 	return err;
 }
 
 static void run_report(struct run *r, bool quiet)
 {
 	if (!quiet)
-		clv_summary_text(&r->summary, stderr);
+		clv_summary_text(clv_outputs_summary(r->outputs), stderr);
 	if (!r->summary_file)
 		return;
-	if (clv_summary_json(&r->summary, r->summary_file)) {
+	if (clv_summary_json(clv_outputs_summary(r->outputs), r->summary_file)) {
 		clv_error("cannot write %s: %s", r->config->options->summary_path, strerror(errno));
 		r->failed = true;
 	}
@@ -372,8 +427,10 @@ static void run_close(struct run *r)
 	if (err && !r->write_failed)
 		clv_error("cannot write %s: %s", r->config->options->write_path, strerror(-err));
 	r->failed |= err != 0;
+	clv_resources_watch(r->config->resources, NULL, NULL);
 	clv_engine_free(r->engine);
-	clv_resources_free(r->resources);
+	clv_rules_free(r->rules);
+	clv_outputs_close(r->outputs);
 	if (r->summary_file)
 		fclose(r->summary_file);
 	clv_reload_close(r->reload);
@@ -388,7 +445,6 @@ int clv_run(const struct clv_run_config *config)
 	r->config = config;
 	r->options = config->options;
 	if (run_open(r)) {
-		clv_out_close(r->out);
 		run_close(r);
 		free(r);
 		return CLV_EXIT_FAILURE;
@@ -401,8 +457,9 @@ int clv_run(const struct clv_run_config *config)
 		clv_error("cannot read packets: %s", strerror(-err));
 	run_drain(r);
 	clv_engine_flush(r->engine);
+	clv_outputs_flush(r->outputs);
 	run_figures(r);
-	int out_err = clv_out_close(r->out);
+	int out_err = clv_outputs_end_lines(r->outputs);
 	if (out_err && out_err != -EPIPE)
 		clv_error("cannot write to standard output: %s", strerror(-out_err));
 	run_report(r, out_err == -EPIPE);

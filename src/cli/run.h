@@ -17,6 +17,7 @@
 struct clv_run_config {
 	const struct clv_options *line;    /* the command line, for reloads of the file that it names */
 	const struct clv_options *options; /* in effect when the run begins */
+	struct clv_resources *resources;   /* borrowed; the owner changes them between polls only */
 	struct clv_source *source;         /* borrowed */
 	bool live;                         /* a slow reader loses requests instead of holding up the run */
 	uint64_t duration_ns;              /* 0: no end */
@@ -25,6 +26,8 @@ struct clv_run_config {
 	size_t (*figures)(void *ctx, struct clv_figure out[CLV_RUN_FIGURES]);
 	/* After each poll; anything but 0 ends the run with CLV_EXIT_FAILURE (it has said why). May be NULL. */
 	int (*service)(void *ctx);
+	/* Other options are in effect. May be NULL. */
+	void (*reconfigure)(void *ctx, const struct clv_options *options);
 	/* Called between polls once the run ends, until it returns true: then no more packets come. May be NULL. */
 	bool (*stopped)(void *ctx);
 };

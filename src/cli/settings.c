@@ -266,7 +266,7 @@ static int take_capture(struct clv_options *o, const char *text, const char **wh
 
 static const char *const attach_words[] = {"auto", "tcx", "clsact", NULL};
 static const char *const side_words[] = {"auto", "pod", "host", NULL};
-static const char *const format_words[] = {"text", "json", NULL};
+static const char *const format_words[] = {"auto", "text", "json", "none", NULL};
 static const char *const color_words[] = {"auto", "always", "never", NULL};
 static const char *const protocol_words[] = {"http/protobuf", "grpc", "http/json", NULL};
 static const char *const compression_words[] = {"none", "gzip", NULL};
@@ -441,15 +441,16 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 	[CLV_SET_FORMAT] = {.key = "output.format",
 			    .option = "output",
 			    .letter = 'o',
-			    .arg = "text|json",
+			    .arg = "auto|text|json|none",
 			    .type = CLV_VALUE_CHOICE,
 			    FIELD(output),
 			    .choices = format_words,
 			    .commands = ALL,
 			    .group = CLV_GROUP_SHOW,
-			    .fallback = "text",
-			    .expect = "it must be text or json",
-			    .help = "One line for people, or one JSON object for each request"},
+			    .fallback = "auto",
+			    .expect = "it must be auto, text, json or none",
+			    .help = "What standard output gets: one line for people or one JSON object for each request, "
+				    "or nothing. auto: text, but nothing with --otlp or --metrics"},
 	[CLV_SET_COLOR] = {.key = "output.color",
 			   .option = "color",
 			   .arg = "auto|always|never",

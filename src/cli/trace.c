@@ -17,7 +17,9 @@
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/reload.h"
+#include "cli/export.h"
 #include "cli/run.h"
+#include "cli/workload.h"
 #include "source/attach.h"
 #include "source/links.h"
 #include "source/ring.h"
@@ -36,14 +38,18 @@ struct place {
 	char name[IF_NAMESIZE];
 	enum place_state state;
 	enum clv_attach_mode mode;
+	bool pod;
+	const char *netns; /* as it was given, of the namespace behind it; NULL: none was */
 };
 
 struct trace {
 	struct clv_options line, options; /* as given, and with everything else that has a say */
+	const struct clv_options *now;    /* in effect now, after reloads */
 	struct namespace netns[CLV_OPTION_REPEAT];
 	size_t netns_count; /* so many are open */
 	enum clv_attach_mode mode;
 
+	struct clv_resources *resources;
 	struct clv_ring *ring;
 	struct clv_attach *attach;
 	struct clv_links *links;
@@ -99,7 +105,43 @@ static struct place *trace_place_new(struct trace *t, const struct clv_link *l)
 
 static void trace_forget(struct trace *t, struct place *p)
 {
+	clv_resources_remove(t->resources, p->ifindex);
 	*p = t->places[--t->place_count];
+}
+
+/* What is captured there gets its name. */
+static void trace_name(struct trace *t, const struct place *p)
+{
+	const struct clv_options *options = t->now;
+	struct clv_service_rule rules[CLV_SERVICE_RULES];
+	const struct clv_workload_place place = {
+		.interface = clv_slice_str(p->name),
+		.netns = p->netns ? clv_slice_str(p->netns) : clv_slice(NULL, 0),
+		.pod = p->pod,
+	};
+	struct clv_slice service = clv_workload_service(rules, clv_workload_rules(options, rules), &place);
+	int err = clv_workload_set(t->resources, p->ifindex, service, &place, clv_workload_environment());
+
+	if (err)
+		clv_error("%s: its requests will be those of %s: %s", p->name, options->service, strerror(-err));
+}
+
+static void trace_reconfigure(void *ctx, const struct clv_options *options)
+{
+	struct trace *t = ctx;
+
+	t->now = options;
+	for (size_t i = 0; i < t->place_count; i++)
+		trace_name(t, &t->places[i]);
+}
+
+/* The namespace behind a link, as --netns named it. */
+static const char *trace_netns(const struct trace *t, const struct clv_link *l)
+{
+	for (size_t i = 0; i < t->netns_count; i++)
+		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
+			return t->options.netns.item[i];
+	return NULL;
 }
 
 static enum clv_viewpoint trace_view(const struct trace *t, const struct clv_link *l)
@@ -120,8 +162,15 @@ static void trace_consider(struct trace *t, const struct clv_link *l)
 		.mode = t->mode,
 	};
 	memcpy(request.name, l->name, sizeof(request.name));
-	if (!trace_place_new(t, l) || clv_attach_add(t->attach, &request))
+	struct place *p = trace_place_new(t, l);
+
+	if (!p || clv_attach_add(t->attach, &request)) {
 		clv_error("%s: no memory to attach to it", l->name);
+		return;
+	}
+	p->pod = clv_link_is_pod(l);
+	p->netns = trace_netns(t, l);
+	trace_name(t, p);
 }
 
 static void trace_on_listed(void *ctx, const struct clv_link *l)
@@ -299,6 +348,7 @@ static int trace_open_ring(struct trace *t)
 		.snaplen = (uint32_t)t->options.snaplen,
 		.ports = ports,
 		.port_count = t->options.port_count,
+		.measure = clv_export_may_count(&t->options),
 	};
 
 	for (size_t i = 0; i < t->options.port_count; i++)
@@ -363,8 +413,13 @@ static int trace_start(struct trace *t)
 
 static int trace_open(struct trace *t)
 {
-	int err = clv_links_open(&t->links);
+	int err = clv_workload_resources(&t->options, &t->resources);
 
+	if (err) {
+		clv_error("cannot start: %s", strerror(-err));
+		return err;
+	}
+	err = clv_links_open(&t->links);
 	if (err) {
 		clv_error("cannot ask for network interfaces: %s", strerror(-err));
 		return err;
@@ -397,6 +452,7 @@ static void trace_close(struct trace *t)
 	for (size_t i = 0; i < t->netns_count; i++)
 		close(t->netns[i].fd);
 	free(t->places);
+	clv_resources_free(t->resources);
 }
 
 /* ---- command line --------------------------------------------------------------------------------------------- */
@@ -413,18 +469,21 @@ static int trace_run(struct trace *t)
 {
 	int status = CLV_EXIT_FAILURE;
 
+	t->now = &t->options;
 	t->mode = (enum clv_attach_mode)t->options.attach;
 	clv_run_signals();
 	if (trace_open(t) == 0)
 		status = clv_run(&(struct clv_run_config){
 			.line = &t->line,
 			.options = &t->options,
+			.resources = t->resources,
 			.source = clv_ring_source(t->ring),
 			.live = true,
 			.duration_ns = t->options.duration_ns,
 			.ctx = t,
 			.figures = trace_figures,
 			.service = trace_service,
+			.reconfigure = trace_reconfigure,
 			.stopped = trace_stopped,
 		});
 	trace_close(t);

@@ -3,8 +3,10 @@
 #include "cli/workload.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 
 /* A namespace is known by the last part of its path, but a process's by nothing that lasts. */
 static struct clv_slice workload_netns_name(struct clv_slice text)
@@ -37,6 +39,18 @@ struct clv_slice clv_workload_service(const struct clv_service_rule *rules, size
 	if (place->pod && place->interface.len)
 		return place->interface;
 	return CLV_LIT(CLV_SERVICE_UNKNOWN);
+}
+
+size_t clv_workload_rules(const struct clv_options *o, struct clv_service_rule rules[CLV_SERVICE_RULES])
+{
+	size_t count = 0;
+
+	for (; count < o->services.count; count++)
+		rules[count] = (struct clv_service_rule){clv_slice_str(o->services.item[count].name),
+							 clv_slice_str(o->services.item[count].value)};
+	if (o->given[CLV_SET_SERVICE].count)
+		rules[count++] = (struct clv_service_rule){{0}, clv_slice_str(o->service)};
+	return count;
 }
 
 static int hex_digit(uint8_t c)
@@ -104,4 +118,25 @@ int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice se
 	for (size_t i = 0; i < common->count; i++)
 		attr[count++] = common->attr[i];
 	return clv_resources_set(rs, net, service, attr, count);
+}
+
+const struct clv_workload_common *clv_workload_environment(void)
+{
+	static struct clv_workload_common common;
+	static bool read;
+
+	if (!read && clv_workload_common(&common, getenv("OTEL_RESOURCE_ATTRIBUTES")))
+		clv_warn("OTEL_RESOURCE_ATTRIBUTES is ignored: it should be KEY=VALUE,KEY=VALUE, percent-encoded");
+	read = true;
+	return &common;
+}
+
+int clv_workload_resources(const struct clv_options *o, struct clv_resources **out)
+{
+	const struct clv_workload_common *common = clv_workload_environment();
+	const struct clv_workload_place nowhere = {0};
+	struct clv_service_rule rules[CLV_SERVICE_RULES];
+	struct clv_slice service = clv_workload_service(rules, clv_workload_rules(o, rules), &nowhere);
+
+	return clv_resources_new(service, common->attr, common->count, out);
 }

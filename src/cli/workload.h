@@ -9,6 +9,7 @@
 #ifndef CLV_CLI_WORKLOAD_H
 #define CLV_CLI_WORKLOAD_H
 
+#include "cli/options.h"
 #include "model/resource.h"
 
 #define CLV_SERVICE_UNKNOWN "unknown_service"
@@ -26,6 +27,10 @@ struct clv_workload_place {
 	bool pod;                   /* the interface leads to a pod */
 };
 
+/* The rules of the options, which lend their strings: more than fit are not there. Returns how many. */
+#define CLV_SERVICE_RULES (CLV_OPTION_REPEAT + 1)
+size_t clv_workload_rules(const struct clv_options *o, struct clv_service_rule rules[CLV_SERVICE_RULES]);
+
 /* Borrowed from the arguments, or static. */
 struct clv_slice clv_workload_service(const struct clv_service_rule *rules, size_t count,
 				      const struct clv_workload_place *place);
@@ -42,6 +47,12 @@ struct clv_workload_common {
 
 /* `text` may be NULL. Returns 0, or -EINVAL and no attributes. */
 int clv_workload_common(struct clv_workload_common *c, const char *text);
+
+/* What OTEL_RESOURCE_ATTRIBUTES says; a warning, once, when it makes no sense. Main thread. */
+const struct clv_workload_common *clv_workload_environment(void);
+
+/* A table whose default is what the options say of a place without names. Returns as clv_resources_new(). */
+int clv_workload_resources(const struct clv_options *o, struct clv_resources **out);
 
 /* Names what is captured at `net`. Returns what clv_resources_set() does. */
 int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,

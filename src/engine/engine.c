@@ -446,6 +446,11 @@ const struct clv_engine_stats *clv_engine_stats(const struct clv_engine *e)
 	return &e->stats;
 }
 
+size_t clv_engine_flows(const struct clv_engine *e)
+{
+	return e->flows.count;
+}
+
 void clv_engine_memory(const struct clv_engine *e, size_t *used_bytes, size_t *peak_bytes, uint64_t *fresh)
 {
 	if (used_bytes)

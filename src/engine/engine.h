@@ -94,6 +94,8 @@ void clv_engine_tick(struct clv_engine *e, uint64_t now_ns);
 void clv_engine_flush(struct clv_engine *e);
 
 const struct clv_engine_stats *clv_engine_stats(const struct clv_engine *e);
+/* Connections that are followed now. */
+size_t clv_engine_flows(const struct clv_engine *e);
 /* Bytes in use, peak, and system allocations so far (law 4 watches the last). Each pointer may be NULL. */
 void clv_engine_memory(const struct clv_engine *e, size_t *used_bytes, size_t *peak_bytes, uint64_t *fresh);
 

@@ -1019,7 +1019,7 @@ static int metrics_set_own(struct clv_metrics *m, const struct clv_resource *own
 	if (!m->own)
 		return -ENOMEM;
 	if (!own) {
-		int err = clv_resources_new(CLV_LIT("clovisor"), &rs);
+		int err = clv_resources_new(CLV_LIT("clovisor"), NULL, 0, &rs);
 
 		if (err)
 			return err;

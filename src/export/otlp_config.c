@@ -310,6 +310,13 @@ int clv_otlp_config_url(struct clv_otlp_config *c, const char *url, char *why, s
 	return 0;
 }
 
+int clv_otlp_config_signal_url(struct clv_otlp_config *c, enum clv_export_signal signal, const char *url, char *why,
+			       size_t size)
+{
+	c->disabled = false;
+	return url_set(&c->target[signal], url, NULL, why, size);
+}
+
 /* ---- all of the environment ------------------------------------------------------------------------------ */
 
 static void env_protocol(struct clv_otlp_target *t, const char *text)

@@ -86,6 +86,10 @@ int clv_otlp_config_env(struct clv_otlp_config *c, char *why, size_t size);
  */
 int clv_otlp_config_url(struct clv_otlp_config *c, const char *url, char *why, size_t size);
 
+/* The same for one signal, and the URL is used as it stands. */
+int clv_otlp_config_signal_url(struct clv_otlp_config *c, enum clv_export_signal signal, const char *url, char *why,
+			       size_t size);
+
 /* "name=value,name=value", values percent-encoded (W3C Baggage). Adds to what is there. 0 or -EINVAL with `why`. */
 int clv_otlp_config_headers(struct clv_otlp_target *t, const char *text, char *why, size_t size);
 

@@ -15,6 +15,8 @@ struct clv_resources {
 	struct clv_resource *fallback;
 	struct place *places; /* ordered by net */
 	size_t count, cap;
+	void (*gone)(void *ctx, uint32_t id);
+	void *ctx;
 };
 
 /* Copies `s` into the resource's own text. False without room. */
@@ -59,13 +61,14 @@ static int resource_new(struct clv_slice service, const struct clv_resource_attr
 	return 0;
 }
 
-int clv_resources_new(struct clv_slice service, struct clv_resources **out)
+int clv_resources_new(struct clv_slice service, const struct clv_resource_attr *more, size_t count,
+		      struct clv_resources **out)
 {
 	struct clv_resources *rs = calloc(1, sizeof(*rs));
 
 	if (!rs)
 		return -ENOMEM;
-	int err = resource_new(service, NULL, 0, &rs->fallback);
+	int err = resource_new(service, more, count, &rs->fallback);
 	if (err) {
 		free(rs);
 		return err;
@@ -106,6 +109,19 @@ static bool resources_has(const struct clv_resources *rs, size_t at, uint32_t ne
 	return at < rs->count && rs->places[at].net == net;
 }
 
+void clv_resources_watch(struct clv_resources *rs, void (*gone)(void *ctx, uint32_t id), void *ctx)
+{
+	rs->gone = gone;
+	rs->ctx = ctx;
+}
+
+static void resources_drop(struct clv_resources *rs, struct clv_resource *r)
+{
+	if (rs->gone)
+		rs->gone(rs->ctx, r->id);
+	free(r);
+}
+
 static int resources_insert(struct clv_resources *rs, size_t at, struct place place)
 {
 	if (rs->count == rs->cap) {
@@ -133,7 +149,7 @@ int clv_resources_set(struct clv_resources *rs, uint32_t net, struct clv_slice s
 		return err;
 	size_t at = resources_find(rs, net);
 	if (resources_has(rs, at, net)) {
-		free(rs->places[at].resource);
+		resources_drop(rs, rs->places[at].resource);
 		rs->places[at].resource = r;
 		return 0;
 	}
@@ -149,7 +165,7 @@ void clv_resources_remove(struct clv_resources *rs, uint32_t net)
 
 	if (!resources_has(rs, at, net))
 		return;
-	free(rs->places[at].resource);
+	resources_drop(rs, rs->places[at].resource);
 	rs->count--;
 	memmove(rs->places + at, rs->places + at + 1, (rs->count - at) * sizeof(*rs->places));
 }

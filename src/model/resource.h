@@ -35,8 +35,9 @@ struct clv_resource {
 
 struct clv_resources;
 
-/* `service`: of whatever has no resource of its own. Returns 0 or -ENOMEM. */
-int clv_resources_new(struct clv_slice service, struct clv_resources **out);
+/* What has no resource of its own gets one with this service.name and `more`. Returns as clv_resources_set(). */
+int clv_resources_new(struct clv_slice service, const struct clv_resource_attr *more, size_t count,
+		      struct clv_resources **out);
 void clv_resources_free(struct clv_resources *rs);
 
 /*
@@ -45,6 +46,9 @@ void clv_resources_free(struct clv_resources *rs);
  */
 int clv_resources_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
 		      const struct clv_resource_attr *more, size_t count);
+/* From now on gone() is told of each resource before it is freed, but not by clv_resources_free(). */
+void clv_resources_watch(struct clv_resources *rs, void (*gone)(void *ctx, uint32_t id), void *ctx);
+
 /* Nothing is captured there any more: what still comes from there is the default's. */
 void clv_resources_remove(struct clv_resources *rs, uint32_t net);
 

@@ -89,7 +89,7 @@ int main(void)
 {
 	struct clv_resources *resources;
 
-	if (clv_resources_new(CLV_LIT("shop"), &resources))
+	if (clv_resources_new(CLV_LIT("shop"), NULL, 0, &resources))
 		return 1;
 	span = usual_span();
 	span.resource = clv_resources_get(resources, 0);

@@ -83,7 +83,7 @@ static struct clv_resources *new_resources(void)
 	};
 	struct clv_resources *rs;
 
-	if (clv_resources_new(CLV_LIT("other"), &rs) || clv_resources_set(rs, 1, CLV_LIT("shop"), pod, 5))
+	if (clv_resources_new(CLV_LIT("other"), NULL, 0, &rs) || clv_resources_set(rs, 1, CLV_LIT("shop"), pod, 5))
 		exit(1);
 	return rs;
 }

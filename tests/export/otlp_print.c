@@ -86,7 +86,7 @@ static int print_spans(void)
 	struct clv_resources *rs;
 	char *end = request;
 
-	if (clv_resources_new(CLV_LIT("rest"), &rs) || clv_resources_set(rs, 1, CLV_LIT("shop"), more, 2))
+	if (clv_resources_new(CLV_LIT("rest"), NULL, 0, &rs) || clv_resources_set(rs, 1, CLV_LIT("shop"), more, 2))
 		return 1;
 	end = group(end, clv_resources_get(rs, 1), first, 2);
 	end = group(end, clv_resources_get(rs, 0), second, 1);

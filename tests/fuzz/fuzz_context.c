@@ -48,7 +48,7 @@ static void prepare(void)
 		return;
 	if (clv_routes_new(templates, sizeof(templates) / sizeof(templates[0]), &routes, why, sizeof(why)) ||
 	    clv_redact_new(patterns, sizeof(patterns) / sizeof(patterns[0]), &redact, why, sizeof(why)) ||
-	    clv_resources_new(CLV_LIT("fuzz"), &resources))
+	    clv_resources_new(CLV_LIT("fuzz"), NULL, 0, &resources))
 		abort();
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (clv_capture_add(&capture.request, names[i]) || clv_capture_add(&capture.response, names[i]))

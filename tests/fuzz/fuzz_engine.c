@@ -99,7 +99,7 @@ static void on_span(void *ctx, struct clv_span *s)
 	static struct clv_resources *resources;
 	struct run *r = ctx;
 
-	if (!resources && clv_resources_new(CLV_LIT("fuzz"), &resources))
+	if (!resources && clv_resources_new(CLV_LIT("fuzz"), NULL, 0, &resources))
 		abort();
 	s->resource = clv_resources_get(resources, s->net);
 	char *line = malloc(clv_json_bound(&r->json, s));

@@ -207,7 +207,7 @@ static void test_bounds(void **state)
 	fails("output: {limit: 18446744073709551616}", 1, 17, "it must be a number");
 	fails("capture:\n  memory: 1K\n", 2, 11, "capture.memory 1K: it must be a size from 1M on");
 	fails("capture: {snaplen: 65537}", 1, 20, "from 1 to 65536");
-	fails("output: {format: xml}", 1, 18, "it must be text or json");
+	fails("output: {format: xml}", 1, 18, "it must be auto, text, json or none");
 	fails("output: {filter: [verb=x]}", 1, 19, "KEY=VALUE");
 	fails("output: {filter: [status=404, status=4]}", 1, 31, "a status is a code or a class");
 	fails("capture: {ports: [80, '81:nosuch']}", 1, 23, "there is no such protocol");

@@ -291,7 +291,7 @@ int main(void)
 		cmocka_unit_test(test_service), cmocka_unit_test(test_usual_span),
 	};
 
-	if (clv_resources_new(CLV_LIT("shop"), &resources))
+	if (clv_resources_new(CLV_LIT("shop"), NULL, 0, &resources))
 		return 1;
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	clv_resources_free(resources);

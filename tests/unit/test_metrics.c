@@ -31,7 +31,7 @@ static void open_with(struct clv_metrics_config config)
 static int set_up(void **state)
 {
 	open_with((struct clv_metrics_config){0});
-	assert_int_equal(clv_resources_new(CLV_LIT("shop"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("shop"), NULL, 0, &rs), 0);
 	return 0;
 }
 

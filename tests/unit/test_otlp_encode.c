@@ -316,7 +316,7 @@ static void test_worst_case(void **state)
 	assert_true(m.len > 4 * sizeof(bad) * (2 + CLV_SPAN_ATTRS + 2 * CLV_SPAN_HEADERS));
 	done(m);
 
-	assert_int_equal(clv_resources_new(service, &rs), 0);
+	assert_int_equal(clv_resources_new(service, NULL, 0, &rs), 0);
 	assert_int_equal(clv_resources_set(rs, 1, service, &more, 1), 0);
 	const struct clv_resource *r = clv_resources_get(rs, 1);
 	size_t bound = clv_otlp_resource_bound(r);
@@ -335,7 +335,7 @@ static void test_request(void **state)
 	struct clv_otlp_group g;
 	char *p = out;
 
-	assert_int_equal(clv_resources_new(CLV_LIT("rest"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("rest"), NULL, 0, &rs), 0);
 	assert_int_equal(clv_resources_set(rs, 1, CLV_LIT("shop"), more, 2), 0);
 	for (uint32_t net = 0; net < 2; net++) {
 		const struct clv_resource *r = clv_resources_get(rs, net);

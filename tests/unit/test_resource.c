@@ -24,7 +24,7 @@ static void test_by_place(void **state)
 	struct clv_resources *rs;
 	char name[16];
 
-	assert_int_equal(clv_resources_new(CLV_LIT("other"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("other"), NULL, 0, &rs), 0);
 	for (uint32_t i = 0; i < 100; i++) { /* in an order of its own */
 		uint32_t net = i * 37 % 100;
 
@@ -46,7 +46,7 @@ static void test_another_one_has_another_id(void **state)
 {
 	struct clv_resources *rs;
 
-	assert_int_equal(clv_resources_new(CLV_LIT("other"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("other"), NULL, 0, &rs), 0);
 	assert_int_equal(clv_resources_set(rs, 5, CLV_LIT("a"), NULL, 0), 0);
 	uint32_t id = clv_resources_get(rs, 5)->id;
 	assert_int_not_equal(id, clv_resources_get(rs, 6)->id);
@@ -63,7 +63,7 @@ static void test_too_much_changes_nothing(void **state)
 
 	for (size_t i = 0; i < CLV_RESOURCE_ATTRS; i++)
 		more[i] = (struct clv_resource_attr){CLV_LIT("k"), CLV_LIT("v")};
-	assert_int_equal(clv_resources_new(CLV_LIT("other"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("other"), NULL, 0, &rs), 0);
 	assert_int_equal(clv_resources_set(rs, 5, CLV_LIT("a"), more, CLV_RESOURCE_ATTRS - 1), 0);
 	assert_int_equal(clv_resources_set(rs, 5, CLV_LIT("b"), more, CLV_RESOURCE_ATTRS), -E2BIG);
 	more[0].value = clv_slice(text, sizeof(text));

@@ -403,7 +403,7 @@ static void redacts_in_doubt(void **state)
 
 static int setup(void **state)
 {
-	return clv_resources_new(CLV_LIT("test"), &resources);
+	return clv_resources_new(CLV_LIT("test"), NULL, 0, &resources);
 }
 
 static int teardown(void **state)

@@ -78,7 +78,7 @@ static void test_resource(void **state)
 	struct clv_resources *rs;
 
 	assert_int_equal(clv_workload_common(&c, "k8s.cluster.name=blue"), 0);
-	assert_int_equal(clv_resources_new(CLV_LIT("x"), &rs), 0);
+	assert_int_equal(clv_resources_new(CLV_LIT("x"), NULL, 0, &rs), 0);
 	assert_int_equal(clv_workload_set(rs, 3, CLV_LIT("shop"), &place, &c), 0);
 	const struct clv_resource *r = clv_resources_get(rs, 3);
 	assert_int_equal(r->count, 3);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns all that a run gives out: the lines and their thread, the exporter, the metrics and their endpoint, the sampler.
+ * Never blocks while packets come, unless a file is read. Main thread.
+ */
+#include "cli/outputs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/export.h"
+#include "export/json.h"
+#include "export/metrics_http.h"
+#include "export/out.h"
+#include "export/sample.h"
+
+#define WHY_BYTES 512
+
+struct clv_outputs {
+	const struct clv_options *options;
+	const struct clv_resources *resources;
+	enum clv_output format; /* never AUTO */
+	uint64_t shown;
+	struct clv_out *out; /* NULL: no lines */
+	struct clv_text text;
+	struct clv_json json;
+	struct clv_summary summary;
+	struct clv_sampler sampler;
+	struct clv_otlp *otlp; /* NULL: no collector */
+	bool traces;           /* it takes spans */
+	struct clv_metrics *metrics;
+	struct clv_metrics_http *endpoint;
+};
+
+static uint64_t unix_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- spans and events -------------------------------------------------------------------------------------------- */
+
+static void outputs_line(struct clv_outputs *o, const struct clv_span *span)
+{
+	bool json = o->format == CLV_OUTPUT_JSON;
+	char *line = clv_out_room(o->out, json ? clv_json_bound(&o->json, span) : clv_text_bound(&o->text, span));
+
+	if (line)
+		clv_out_commit(o->out, json ? clv_json_write(&o->json, span, line)
+					    : clv_text_write(&o->text, span, line));
+	o->shown += line != NULL;
+}
+
+void clv_outputs_span(struct clv_outputs *o, struct clv_span *span)
+{
+	bool full = clv_outputs_full(o);
+
+	span->resource = clv_resources_get(o->resources, span->net);
+	bool wanted = !full && clv_filter_match(&o->options->filter, span);
+	bool kept = wanted && o->traces && clv_sampler_takes(&o->sampler, span);
+
+	if (o->metrics)
+		clv_metrics_span(o->metrics, span, kept);
+	if (!wanted)
+		return;
+	clv_summary_span(&o->summary, span);
+	if (o->out)
+		outputs_line(o, span);
+	else
+		o->shown++;
+	if (kept)
+		clv_otlp_span(o->otlp, span);
+}
+
+void clv_outputs_event(struct clv_outputs *o, const struct clv_event *event)
+{
+	clv_metrics_event(o->metrics, clv_resources_get(o->resources, event->net), event);
+}
+
+bool clv_outputs_counts_events(const struct clv_outputs *o)
+{
+	return o->metrics;
+}
+
+bool clv_outputs_full(const struct clv_outputs *o)
+{
+	return o->options->limit && o->shown >= o->options->limit;
+}
+
+int clv_outputs_error(struct clv_outputs *o)
+{
+	return o->out ? clv_out_error(o->out) : 0;
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------------- */
+
+void clv_outputs_tick(struct clv_outputs *o)
+{
+	if (o->out)
+		clv_out_tick(o->out);
+	if (o->otlp)
+		clv_otlp_tick(o->otlp);
+	if (o->out && o->text.width)
+		clv_text_resize(&o->text, STDOUT_FILENO);
+}
+
+void clv_outputs_second(struct clv_outputs *o)
+{
+	uint64_t now_ns = unix_now_ns();
+
+	if (!o->metrics)
+		return;
+	clv_metrics_figures(o->metrics, o->summary.figure, o->summary.count, now_ns);
+	clv_metrics_sweep(o->metrics, now_ns);
+}
+
+void clv_outputs_gone(struct clv_outputs *o, uint32_t resource_id)
+{
+	if (o->metrics)
+		clv_metrics_gone(o->metrics, resource_id, unix_now_ns());
+}
+
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
+
+/* The exporter's, and what metrics call some of them. */
+static void outputs_export_figures(struct clv_outputs *o, struct clv_summary *s)
+{
+	static const struct {
+		const char *name;
+		enum clv_otlp_figure figure;
+	} renamed[] = {
+		{"export_spans_sent", CLV_OTLP_export_sent},       {"export_spans_rejected", CLV_OTLP_export_rejected},
+		{"export_requests_ok", CLV_OTLP_export_requests},  {"export_requests_retried", CLV_OTLP_export_retries},
+		{"export_requests_failed", CLV_OTLP_export_failed}, {"export_queue_used", CLV_OTLP_export_queue_bytes},
+	};
+	static const enum clv_otlp_figure dropped[] = {
+		CLV_OTLP_drop_export_queue_full, CLV_OTLP_drop_export_budget, CLV_OTLP_drop_export_refused,
+		CLV_OTLP_drop_export_damaged, CLV_OTLP_drop_export_closed,
+	};
+	struct clv_figure figures[CLV_OTLP_FIGURE_COUNT];
+	uint64_t lost = 0;
+
+	clv_otlp_figures(o->otlp, figures);
+	for (size_t i = 0; i < CLV_OTLP_FIGURE_COUNT; i++)
+		clv_summary_set(s, figures[i]);
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++)
+		clv_summary_set(s, (struct clv_figure){renamed[i].name, figures[renamed[i].figure].text, false,
+						       figures[renamed[i].figure].value});
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++)
+		lost += figures[dropped[i]].value;
+	clv_summary_set(s, (struct clv_figure){"export_spans_dropped", "spans that the collector will not get", false,
+					       lost});
+}
+
+void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
+{
+	struct clv_figure sampled[CLV_SAMPLE_FIGURES];
+
+	clv_summary_set(s, (struct clv_figure){"output_full", "requests not shown because the output was too slow",
+					       true, o->out ? clv_out_dropped(o->out) : 0});
+	if (o->traces) {
+		clv_sampler_figures(&o->sampler, sampled);
+		for (size_t i = 0; i < CLV_SAMPLE_FIGURES; i++)
+			clv_summary_set(s, sampled[i]);
+	}
+	if (o->metrics)
+		clv_summary_set(s, (struct clv_figure){"metrics_overflow",
+						       "measurements counted without labels, as there are too many series",
+						       true, clv_metrics_overflowed(o->metrics)});
+	if (o->otlp)
+		outputs_export_figures(o, s);
+}
+
+struct clv_summary *clv_outputs_summary(struct clv_outputs *o)
+{
+	return &o->summary;
+}
+
+/* ---- start and end ----------------------------------------------------------------------------------------------- */
+
+static void outputs_sample(struct clv_outputs *o)
+{
+	static const struct {
+		enum clv_root_sampler root;
+		bool parent_based;
+	} samplers[] = {
+		[CLV_SAMPLER_ALWAYS_ON] = {CLV_SAMPLE_ALL, false},
+		[CLV_SAMPLER_ALWAYS_OFF] = {CLV_SAMPLE_NONE, false},
+		[CLV_SAMPLER_RATIO] = {CLV_SAMPLE_RATIO, false},
+		[CLV_SAMPLER_PARENT_ALWAYS_ON] = {CLV_SAMPLE_ALL, true},
+		[CLV_SAMPLER_PARENT_ALWAYS_OFF] = {CLV_SAMPLE_NONE, true},
+		[CLV_SAMPLER_PARENT_RATIO] = {CLV_SAMPLE_RATIO, true},
+	};
+	const struct clv_options *from = o->options;
+	const struct clv_sampling sampling = {
+		.root = samplers[from->sampler].root,
+		.parent_based = samplers[from->sampler].parent_based,
+		.ratio = from->sample_ratio,
+		.per_second = from->sample_rate,
+		.keep_errors = from->keep.errors,
+		.keep_slow_ns = from->keep.slower_ns,
+	};
+
+	clv_sampler_init(&o->sampler, &sampling);
+}
+
+void clv_outputs_configure(struct clv_outputs *o, const struct clv_options *options)
+{
+	o->options = options;
+	outputs_sample(o);
+}
+
+/* A collector or a scraper is what somebody wants to read; lines then only if they are asked for. */
+static enum clv_output outputs_format(const struct clv_options *options, bool elsewhere)
+{
+	if (options->output != CLV_OUTPUT_AUTO)
+		return options->output;
+	return elsewhere ? CLV_OUTPUT_NONE : CLV_OUTPUT_TEXT;
+}
+
+static int outputs_open_metrics(struct clv_outputs *o)
+{
+	const struct clv_options *options = o->options;
+	char why[CLV_METRICS_HTTP_WHY];
+	const struct clv_metrics_config config = {
+		.bounds = options->metrics.bounds.count ? options->metrics.bounds.item : NULL,
+		.bound_count = options->metrics.bounds.count,
+		.max_series = options->metrics.max_series,
+		.now_ns = unix_now_ns(),
+	};
+	int err = clv_metrics_new(&config, &o->metrics);
+
+	if (err) {
+		clv_error("cannot count metrics: %s", strerror(-err));
+		return err;
+	}
+	if (!options->metrics.listen)
+		return 0;
+	err = clv_metrics_http_open(options->metrics.listen, o->metrics, &o->endpoint, why);
+	if (err)
+		clv_error("--metrics %s: %s", options->metrics.listen, why);
+	return err;
+}
+
+/* Whatever goes elsewhere than to standard output. */
+static int outputs_open_export(struct clv_outputs *o, const struct clv_outputs_config *config)
+{
+	struct clv_otlp_config *plan = NULL;
+	char why[WHY_BYTES];
+	int err = clv_export_plan(o->options, &plan, why, sizeof(why));
+
+	if (err) {
+		clv_error("%s", why);
+		return err;
+	}
+	bool metrics = o->options->metrics.listen || (plan && clv_otlp_config_active(plan, CLV_EXPORT_METRICS));
+	if (config->live && metrics) /* a file's metrics would be those of another time */
+		err = outputs_open_metrics(o);
+	o->traces = plan && clv_otlp_config_active(plan, CLV_EXPORT_TRACES);
+	if (!err && plan && (err = clv_export_open(plan, config->live, config->stop, o->metrics, &o->otlp, why,
+						   sizeof(why))))
+		clv_error("%s", why);
+	free(plan);
+	return err;
+}
+
+int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs **out)
+{
+	struct clv_outputs *o = calloc(1, sizeof(*o));
+
+	if (!o) {
+		clv_error("cannot start: %s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	o->resources = config->resources;
+	clv_outputs_configure(o, config->options);
+	int err = outputs_open_export(o, config);
+	if (err) {
+		clv_outputs_close(o);
+		return err;
+	}
+	o->format = outputs_format(config->options, o->otlp || o->endpoint);
+	if (o->format != CLV_OUTPUT_NONE) {
+		clv_text_init(&o->text, STDOUT_FILENO, config->options->color);
+		err = clv_out_open(STDOUT_FILENO, !config->live, config->stop, &o->out);
+	}
+	if (err) {
+		clv_error("cannot start: %s", strerror(-err));
+		clv_outputs_close(o);
+		return err;
+	}
+	*out = o;
+	return 0;
+}
+
+void clv_outputs_flush(struct clv_outputs *o)
+{
+	if (o->otlp)
+		clv_otlp_flush(o->otlp, o->options->flush_timeout_ns);
+}
+
+int clv_outputs_end_lines(struct clv_outputs *o)
+{
+	struct clv_out *out = o->out;
+
+	o->out = NULL;
+	return clv_out_close(out);
+}
+
+void clv_outputs_close(struct clv_outputs *o)
+{
+	if (!o)
+		return;
+	clv_out_close(o->out);
+	clv_otlp_close(o->otlp);
+	clv_metrics_http_close(o->endpoint);
+	clv_metrics_free(o->metrics);
+	free(o);
+}
