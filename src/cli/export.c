@@ -107,9 +107,11 @@ static int export_endpoints(const struct clv_options *o, struct clv_otlp_config 
 	for (int i = 0; i < CLV_EXPORT_SIGNALS; i++)
 		if (o->otlp.protocol != CLV_PROTOCOL_UNSET)
 			c->target[i].protocol = (enum clv_otlp_protocol)o->otlp.protocol;
-	if (o->otlp.protocol != CLV_PROTOCOL_UNSET && !o->otlp.endpoint && (c->target[0].wanted || c->target[1].wanted)) {
-		snprintf(why, size, "--otlp-protocol goes with --otlp; with OTEL_EXPORTER_OTLP_ENDPOINT it is "
-				    "OTEL_EXPORTER_OTLP_PROTOCOL");
+	if (o->otlp.protocol != CLV_PROTOCOL_UNSET && !o->otlp.endpoint &&
+	    (c->target[0].wanted || c->target[1].wanted)) {
+		snprintf(why, size,
+			 "--otlp-protocol goes with --otlp; with OTEL_EXPORTER_OTLP_ENDPOINT it is "
+			 "OTEL_EXPORTER_OTLP_PROTOCOL");
 		return -EINVAL;
 	}
 	if (o->otlp.endpoint)

@@ -75,7 +75,7 @@ int clv_parse_size(const char *text, uint64_t *out)
 	const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
 	if (unit) {
 		shift = 10 * (unsigned)(unit - units + 1);
-		end++;
+		end += strncasecmp(end + 1, "iB", 2) == 0 ? 3 : 1; /* M is MiB here; MB would be something else */
 	}
 	if (errno || *end || v == 0 || v > UINT64_MAX >> shift)
 		return -EINVAL;

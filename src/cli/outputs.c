@@ -52,8 +52,8 @@ static void outputs_line(struct clv_outputs *o, const struct clv_span *span)
 	char *line = clv_out_room(o->out, json ? clv_json_bound(&o->json, span) : clv_text_bound(&o->text, span));
 
 	if (line)
-		clv_out_commit(o->out, json ? clv_json_write(&o->json, span, line)
-					    : clv_text_write(&o->text, span, line));
+		clv_out_commit(o->out,
+			       json ? clv_json_write(&o->json, span, line) : clv_text_write(&o->text, span, line));
 	o->shown += line != NULL;
 }
 
@@ -65,8 +65,8 @@ void clv_outputs_span(struct clv_outputs *o, struct clv_span *span)
 	bool wanted = !full && clv_filter_match(&o->options->filter, span);
 	bool kept = wanted && o->traces && clv_sampler_takes(&o->sampler, span);
 
-	if (o->metrics)
-		clv_metrics_span(o->metrics, span, kept);
+	if (o->metrics) /* an exemplar is a span that can be found somewhere */
+		clv_metrics_span(o->metrics, span, kept || (wanted && o->out && !o->traces));
 	if (!wanted)
 		return;
 	clv_summary_span(&o->summary, span);
@@ -135,13 +135,16 @@ static void outputs_export_figures(struct clv_outputs *o, struct clv_summary *s)
 		const char *name;
 		enum clv_otlp_figure figure;
 	} renamed[] = {
-		{"export_spans_sent", CLV_OTLP_export_sent},       {"export_spans_rejected", CLV_OTLP_export_rejected},
-		{"export_requests_ok", CLV_OTLP_export_requests},  {"export_requests_retried", CLV_OTLP_export_retries},
-		{"export_requests_failed", CLV_OTLP_export_failed}, {"export_queue_used", CLV_OTLP_export_queue_bytes},
+		{"export_spans_sent", CLV_OTLP_export_sent},
+		{"export_spans_rejected", CLV_OTLP_export_rejected},
+		{"export_requests_ok", CLV_OTLP_export_requests},
+		{"export_requests_retried", CLV_OTLP_export_retries},
+		{"export_requests_failed", CLV_OTLP_export_failed},
+		{"export_queue_used", CLV_OTLP_export_queue_bytes},
 	};
 	static const enum clv_otlp_figure dropped[] = {
 		CLV_OTLP_drop_export_queue_full, CLV_OTLP_drop_export_budget, CLV_OTLP_drop_export_refused,
-		CLV_OTLP_drop_export_damaged, CLV_OTLP_drop_export_closed,
+		CLV_OTLP_drop_export_damaged,    CLV_OTLP_drop_export_closed,
 	};
 	struct clv_figure figures[CLV_OTLP_FIGURE_COUNT];
 	uint64_t lost = 0;
@@ -154,8 +157,8 @@ static void outputs_export_figures(struct clv_outputs *o, struct clv_summary *s)
 						       figures[renamed[i].figure].value});
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++)
 		lost += figures[dropped[i]].value;
-	clv_summary_set(s, (struct clv_figure){"export_spans_dropped", "spans that the collector will not get", false,
-					       lost});
+	clv_summary_set(
+		s, (struct clv_figure){"export_spans_dropped", "spans that the collector will not get", false, lost});
 }
 
 void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
@@ -170,9 +173,10 @@ void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
 			clv_summary_set(s, sampled[i]);
 	}
 	if (o->metrics)
-		clv_summary_set(s, (struct clv_figure){"metrics_overflow",
-						       "measurements counted without labels, as there are too many series",
-						       true, clv_metrics_overflowed(o->metrics)});
+		clv_summary_set(s,
+				(struct clv_figure){"metrics_overflow",
+						    "measurements counted without labels, as there are too many series",
+						    true, clv_metrics_overflowed(o->metrics)});
 	if (o->otlp)
 		outputs_export_figures(o, s);
 }
@@ -263,8 +267,8 @@ static int outputs_open_export(struct clv_outputs *o, const struct clv_outputs_c
 	if (config->live && metrics) /* a file's metrics would be those of another time */
 		err = outputs_open_metrics(o);
 	o->traces = plan && clv_otlp_config_active(plan, CLV_EXPORT_TRACES);
-	if (!err && plan && (err = clv_export_open(plan, config->live, config->stop, o->metrics, &o->otlp, why,
-						   sizeof(why))))
+	if (!err && plan &&
+	    (err = clv_export_open(plan, config->live, config->stop, o->metrics, &o->otlp, why, sizeof(why))))
 		clv_error("%s", why);
 	free(plan);
 	return err;

@@ -19,9 +19,9 @@
 struct clv_outputs;
 
 struct clv_outputs_config {
-	const struct clv_options *options;      /* borrowed until others take their place */
-	const struct clv_resources *resources;  /* borrowed */
-	bool live;                              /* a slow reader loses requests instead of holding up the run */
+	const struct clv_options *options;     /* borrowed until others take their place */
+	const struct clv_resources *resources; /* borrowed */
+	bool live;                             /* a slow reader loses requests instead of holding up the run */
 	const volatile sig_atomic_t *stop;
 };
 

@@ -376,7 +376,8 @@ static int run_open_files(struct run *r)
 		clv_error("cannot write %s: %s", o->write_path, strerror(-err));
 		return err;
 	}
-	if (r->config->line && r->config->line->config_path && (err = clv_reload_open(r->config->line, o, &r->reload))) {
+	if (r->config->line && r->config->line->config_path &&
+	    (err = clv_reload_open(r->config->line, o, &r->reload))) {
 		clv_error("cannot start: %s", strerror(-err));
 		return err;
 	}

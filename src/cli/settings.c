@@ -276,7 +276,7 @@ static const char *const compression_words[] = {"none", "gzip", NULL};
 #define ALL   (CLV_COMMAND_TRACE | CLV_COMMAND_READ | CLV_COMMAND_CONFIG)
 #define TRACE (CLV_COMMAND_TRACE | CLV_COMMAND_CONFIG)
 
-#define SIZE_PATTERN     "^[0-9]+[KMGkmg]?$"
+#define SIZE_PATTERN     "^[0-9]+([KMGkmg]([iI][bB])?)?$"
 #define TIME_PATTERN     "^([0-9]+|[0-9]+[.]?[0-9]*(ns|us|ms|s|m|h))$"
 #define EXPECT_URL       "it must be http://, https://, grpc:// or grpcs:// with a host, as in http://collector:4318"
 #define URL_PATTERN      "^([hH][tT][tT][pP]|[gG][rR][pP][cC])[sS]?://[^/:?#\\s]\\S*$"
@@ -438,19 +438,20 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			      .pattern = "^.{1,255}$",
 			      .expect = "a name has 1 to 255 bytes",
 			      .help = "service.name by interface or network namespace, as -i and --netns name it"},
-	[CLV_SET_FORMAT] = {.key = "output.format",
-			    .option = "output",
-			    .letter = 'o',
-			    .arg = "auto|text|json|none",
-			    .type = CLV_VALUE_CHOICE,
-			    FIELD(output),
-			    .choices = format_words,
-			    .commands = ALL,
-			    .group = CLV_GROUP_SHOW,
-			    .fallback = "auto",
-			    .expect = "it must be auto, text, json or none",
-			    .help = "What standard output gets: one line for people or one JSON object for each request, "
-				    "or nothing. auto: text, but nothing with --otlp or --metrics"},
+	[CLV_SET_FORMAT] =
+		{.key = "output.format",
+		 .option = "output",
+		 .letter = 'o',
+		 .arg = "auto|text|json|none",
+		 .type = CLV_VALUE_CHOICE,
+		 FIELD(output),
+		 .choices = format_words,
+		 .commands = ALL,
+		 .group = CLV_GROUP_SHOW,
+		 .fallback = "auto",
+		 .expect = "it must be auto, text, json or none",
+		 .help = "What standard output gets: one line for people or one JSON object for each request, "
+			 "or nothing. auto: text, but nothing with --otlp or --metrics"},
 	[CLV_SET_COLOR] = {.key = "output.color",
 			   .option = "color",
 			   .arg = "auto|always|never",
@@ -654,6 +655,8 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			      .expect = EXPECT_FILE,
 			      .help = "Its private key (PEM)"},
 	[CLV_SET_OTLP_METRICS] = {.key = "export.otlp.metrics",
+				  .option = "otlp-metrics",
+				  .arg = "true|false",
 				  .type = CLV_VALUE_SWITCH,
 				  FIELD(otlp.metrics),
 				  .commands = ALL,

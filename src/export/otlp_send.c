@@ -83,10 +83,12 @@ static size_t flight_on_body(char *data, size_t size, size_t count, void *ctx)
 }
 
 /* What to do about an error that lasts. */
-static const char *sender_hint(enum clv_otlp_protocol protocol, CURLcode code, long status)
+static const char *sender_hint(const struct flight *f, CURLcode code, long status)
 {
-	bool grpc = protocol == CLV_OTLP_GRPC;
+	bool grpc = f->sender->config->target[f->signal].protocol == CLV_OTLP_GRPC;
 
+	if (f->signal == CLV_EXPORT_METRICS && status == 404)
+		return "a collector of traces only, as Jaeger, takes no metrics: --otlp-metrics false";
 	switch (status) {
 	case 401:
 	case 403:
@@ -155,7 +157,7 @@ static void flight_done(struct flight *f, CURLcode code)
 	free(f->body);
 	f->body = NULL;
 	f->request = NULL;
-	f->sender->done(f->sender->ctx, request, &answer, sender_hint(protocol, code, status));
+	f->sender->done(f->sender->ctx, request, &answer, sender_hint(f, code, status));
 }
 
 /* ---- what goes out --------------------------------------------------------------------------------------- */
