@@ -23,6 +23,9 @@
 /* grpc-timeout has eight digits at most. */
 #define GRPC_TIMEOUT_MAX_MS 99999999u
 
+/* libcurl sends so much, then looks at everything else again: a request should go in one piece. */
+#define UPLOAD_BYTES (512L * 1024)
+
 struct flight {
 	struct clv_sender *sender;
 	CURL *easy;
@@ -258,6 +261,7 @@ static CURLcode flight_set(struct flight *f, enum clv_export_signal signal, stru
 	curl_easy_setopt(e, CURLOPT_POST, 1L);
 	curl_easy_setopt(e, CURLOPT_POSTFIELDS, (const char *)body.data);
 	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, flight_on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, flight_on_body);
