@@ -48,7 +48,7 @@ size_t clv_workload_rules(const struct clv_options *o, struct clv_service_rule r
 	for (; count < o->services.count; count++)
 		rules[count] = (struct clv_service_rule){clv_slice_str(o->services.item[count].name),
 							 clv_slice_str(o->services.item[count].value)};
-	if (o->given[CLV_SET_SERVICE].count)
+	if (o->given[CLV_SET_SERVICE].origin != CLV_FROM_DEFAULT)
 		rules[count++] = (struct clv_service_rule){{0}, clv_slice_str(o->service)};
 	return count;
 }
