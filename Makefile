@@ -7,7 +7,7 @@
 #@ sudo make test      install what the tests need, run every test (without root: those that need none)
 #@ make test UNIT=1    unit, laws and golden tests only; no root
 #@ make check          lint: include rules, licences, formatting, clang-tidy, shell scripts
-#@ make fuzz           fuzz the whole engine for a minute (FUZZ_SECONDS=n for longer)
+#@ make fuzz           fuzz the whole engine for a minute, other readers for a quarter each (FUZZ_SECONDS=n for longer)
 #@ sudo make bench     what tracing costs: throughput and CPU beside the same load without it
 #@ make bench-encode   what writing a span costs, as JSON and as OTLP
 #@ sudo make install   into /usr/local (PREFIX=... DESTDIR=... as usual)

@@ -19,11 +19,12 @@ _clovisor_values()
 	--netns) _clovisor_namespaces ;;
 	--side) echo auto pod host ;;
 	--attach) echo auto tcx clsact ;;
-	-o | --output) echo text json ;;
+	-o | --output) echo auto text json none ;;
 	--color) echo auto always never ;;
 	--filter) echo method= path= status= min-duration= ;;
 	--otlp-protocol) echo http/protobuf grpc http/json ;;
 	--otlp-compression) echo none gzip ;;
+	--otlp-metrics) echo true false ;;
 	--propagators) echo tracecontext baggage b3 b3multi jaeger xray none ;;
 	--sampler)
 		echo always_on always_off traceidratio= parentbased_always_on parentbased_always_off parentbased_traceidratio=
@@ -40,8 +41,8 @@ _clovisor_options()
 {
 	local shared="--side --port --egress --filter --limit --service -o --output --json --color --hexdump -w --write
 		--stats --summary --memory --otlp --otlp-protocol --otlp-header --otlp-compression --otlp-ca --otlp-cert --otlp-key
-		--export-queue --spool --spool-max --flush-timeout --metrics --metrics-max-series --metrics-bounds --propagators
-		--sampler --sample-rate --sample-keep --route --auto-route --capture-header --redact -c --config -h --help"
+		--otlp-metrics --export-queue --spool --spool-max --flush-timeout --metrics --metrics-max-series --metrics-bounds
+		--propagators --sampler --sample-rate --sample-keep --route --auto-route --capture-header --redact -c --config -h --help"
 
 	case $1 in
 	trace) echo "-i --interface --netns --attach --duration --snaplen --ring --max-flows $shared" ;;

@@ -73,6 +73,8 @@ static void help_overview(void)
 	puts("\nExamples:\n"
 	     "  clovisor trace                     every container of this machine\n"
 	     "  clovisor trace -i eth0 --json      this host's requests, one JSON object a line\n"
+	     "  clovisor trace --otlp http://collector:4318\n"
+	     "                                     spans and metrics to an OpenTelemetry collector\n"
 	     "  clovisor read capture.pcapng       the requests in a capture file\n"
 	     "\nclovisor help COMMAND tells more; so does man clovisor.");
 }

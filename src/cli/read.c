@@ -109,6 +109,7 @@ int clv_cmd_read(int argc, char **argv)
 		       "Examples:\n"
 		       "  clovisor read capture.pcapng\n"
 		       "  clovisor read --json --filter status=5xx capture.pcap\n"
+		       "  clovisor read --otlp http://collector:4318 capture.pcapng\n"
 		       "  tcpdump -U -w - port 80 | clovisor read -",
 		.children = shared,
 	};

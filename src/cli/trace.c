@@ -502,7 +502,9 @@ int clv_cmd_trace(int argc, char **argv)
 		       "  clovisor trace                               every container of this machine\n"
 		       "  clovisor trace --netns web --filter status=5xx\n"
 		       "  clovisor trace -i eth0 --port 8080 --json --limit 100\n"
-		       "  clovisor trace --egress 10.0.0.0/8:5000 -w calls.pcapng",
+		       "  clovisor trace --egress 10.0.0.0/8:5000 -w calls.pcapng\n"
+		       "  clovisor trace --otlp http://collector:4318  spans and metrics to a collector\n"
+		       "  clovisor trace --metrics :9464               metrics for Prometheus",
 		.children = shared,
 	};
 	static struct trace t;
