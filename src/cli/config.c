@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/rules.h"
 
 /* Longer than any key of the table; a longer path is unknown anyway. */
 #define PATH_BYTES 128
@@ -566,10 +567,28 @@ static int config_file(const char *path, struct clv_options *o, struct clv_confi
 	return err;
 }
 
-int clv_config_load(const struct clv_options *line, struct clv_options *out, struct clv_config_errors *errors)
+int clv_config_check(const struct clv_options *o, struct clv_config_errors *errors)
 {
 	char why[CLV_OPTION_WHY];
+	size_t entry;
+	enum clv_setting_id id = clv_options_conflict(o, why);
+	unsigned line = 0, column = 0;
 
+	if (id != CLV_SETTINGS) {
+		line = o->given[id].line;
+		column = o->given[id].column;
+	} else if ((id = clv_rules_conflict(o, &entry, why)) != CLV_SETTINGS) {
+		line = o->given[id].item[entry].line;
+		column = o->given[id].item[entry].column;
+	} else {
+		return 0;
+	}
+	errors_add(errors, line, column, "%s: %s", clv_settings[id].key, why);
+	return -EINVAL;
+}
+
+int clv_config_load(const struct clv_options *line, struct clv_options *out, struct clv_config_errors *errors)
+{
 	errors->count = errors->more = 0;
 	int err = clv_options_init(out);
 	if (!err)
@@ -578,13 +597,7 @@ int clv_config_load(const struct clv_options *line, struct clv_options *out, str
 		err = config_file(line->config_path, out, errors);
 	if (!err)
 		err = clv_options_say_again(out, line);
-	if (err)
-		return err;
-	enum clv_setting_id id = clv_options_conflict(out, why);
-	if (id == CLV_SETTINGS)
-		return 0;
-	errors_add(errors, out->given[id].line, out->given[id].column, "%s: %s", clv_settings[id].key, why);
-	return -EINVAL;
+	return err ? err : clv_config_check(out, errors);
 }
 
 void clv_config_say(const char *path, const struct clv_config_errors *errors)

@@ -421,8 +421,7 @@ static int config_check(struct config_command *c)
 {
 	struct clv_config_errors *errors = calloc(1, sizeof(*errors));
 	struct clv_options *o = calloc(1, sizeof(*o));
-	char why[CLV_OPTION_WHY], *data = NULL;
-	enum clv_setting_id id = CLV_SETTINGS;
+	char *data = NULL;
 	size_t len = 0;
 
 	int err = errors && o ? clv_options_init(o) : -ENOMEM;
@@ -431,14 +430,13 @@ static int config_check(struct config_command *c)
 		clv_error("cannot read %s: %s", c->file, strerror(-unread));
 	else
 		err = clv_config_parse(clv_slice(data, len), o, errors);
+	if (!unread && !err)
+		err = clv_config_check(o, errors);
 	if (!unread && err == -EINVAL)
 		check_say(c->file, errors);
-	else if (!unread && !err && (id = clv_options_conflict(o, why)) != CLV_SETTINGS)
-		fprintf(stderr, "%s:%u:%u: %s: %s\n", c->file, o->given[id].line, o->given[id].column,
-			clv_settings[id].key, why);
 	else if (!unread && !err)
 		printf("%s is valid\n", c->file);
-	bool good = !unread && !err && id == CLV_SETTINGS;
+	bool good = !unread && !err;
 	if (o)
 		clv_options_fini(o);
 	free(o);

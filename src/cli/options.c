@@ -287,9 +287,10 @@ static void given_clear(struct clv_given *g)
 	*g = (struct clv_given){0};
 }
 
-static int given_add(struct clv_given *g, const char *text, const char *value)
+static int given_add(struct clv_given *g, unsigned line, unsigned column, const char *text, const char *value)
 {
-	struct clv_given_item item = {.text = strdup(text), .value = value ? strdup(value) : NULL};
+	struct clv_given_item item = {
+		.text = strdup(text), .value = value ? strdup(value) : NULL, .line = line, .column = column};
 	struct clv_given_item *grown = reallocarray(g->item, g->count + 1, sizeof(*grown));
 
 	if (grown)
@@ -326,7 +327,7 @@ static const char *options_refuse(const struct clv_setting *s, const char *text,
 }
 
 /* Takes the place of what weaker origins said, of another value, or of the map's entry with that key. */
-static int given_put(struct clv_given *g, const struct clv_setting *s, const char *text, const char *value)
+static int given_put(struct clv_given *g, unsigned line, unsigned column, const char *text, const char *value)
 {
 	struct clv_given_item *same = value ? given_find(g, text) : NULL;
 
@@ -339,7 +340,7 @@ static int given_put(struct clv_given *g, const struct clv_setting *s, const cha
 		same->value = copy;
 		return 0;
 	}
-	return given_add(g, text, value);
+	return given_add(g, line, column, text, value);
 }
 
 static int options_why(char why[CLV_OPTION_WHY], const char *text)
@@ -363,7 +364,7 @@ int clv_options_set(struct clv_options *o, enum clv_setting_id id, enum clv_orig
 		return -EINVAL;
 	}
 	reason = options_refuse(s, text, value);
-	int err = reason ? -EINVAL : given_put(g, s, text, value);
+	int err = reason ? -EINVAL : given_put(g, line, column, text, value);
 	if (!err) {
 		reason = s->expect ? s->expect : "it must be true or false";
 		err = options_apply(o, id, &reason);
@@ -557,6 +558,39 @@ static char *environment_text(enum clv_setting_id id, const char **name)
 	return out;
 }
 
+/*
+ * OpenTelemetry's way to ask for the endpoint of metrics: "prometheus" among OTEL_METRICS_EXPORTER, with
+ * OTEL_EXPORTER_PROMETHEUS_HOST and _PORT (SDK environment variables specification).
+ */
+static int environment_prometheus(struct clv_options *o)
+{
+	static const char *const fallback[] = {"localhost", "9464"};
+	const char *exporters = getenv("OTEL_METRICS_EXPORTER"), *host = getenv("OTEL_EXPORTER_PROMETHEUS_HOST"),
+		   *port = getenv("OTEL_EXPORTER_PROMETHEUS_PORT");
+	struct clv_slice rest = clv_slice_str(exporters ? exporters : "");
+	char why[CLV_OPTION_WHY], *text = NULL;
+	bool wanted = false;
+
+	while (rest.len) {
+		size_t comma = clv_slice_find(rest, 0, ',');
+
+		wanted |= clv_slice_eq(clv_slice_trim(clv_slice_head(rest, comma)), CLV_LIT("prometheus"));
+		rest = clv_slice_from(rest, comma + 1);
+	}
+	if (!wanted)
+		return 0;
+	host = host && *host ? host : fallback[0];
+	bool bare = strchr(host, ':') && *host != '['; /* IPv6 */
+	if (asprintf(&text, "%s%s%s:%s", bare ? "[" : "", host, bare ? "]" : "", port && *port ? port : fallback[1]) <
+	    0)
+		return -ENOMEM;
+	int err = clv_options_set(o, CLV_SET_METRICS_LISTEN, CLV_FROM_ENVIRONMENT, 0, 0, text, NULL, why);
+	if (err == -EINVAL)
+		clv_warn("OTEL_EXPORTER_PROMETHEUS_HOST and _PORT, %s, are left out: %s", text, why);
+	free(text);
+	return err == -EINVAL ? 0 : err;
+}
+
 int clv_options_environment(struct clv_options *o)
 {
 	char why[CLV_OPTION_WHY];
@@ -580,7 +614,7 @@ int clv_options_environment(struct clv_options *o)
 		free(tried);
 		free(text);
 	}
-	return err == -ENOMEM ? err : 0;
+	return err == -ENOMEM ? err : environment_prometheus(o);
 }
 
 /* ---- argp ------------------------------------------------------------------------------------------------------ */

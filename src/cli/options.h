@@ -75,6 +75,7 @@ struct clv_given {
 	struct clv_given_item {
 		char *text;
 		char *value; /* of a map, whose key is `text`; else NULL */
+		unsigned line, column;
 	} * item;
 };
 

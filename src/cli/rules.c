@@ -78,6 +78,62 @@ int clv_rules_new(const struct clv_options *o, struct clv_rules **out, char *why
 	return 0;
 }
 
+/* Makes the compiled form of the first `count` texts, only to see whether it can be made. */
+typedef int (*rules_try_fn)(const struct clv_options *o, size_t count, char *why, size_t size);
+
+static int rules_try_routes(const struct clv_options *o, size_t count, char *why, size_t size)
+{
+	struct clv_routes *routes = NULL;
+	int err = clv_routes_new(o->routes.item, count, &routes, why, size);
+
+	clv_routes_free(routes);
+	return err;
+}
+
+static int rules_try_redact(const struct clv_options *o, size_t count, char *why, size_t size)
+{
+	struct clv_redact *redact = NULL;
+	int err = clv_redact_new(o->redact.item, count, &redact, why, size);
+
+	clv_redact_free(redact);
+	return err;
+}
+
+static int rules_try_captures(const struct clv_options *o, size_t count, char *why, size_t size)
+{
+	struct clv_options first = {.captures = o->captures};
+	struct clv_rules none = {0};
+
+	first.captures.count = count;
+	return rules_capture(&first, &none, why, size);
+}
+
+enum clv_setting_id clv_rules_conflict(const struct clv_options *o, size_t *entry, char why[CLV_OPTION_WHY])
+{
+	const struct {
+		enum clv_setting_id id;
+		size_t count;
+		rules_try_fn try;
+	} parts[] = {
+		{CLV_SET_ROUTES, o->routes.count, rules_try_routes},
+		{CLV_SET_CAPTURE_HEADERS, o->captures.count, rules_try_captures},
+		{CLV_SET_REDACT, o->redact.count, rules_try_redact},
+	};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		size_t n = parts[i].count;
+
+		if (!n || parts[i].try(o, n, why, CLV_OPTION_WHY) != -EINVAL)
+			continue;
+		for (n = 1; n < parts[i].count && !parts[i].try(o, n, why, CLV_OPTION_WHY);)
+			n++;
+		parts[i].try(o, n, why, CLV_OPTION_WHY);
+		*entry = n - 1;
+		return parts[i].id;
+	}
+	return CLV_SETTINGS;
+}
+
 void clv_rules_free(struct clv_rules *r)
 {
 	if (!r)

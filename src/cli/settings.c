@@ -81,7 +81,14 @@ static int check_header(const char *name, const char *value)
 	return 0;
 }
 
-/* [ADDR]:PORT, ADDR:PORT or :PORT. */
+static bool is_host_name(const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+
+	return ((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z') && text[strspn(text, letters)] == '\0';
+}
+
+/* [ADDR]:PORT, ADDR:PORT, NAME:PORT or :PORT. */
 static int check_listen(const char *text, const char *value)
 {
 	const char *colon = strrchr(text, ':');
@@ -99,6 +106,8 @@ static int check_listen(const char *text, const char *value)
 		return -EINVAL;
 	memcpy(addr, text + bracket, len - 2 * (size_t)bracket);
 	addr[len - 2 * (size_t)bracket] = '\0';
+	if (!bracket && is_host_name(addr))
+		return 0;
 	return clv_addr_parse(addr, &parsed) || (strchr(addr, ':') != NULL) != bracket ? -EINVAL : 0;
 }
 

@@ -107,6 +107,18 @@ int clv_workload_common(struct clv_workload_common *c, const char *text)
 	return 0;
 }
 
+static bool workload_is(const struct clv_resource *r, struct clv_slice service, const struct clv_resource_attr *more,
+			size_t count)
+{
+	if (r->count != count + 1 || !clv_slice_eq(r->attr[0].value, service))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!clv_slice_eq(r->attr[i + 1].key, more[i].key) ||
+		    !clv_slice_eq(r->attr[i + 1].value, more[i].value))
+			return false;
+	return true;
+}
+
 int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
 		     const struct clv_workload_place *place, const struct clv_workload_common *common)
 {
@@ -117,6 +129,8 @@ int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice se
 		attr[count++] = (struct clv_resource_attr){CLV_LIT("network.interface.name"), place->interface};
 	for (size_t i = 0; i < common->count; i++)
 		attr[count++] = common->attr[i];
+	if (workload_is(clv_resources_get(rs, net), service, attr, count))
+		return 0; /* what is counted of it goes on */
 	return clv_resources_set(rs, net, service, attr, count);
 }
 

@@ -54,7 +54,10 @@ const struct clv_workload_common *clv_workload_environment(void);
 /* A table whose default is what the options say of a place without names. Returns as clv_resources_new(). */
 int clv_workload_resources(const struct clv_options *o, struct clv_resources **out);
 
-/* Names what is captured at `net`. Returns what clv_resources_set() does. */
+/*
+ * Names what is captured at `net`; nothing happens where it has all these names already. Returns what
+ * clv_resources_set() does.
+ */
 int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
 		     const struct clv_workload_place *place, const struct clv_workload_common *common);
 

@@ -185,6 +185,8 @@ static void advance(struct clv_engine *e, uint64_t now_ns)
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
 	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
 		flow_remove(e, f);
+	while ((f = clv_list_first(&e->flows.syn, struct clv_flow, syn)) && f->last_ns + CLV_SYN_NS <= now_ns)
+		clv_watch_given_up(e, f);
 	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns) {
 		clv_watch_given_up(e, f);
 		flow_remove(e, f);
@@ -204,6 +206,7 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	f->client = -1;
 	memset(f->kernel, 0, sizeof(f->kernel));
 	memset(&f->watch, 0, sizeof(f->watch));
+	clv_list_remove(&f->syn);
 	if (f->closed) {
 		f->closed = false;
 		clv_list_touch(&e->flows.used, &f->used);

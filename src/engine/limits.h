@@ -37,6 +37,8 @@
 #define CLV_GAP_UNACKED_NS (10ull * 1000 * 1000 * 1000) /* ...it appeared: a retransmission may still come */
 /* A closed flow is remembered this long, so that its stragglers make no new one. */
 #define CLV_LINGER_NS (200ull * 1000 * 1000)
+/* A SYN that had no answer for so long has failed; Linux sends it again after 32 s at most, and then waits 64 s. */
+#define CLV_SYN_NS (60ull * 1000 * 1000 * 1000)
 /* A flow without packets is given up after this. */
 #define CLV_IDLE_NS (600ull * 1000 * 1000 * 1000)
 

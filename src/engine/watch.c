@@ -45,6 +45,7 @@ static void tell_end(const struct clv_engine *e, struct clv_flow *f, enum clv_ev
 	if (!f->watch.over)
 		tell(e, f, kind, 0);
 	f->watch.over = true;
+	clv_list_remove(&f->syn);
 }
 
 static bool unanswered(const struct clv_flow *f)
@@ -92,6 +93,8 @@ void clv_watch_syn(struct clv_engine *e, struct clv_flow *f, int d, const struct
 		w->syn_again |= !answer;
 		w->retransmits[d] += !p->kernel.gen; /* else the kernel has counted it */
 	}
+	if (!answer && unanswered(f) && !w->over)
+		clv_list_touch(&e->flows.syn, &f->syn);
 	tell_connected(e, f, p);
 }
 
@@ -127,8 +130,10 @@ void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const st
 	if (client < 0)
 		return;
 	/* A client sends more than its SYN once it has been answered; data on a SYN (RFC 7413) are no answer. */
-	if (!(p->tcp_flags & CLV_TCP_RST) && (d != client || (p->len && !(p->tcp_flags & CLV_TCP_SYN))))
+	if (!(p->tcp_flags & CLV_TCP_RST) && (d != client || (p->len && !(p->tcp_flags & CLV_TCP_SYN)))) {
 		w->answered = true;
+		clv_list_remove(&f->syn);
+	}
 	tell_sums(e, f, 0);
 	tell_sums(e, f, 1);
 	if (p->rtt_ns)
@@ -149,6 +154,7 @@ void clv_watch_reset(struct clv_engine *e, struct clv_flow *f)
 
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f)
 {
+	clv_list_remove(&f->syn);
 	if (!nobody(e) && unanswered(f))
 		tell_end(e, f, CLV_EVENT_FAILED);
 }

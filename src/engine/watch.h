@@ -18,7 +18,7 @@ void clv_watch_syn(struct clv_engine *e, struct clv_flow *f, int d, const struct
 void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p, uint32_t again);
 void clv_watch_closed(struct clv_engine *e, struct clv_flow *f);
 void clv_watch_reset(struct clv_engine *e, struct clv_flow *f);
-/* Nothing comes any more, or another connection has taken its place. */
+/* Nothing comes any more, its SYN had no answer for CLV_SYN_NS, or another connection has taken its place. */
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f);
 
 /* A request was noted as x; its exchange ends. */

@@ -176,6 +176,8 @@ struct owner {
 	struct owner *next; /* in its bucket */
 	uint32_t id, count;
 	uint64_t gone_ns; /* 0: it is there */
+	/* It is gone, and another one is now known by the same name: its series would be told twice. */
+	atomic_bool replaced;
 	uint32_t sets[CLASS_COUNT];
 	uint32_t sets_in_all;
 	struct clv_resource_attr attr[];
@@ -322,6 +324,28 @@ static _Atomic uint64_t *cell_of(struct set *s, enum family f)
 
 /* ---- resources --------------------------------------------------------------------------------------------------- */
 
+static bool attrs_have(const struct clv_resource_attr *attr, uint32_t count, struct clv_slice key)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (clv_slice_eq(attr[i].key, key))
+			return true;
+	return false;
+}
+
+bool clv_metrics_identifies(const struct clv_resource_attr *attr, uint32_t count, struct clv_slice key)
+{
+	static const struct clv_slice name = CLV_LIT(".name"), instance = CLV_LIT("service.instance.id"),
+				      pod = CLV_LIT("k8s.pod.name");
+
+	/* Several may have one service.name. */
+	if (clv_slice_eq(key, CLV_LIT("network.interface.name")))
+		return !attrs_have(attr, count, instance) && !attrs_have(attr, count, pod);
+	return clv_slice_eq(key, CLV_LIT("service.name")) || clv_slice_eq(key, CLV_LIT("service.namespace")) ||
+	       clv_slice_eq(key, instance) ||
+	       (clv_slice_starts(key, CLV_LIT("k8s.")) && key.len > name.len &&
+		clv_slice_eq(clv_slice_from(key, key.len - name.len), name));
+}
+
 static struct owner *owner_find(const struct clv_metrics *m, uint32_t id)
 {
 	struct owner *o = m->owners[id % OWNER_BUCKETS];
@@ -358,6 +382,33 @@ static struct owner *owner_get(struct clv_metrics *m, const struct clv_resource 
 	o->next = m->owners[o->id % OWNER_BUCKETS];
 	m->owners[o->id % OWNER_BUCKETS] = o;
 	return o;
+}
+
+/* Has `o` every attribute that identifies `other`? */
+static bool owner_covers(const struct owner *o, const struct owner *other)
+{
+	for (uint32_t i = 0; i < other->count; i++) {
+		const struct clv_resource_attr *a = &other->attr[i];
+		uint32_t j = 0;
+
+		if (!clv_metrics_identifies(other->attr, other->count, a->key))
+			continue;
+		while (j < o->count &&
+		       !(clv_slice_eq(o->attr[j].key, a->key) && clv_slice_eq(o->attr[j].value, a->value)))
+			j++;
+		if (j == o->count)
+			return false;
+	}
+	return true;
+}
+
+/* Of two that are known by the same name, as a pod and its successor, only the one that is there is told. */
+static void owner_replace(struct clv_metrics *m, const struct owner *o)
+{
+	for (size_t i = 0; i < OWNER_BUCKETS; i++)
+		for (struct owner *old = m->owners[i]; old; old = old->next)
+			if (old != o && old->gone_ns && !o->gone_ns && owner_covers(o, old) && owner_covers(old, o))
+				atomic_store_explicit(&old->replaced, true, memory_order_relaxed);
 }
 
 static void owner_drop(struct clv_metrics *m, struct owner *o)
@@ -498,7 +549,8 @@ static struct set *set_add(struct clv_metrics *m, struct owner *o, const struct 
 	s->slot = m->free_slots[--m->free_count];
 	*place = s;
 	o->sets[k->class]++;
-	o->sets_in_all++;
+	if (!o->sets_in_all++)
+		owner_replace(m, o);
 	if (!(k->overflow && o->id == m->own->id))
 		m->series += class_size(k->class);
 	atomic_store_explicit(&m->slots[s->slot], s, memory_order_release);
@@ -775,7 +827,7 @@ static void own_figure(struct clv_metrics *m, const struct clv_figure *f)
 			return;
 		}
 	/* With or without the prefix that the code gives it. */
-	if (f->drop)
+	if (f->drop && strcmp(f->name, "metrics_overflow") != 0) /* which is metric_overflow below */
 		own_set(m, DROPPED, LABEL_REASON, strncmp(f->name, "drop_", 5) ? f->name : f->name + 5, f->value);
 }
 
@@ -791,17 +843,37 @@ void clv_metrics_figures(struct clv_metrics *m, const struct clv_figure *figures
 
 /* ---- what is gone ------------------------------------------------------------------------------------------------ */
 
+/* Whatever was under way is nobody's any more: its end will be told of another resource. */
+static void active_end(struct clv_metrics *m, const struct owner *o)
+{
+	for (size_t i = 0; i < m->slot_count; i++) {
+		struct set *s = atomic_load_explicit(&m->slots[i], memory_order_relaxed);
+
+		if (s && s->owner == o && s->class == SET_SERVER_ACTIVE)
+			cell_set(cell_of(s, SERVER_ACTIVE), 0);
+		else if (s && s->owner == o && s->class == SET_CLIENT_ACTIVE)
+			cell_set(cell_of(s, CLIENT_ACTIVE), 0);
+	}
+}
+
 void clv_metrics_gone(struct clv_metrics *m, uint32_t resource_id, uint64_t now_ns)
 {
 	struct owner *o = owner_find(m, resource_id);
 
-	if (o && o->id != m->own->id)
-		o->gone_ns = now_ns;
+	if (!o || o->id == m->own->id)
+		return;
+	o->gone_ns = now_ns;
+	active_end(m, o);
+	for (size_t i = 0; i < OWNER_BUCKETS; i++)
+		for (const struct owner *other = m->owners[i]; other; other = other->next)
+			if (other != o && !other->gone_ns && owner_covers(o, other) && owner_covers(other, o))
+				atomic_store_explicit(&o->replaced, true, memory_order_relaxed);
 }
 
 static bool owner_is_over(const struct owner *o, uint64_t now_ns)
 {
-	return o->gone_ns && now_ns > o->gone_ns && now_ns - o->gone_ns > CLV_METRICS_LINGER_NS;
+	return atomic_load_explicit(&o->replaced, memory_order_relaxed) ||
+	       (o->gone_ns && now_ns > o->gone_ns && now_ns - o->gone_ns > CLV_METRICS_LINGER_NS);
 }
 
 static void set_drop(struct clv_metrics *m, struct set *s)
@@ -926,6 +998,8 @@ static size_t shown_collect(const struct clv_metrics *m, struct shown *out)
 	for (size_t i = 0; i < m->slot_count; i++) {
 		const struct set *s = atomic_load_explicit(&m->slots[i], memory_order_acquire);
 
+		if (s && atomic_load_explicit(&s->owner->replaced, memory_order_relaxed))
+			continue;
 		for (unsigned j = 0; s && j < class_size(s->class); j++)
 			out[n++] = (struct shown){.set = s, .family = (uint8_t)(class_first(s->class) + j)};
 	}

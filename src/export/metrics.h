@@ -104,7 +104,10 @@ void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool k
 void clv_metrics_event(struct clv_metrics *m, const struct clv_resource *resource, const struct clv_event *event);
 /* Clovisor's own figures as they are now, by name (docs/metrics.md lists them); others are ignored. */
 void clv_metrics_figures(struct clv_metrics *m, const struct clv_figure *figures, size_t n, uint64_t now_ns);
-/* This resource is gone, since now: its series linger, then their room is used again. */
+/*
+ * This resource is gone, since now: its series linger, then their room is used again. They do not while another one
+ * is there that clv_metrics_identifies() cannot tell from it.
+ */
 void clv_metrics_gone(struct clv_metrics *m, uint32_t resource_id, uint64_t now_ns);
 /* About once a second: lets go of what has lingered. Puts it off while somebody reads. */
 void clv_metrics_sweep(struct clv_metrics *m, uint64_t now_ns);
@@ -120,6 +123,12 @@ enum clv_metrics_order {
 	CLV_METRICS_BY_FAMILY,   /* all of a family in a row, within it by resource */
 	CLV_METRICS_BY_RESOURCE, /* all of a resource in a row, within it by family */
 };
+
+/*
+ * Does this attribute of a resource tell its series from those of others, as labels must (docs/metrics.md)? Which of
+ * them do depends on what others it has.
+ */
+bool clv_metrics_identifies(const struct clv_resource_attr *attr, uint32_t count, struct clv_slice key);
 
 /* Histograms that nothing went into are left out. Returns 0, or -ENOMEM with nothing visited. */
 int clv_metrics_visit(struct clv_metrics *m, enum clv_metrics_order order,

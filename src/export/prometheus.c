@@ -139,17 +139,6 @@ struct scrape {
 	uint32_t resource_id;
 };
 
-/* Which attributes of a resource identify it on each series. */
-static bool identifies(struct clv_slice key)
-{
-	static const struct clv_slice name = CLV_LIT(".name");
-
-	return clv_slice_eq(key, CLV_LIT("service.name")) || clv_slice_eq(key, CLV_LIT("service.namespace")) ||
-	       clv_slice_eq(key, CLV_LIT("service.instance.id")) ||
-	       (clv_slice_starts(key, CLV_LIT("k8s.")) && key.len > name.len &&
-		clv_slice_eq(clv_slice_from(key, key.len - name.len), name));
-}
-
 /* Two keys may become one label; then the first stands. */
 static bool is_first(const struct clv_metric_point *p, uint32_t i)
 {
@@ -169,7 +158,8 @@ static void put_resource(struct clv_grow *g, const struct clv_metric_point *p, b
 	bool any = g->len > 0;
 
 	for (uint32_t i = 0; i < p->resource_count; i++) {
-		if ((!all && !identifies(p->resource[i].key)) || !is_first(p, i))
+		if ((!all && !clv_metrics_identifies(p->resource, p->resource_count, p->resource[i].key)) ||
+		    !is_first(p, i))
 			continue;
 		if (any)
 			clv_grow_lit(g, ",");

@@ -29,6 +29,7 @@ int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 	clv_list_init(&t->closed);
 	clv_list_init(&t->wait[0]);
 	clv_list_init(&t->wait[1]);
+	clv_list_init(&t->syn);
 	return 0;
 }
 
@@ -101,6 +102,7 @@ struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *k
 	f->key = *key;
 	f->hash = hash;
 	clv_list_init(&f->wait);
+	clv_list_init(&f->syn);
 	clv_list_init(&f->used);
 	clv_list_append(&t->used, &f->used);
 	chain(t, f);
@@ -118,6 +120,7 @@ void clv_flows_remove(struct clv_flows *t, struct clv_flow *f)
 	t->count--;
 	clv_list_remove(&f->used);
 	clv_list_remove(&f->wait);
+	clv_list_remove(&f->syn);
 	clv_streams_fini(&f->streams);
 	clv_mem_free(t->mem, f, sizeof(*f));
 }

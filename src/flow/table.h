@@ -31,6 +31,7 @@ struct clv_flow {
 	struct clv_flow *chain; /* next in its bucket */
 	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
 	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
+	struct clv_node syn;    /* in clv_flows.syn while its SYN waits for an answer */
 	uint64_t wait_since_ns; /* blocked, or closed, since then */
 	uint64_t last_ns;       /* of its newest packet */
 	uint64_t hash;
@@ -50,6 +51,7 @@ struct clv_flows {
 	size_t bucket_count, count;
 	struct clv_node used, closed;
 	struct clv_node wait[2]; /* by enum clv_blocked - 1, in the order of wait_since_ns */
+	struct clv_node syn;     /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
 	uint64_t seed;
 };

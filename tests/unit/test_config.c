@@ -389,6 +389,52 @@ static void test_environment(void **state)
 	assert_true(options.sample_ratio == 0.5);
 }
 
+static const char *listen_of(const char *exporters, const char *host, const char *port)
+{
+	setenv("OTEL_METRICS_EXPORTER", exporters, 1);
+	setenv("OTEL_EXPORTER_PROMETHEUS_HOST", host, 1);
+	setenv("OTEL_EXPORTER_PROMETHEUS_PORT", port, 1);
+	clv_options_fini(&options);
+	assert_int_equal(clv_options_init(&options), 0);
+	int err = clv_options_environment(&options);
+	unsetenv("OTEL_METRICS_EXPORTER");
+	unsetenv("OTEL_EXPORTER_PROMETHEUS_HOST");
+	unsetenv("OTEL_EXPORTER_PROMETHEUS_PORT");
+	assert_int_equal(err, 0);
+	return options.metrics.listen ? options.metrics.listen : "none";
+}
+
+static void test_prometheus_of_the_environment(void **state)
+{
+	assert_string_equal(listen_of("prometheus", "", ""), "localhost:9464");
+	assert_string_equal(listen_of("otlp, prometheus", "0.0.0.0", "9999"), "0.0.0.0:9999");
+	assert_string_equal(listen_of("prometheus", "::1", ""), "[::1]:9464");
+	assert_string_equal(listen_of("prometheus", "[::]", "1"), "[::]:1");
+	assert_string_equal(listen_of("otlp", "localhost", "9464"), "none");
+	assert_string_equal(listen_of("", "localhost", "9464"), "none");
+	assert_string_equal(listen_of("prometheus", "localhost", "many"), "none");
+}
+
+static void check_fails(const char *text, unsigned line, unsigned column, const char *says)
+{
+	assert_int_equal(parse(text), 0);
+	assert_int_equal(clv_config_check(&options, &errors), -EINVAL);
+	assert_int_equal(errors.count, 1);
+	assert_int_equal(errors.error[0].line, line);
+	assert_int_equal(errors.error[0].column, column);
+	assert_non_null(strstr(errors.error[0].text, says));
+}
+
+/* What looks right text by text and cannot be compiled is told where it stands. */
+static void test_rules_are_compiled(void **state)
+{
+	check_fails("routes:\n  - /a/{id}\n  - /b\n  - /a/{name}\n  - /c\n", 4, 5, "/a/{name}");
+	check_fails("privacy:\n  redact: ['[a-z]+', 'b(', 'c(']\n", 2, 22, "b(");
+	check_fails("export:\n  otlp:\n    cert_file: /a\n", 3, 16, "key");
+	assert_int_equal(parse("routes: [/a/{id}, /a/b]\nprivacy: {redact: ['a|b']}"), 0);
+	assert_int_equal(clv_config_check(&options, &errors), 0);
+}
+
 /* ---- the table ------------------------------------------------------------------------------------------------- */
 
 static void test_table(void **state)
@@ -435,6 +481,8 @@ int main(void)
 		cmocka_unit_test(test_copies_own_their_strings),
 		cmocka_unit_test(test_stronger_words),
 		cmocka_unit_test_setup_teardown(test_environment, begin, end),
+		cmocka_unit_test_setup_teardown(test_prometheus_of_the_environment, begin, end),
+		cmocka_unit_test(test_rules_are_compiled),
 		cmocka_unit_test(test_table),
 	};
 

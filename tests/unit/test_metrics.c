@@ -310,6 +310,60 @@ static void test_gone(void **state)
 	assert_int_equal(find("clovisor.tcp.connections.opened").sum, 1);
 }
 
+static void set_pod(uint32_t net, const char *interface)
+{
+	const struct clv_resource_attr attr = {CLV_LIT("network.interface.name"), clv_slice_str(interface)};
+
+	assert_int_equal(clv_resources_set(rs, net, CLV_LIT("pod"), &attr, 1), 0);
+}
+
+static void count_at(uint32_t net)
+{
+	const struct clv_event begun = {.kind = CLV_EVENT_REQUEST, .ts_ns = START_NS, .method = CLV_LIT("GET")};
+
+	begin_span(CLV_KIND_SERVER, MS, "a", 200);
+	span.resource = clv_resources_get(rs, net);
+	clv_metrics_span(m, &span, true);
+	clv_metrics_event(m, span.resource, &begun);
+}
+
+/* A series that stands twice in a scrape makes Prometheus refuse one of them, or all. */
+static void test_one_series_of_a_name(void **state)
+{
+	set_pod(1, "veth1");
+	set_pod(2, "veth2");
+	count_at(1);
+	count_at(2);
+	struct clv_grow text = {0};
+	assert_int_equal(clv_prometheus_write(m, CLV_PROMETHEUS_TEXT, &text), 0);
+	clv_grow_put(&text, "", 1);
+	assert_non_null(strstr(text.data, "network_interface_name=\"veth1\"} 1\n"));
+	assert_non_null(strstr(text.data, "network_interface_name=\"veth2\"} 1\n"));
+	clv_grow_fini(&text);
+	assert_int_equal(find(SERVER).points, 2);
+
+	/* One that is gone lingers, and has nothing under way; its successor takes its place at once. */
+	uint32_t old = clv_resources_get(rs, 1)->id;
+	clv_metrics_gone(m, old, START_NS);
+	assert_int_equal(find(SERVER).points, 2);
+	assert_int_equal(find("http.server.active_requests").sum, 1);
+	set_pod(1, "veth1");
+	count_at(1);
+	assert_int_equal(find(SERVER).points, 2);
+	assert_int_equal(find(SERVER).sum, 2);
+	size_t before = clv_metrics_series(m);
+	clv_metrics_sweep(m, START_NS + 1);
+	assert_true(clv_metrics_series(m) < before);
+	assert_int_equal(find(SERVER).points, 2);
+
+	/* The successor may also be there first. */
+	old = clv_resources_get(rs, 2)->id;
+	set_pod(2, "veth2");
+	count_at(2);
+	clv_metrics_gone(m, old, START_NS);
+	assert_int_equal(find(SERVER).points, 2);
+}
+
 /* Room is used again, and the table still finds who stays. */
 static void test_many_come_and_go(void **state)
 {
@@ -339,11 +393,14 @@ static void test_many_come_and_go(void **state)
 
 static void test_figures(void **state)
 {
-	struct clv_figure f[] = {{"packets", "", false, 5}, {"drop_gaps", "", true, 2}, {"what", "", false, 9}};
+	struct clv_figure f[] = {{"packets", "", false, 5},
+				 {"drop_gaps", "", true, 2},
+				 {"what", "", false, 9},
+				 {"metrics_overflow", "", true, 4}}; /* which the registry tells itself */
 
-	clv_metrics_figures(m, f, 3, START_NS);
+	clv_metrics_figures(m, f, 4, START_NS);
 	f[0].value = 8;
-	clv_metrics_figures(m, f, 3, START_NS);
+	clv_metrics_figures(m, f, 4, START_NS);
 	assert_int_equal(find("clovisor.packets").sum, 8);
 	assert_int_equal(find("clovisor.packets").last.start_ns, START_NS);
 	assert_int_equal(find("clovisor.dropped").sum, 2); /* and what the registry itself dropped: nothing */
@@ -454,6 +511,7 @@ int main(void)
 		T(test_limit_of_one_metric),
 		T(test_limit_of_all),
 		T(test_gone),
+		T(test_one_series_of_a_name),
 		T(test_many_come_and_go),
 		T(test_figures),
 		T(test_names),

@@ -177,10 +177,11 @@ static void test_never_answered(void **state)
 	b.seq[0]--;
 	say(&b, 0, "", S);
 	assert_int_equal(b.count[CLV_EVENT_OPENED], 1);
-	clv_engine_tick(b.engine, b.now_ns + CLV_IDLE_NS - 1);
+	clv_engine_tick(b.engine, b.now_ns + CLV_SYN_NS - 1);
 	assert_int_equal(b.count[CLV_EVENT_FAILED], 0);
-	clv_engine_tick(b.engine, b.now_ns + CLV_IDLE_NS);
+	clv_engine_tick(b.engine, b.now_ns + CLV_SYN_NS);
 	assert_int_equal(b.count[CLV_EVENT_FAILED], 1);
+	clv_engine_tick(b.engine, b.now_ns + CLV_IDLE_NS);
 	close_bed(&b);
 	assert_int_equal(b.count[CLV_EVENT_FAILED], 1);
 }

@@ -85,6 +85,12 @@ static void test_resource(void **state)
 	assert_slice(r->attr[0].value, "shop");
 	assert_slice(r->attr[1].key, "network.interface.name");
 	assert_slice(r->attr[2].value, "blue");
+	/* The same again is no news; another name is. */
+	uint32_t id = r->id;
+	assert_int_equal(clv_workload_set(rs, 3, CLV_LIT("shop"), &place, &c), 0);
+	assert_int_equal(clv_resources_get(rs, 3)->id, id);
+	assert_int_equal(clv_workload_set(rs, 3, CLV_LIT("till"), &place, &c), 0);
+	assert_int_not_equal(clv_resources_get(rs, 3)->id, id);
 	clv_resources_free(rs);
 }
 
