@@ -118,6 +118,9 @@ static void print_value(const struct clv_setting *s, const struct clv_given *g)
 /* The first variable that is set, as it was read. */
 static const char *print_variable(const struct clv_setting *s)
 {
+	if (s == &clv_settings[CLV_SET_METRICS_LISTEN])
+		return "OTEL_METRICS_EXPORTER";
+
 	const char *first = s->env[0] ? getenv(s->env[0]) : NULL;
 
 	return s->env[1] && (!first || !*first) ? s->env[1] : s->env[0];

@@ -248,7 +248,7 @@ static int outputs_open_metrics(struct clv_outputs *o)
 		return 0;
 	err = clv_metrics_http_open(options->metrics.listen, o->metrics, &o->endpoint, why);
 	if (err)
-		clv_error("--metrics %s: %s", options->metrics.listen, why);
+		clv_error("%s", why);
 	return err;
 }
 

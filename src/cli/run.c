@@ -40,7 +40,8 @@ struct run {
 	struct clv_outputs *outputs;
 	struct clv_pcapng *capture;
 	FILE *summary_file;
-	uint64_t newest_ns, lag_ns; /* of the last packet; how late the last poll's first packet came here */
+	uint64_t newest_ns; /* of the last packet */
+	uint64_t lag_ns;    /* how late packets came here, at worst since the last figures */
 	bool failed, write_failed;
 };
 
@@ -213,7 +214,9 @@ static void run_tick(struct run *r)
 	if (now_ns)
 		clv_engine_tick(r->engine, now_ns);
 	if (now_ns && r->newest_ns && now_ns > r->newest_ns) {
-		r->lag_ns = now_ns - r->newest_ns;
+		uint64_t lag_ns = now_ns - r->newest_ns;
+
+		r->lag_ns = lag_ns > r->lag_ns ? lag_ns : r->lag_ns;
 		r->newest_ns = 0;
 	}
 	clv_outputs_tick(r->outputs);
@@ -227,6 +230,7 @@ static void run_each_second(struct run *r)
 	if (r->options->stats)
 		clv_summary_line(clv_outputs_summary(r->outputs), stderr);
 	clv_outputs_second(r->outputs);
+	r->lag_ns = 0; /* a quiet second has none */
 }
 
 /*

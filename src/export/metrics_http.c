@@ -30,8 +30,10 @@
 /* From accepting to the last byte written. */
 #define SERVE_NS (10ull * 1000 * 1000 * 1000)
 /* From there to the client's end. */
-#define ENDING_NS     (1ull * 1000 * 1000 * 1000)
-#define LISTEN_QUEUE  32
+#define ENDING_NS    (1ull * 1000 * 1000 * 1000)
+#define LISTEN_QUEUE 32
+/* Without file descriptors or memory for one that waits. */
+#define NO_ROOM_MS    20
 #define ADDRESS_BYTES 256u
 
 struct connection {
@@ -420,8 +422,12 @@ static void accept_one(struct clv_metrics_http *h, int listener, uint64_t now_ns
 	struct connection *c = h->connection;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			poll(NULL, 0,
+			     NO_ROOM_MS); /* it goes on waiting: nothing else would keep this thread from spinning */
 		return;
+	}
 	while (c->fd >= 0)
 		c++;
 	c->fd = fd;

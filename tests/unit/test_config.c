@@ -431,7 +431,7 @@ static void test_rules_are_compiled(void **state)
 	check_fails("routes:\n  - /a/{id}\n  - /b\n  - /a/{name}\n  - /c\n", 4, 5, "/a/{name}");
 	check_fails("privacy:\n  redact: ['[a-z]+', 'b(', 'c(']\n", 2, 22, "b(");
 	check_fails("export:\n  otlp:\n    cert_file: /a\n", 3, 16, "key");
-	assert_int_equal(parse("routes: [/a/{id}, /a/b]\nprivacy: {redact: ['a|b']}"), 0);
+	assert_int_equal(parse("routes: ['/a/{id}', /a/b]\nprivacy: {redact: ['a|b']}"), 0);
 	assert_int_equal(clv_config_check(&options, &errors), 0);
 }
 
