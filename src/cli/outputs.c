@@ -110,31 +110,13 @@ void clv_outputs_tick(struct clv_outputs *o)
 		clv_text_resize(&o->text, STDOUT_FILENO);
 }
 
-void clv_outputs_second(struct clv_outputs *o)
-{
-	uint64_t now_ns = unix_now_ns();
-
-	if (!o->metrics)
-		return;
-	clv_metrics_figures(o->metrics, o->summary.figure, o->summary.count, now_ns);
-	clv_metrics_sweep(o->metrics, now_ns);
-}
-
-void clv_outputs_gone(struct clv_outputs *o, uint32_t resource_id)
-{
-	if (o->metrics)
-		clv_metrics_gone(o->metrics, resource_id, unix_now_ns());
-}
-
-/* ---- figures ----------------------------------------------------------------------------------------------------- */
-
-/* The exporter's, and what metrics call some of them. */
-static void outputs_export_figures(struct clv_outputs *o, struct clv_summary *s)
+/* What metrics call some of the exporter's figures. */
+static void outputs_export_metrics(struct clv_outputs *o, uint64_t now_ns)
 {
 	static const struct {
 		const char *name;
 		enum clv_otlp_figure figure;
-	} renamed[] = {
+	} names[] = {
 		{"export_spans_sent", CLV_OTLP_export_sent},
 		{"export_spans_rejected", CLV_OTLP_export_rejected},
 		{"export_requests_ok", CLV_OTLP_export_requests},
@@ -146,24 +128,41 @@ static void outputs_export_figures(struct clv_outputs *o, struct clv_summary *s)
 		CLV_OTLP_drop_export_queue_full, CLV_OTLP_drop_export_budget, CLV_OTLP_drop_export_refused,
 		CLV_OTLP_drop_export_damaged,    CLV_OTLP_drop_export_closed,
 	};
-	struct clv_figure figures[CLV_OTLP_FIGURE_COUNT];
+	struct clv_figure figures[sizeof(names) / sizeof(*names) + 1];
 	uint64_t lost = 0;
+	size_t n = 0;
 
-	clv_otlp_figures(o->otlp, figures);
-	for (size_t i = 0; i < CLV_OTLP_FIGURE_COUNT; i++)
-		clv_summary_set(s, figures[i]);
-	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++)
-		clv_summary_set(s, (struct clv_figure){renamed[i].name, figures[renamed[i].figure].text, false,
-						       figures[renamed[i].figure].value});
+	for (; n < sizeof(names) / sizeof(*names); n++)
+		figures[n] = (struct clv_figure){names[n].name, "", false, clv_otlp_figure(o->otlp, names[n].figure)};
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++)
-		lost += figures[dropped[i]].value;
-	clv_summary_set(
-		s, (struct clv_figure){"export_spans_dropped", "spans that the collector will not get", false, lost});
+		lost += clv_otlp_figure(o->otlp, dropped[i]);
+	figures[n++] = (struct clv_figure){"export_spans_dropped", "", false, lost};
+	clv_metrics_figures(o->metrics, figures, n, now_ns);
 }
+
+void clv_outputs_second(struct clv_outputs *o)
+{
+	uint64_t now_ns = unix_now_ns();
+
+	if (!o->metrics)
+		return;
+	clv_metrics_figures(o->metrics, o->summary.figure, o->summary.count, now_ns);
+	if (o->otlp)
+		outputs_export_metrics(o, now_ns);
+	clv_metrics_sweep(o->metrics, now_ns);
+}
+
+void clv_outputs_gone(struct clv_outputs *o, uint32_t resource_id)
+{
+	if (o->metrics)
+		clv_metrics_gone(o->metrics, resource_id, unix_now_ns());
+}
+
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
 {
-	struct clv_figure sampled[CLV_SAMPLE_FIGURES];
+	struct clv_figure sampled[CLV_SAMPLE_FIGURES], exported[CLV_OTLP_FIGURE_COUNT];
 
 	clv_summary_set(s, (struct clv_figure){"output_full", "requests not shown because the output was too slow",
 					       true, o->out ? clv_out_dropped(o->out) : 0});
@@ -177,8 +176,11 @@ void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
 				(struct clv_figure){"metrics_overflow",
 						    "measurements counted without labels, as there are too many series",
 						    true, clv_metrics_overflowed(o->metrics)});
-	if (o->otlp)
-		outputs_export_figures(o, s);
+	if (!o->otlp)
+		return;
+	clv_otlp_figures(o->otlp, exported);
+	for (size_t i = 0; i < CLV_OTLP_FIGURE_COUNT; i++)
+		clv_summary_set(s, exported[i]);
 }
 
 struct clv_summary *clv_outputs_summary(struct clv_outputs *o)
@@ -263,6 +265,8 @@ static int outputs_open_export(struct clv_outputs *o, const struct clv_outputs_c
 		clv_error("%s", why);
 		return err;
 	}
+	if (!config->live && o->options->metrics.listen)
+		clv_warn("--metrics is for live traffic: of a file no metrics are served");
 	bool metrics = o->options->metrics.listen || (plan && clv_otlp_config_active(plan, CLV_EXPORT_METRICS));
 	if (config->live && metrics) /* a file's metrics would be those of another time */
 		err = outputs_open_metrics(o);
