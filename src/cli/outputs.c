@@ -313,6 +313,13 @@ void clv_outputs_flush(struct clv_outputs *o)
 		clv_otlp_flush(o->otlp, o->options->flush_timeout_ns);
 }
 
+bool clv_outputs_delivered(struct clv_outputs *o)
+{
+	return !o->otlp || clv_otlp_figure(o->otlp, CLV_OTLP_export_sent) ==
+				   clv_otlp_figure(o->otlp, CLV_OTLP_export_queued) +
+					   clv_otlp_figure(o->otlp, CLV_OTLP_export_recovered);
+}
+
 int clv_outputs_end_lines(struct clv_outputs *o)
 {
 	struct clv_out *out = o->out;

@@ -55,6 +55,8 @@ void clv_outputs_configure(struct clv_outputs *o, const struct clv_options *opti
 
 /* No more spans come: waits for the collector, for as long as --flush-timeout says. */
 void clv_outputs_flush(struct clv_outputs *o);
+/* After that: did the collector take all of it? What stays in the spool it did not take yet. */
+bool clv_outputs_delivered(struct clv_outputs *o);
 /* Ends standard output; returns what clv_out_close() does. Once. */
 int clv_outputs_end_lines(struct clv_outputs *o);
 /* NULL is allowed. */

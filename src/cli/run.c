@@ -463,6 +463,8 @@ int clv_run(const struct clv_run_config *config)
 	run_drain(r);
 	clv_engine_flush(r->engine);
 	clv_outputs_flush(r->outputs);
+	if (!config->live) /* which spans are missing is in the log and the summary */
+		r->failed |= !clv_outputs_delivered(r->outputs);
 	run_figures(r);
 	int out_err = clv_outputs_end_lines(r->outputs);
 	if (out_err && out_err != -EPIPE)

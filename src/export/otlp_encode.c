@@ -299,12 +299,14 @@ static char *otlp_id(char *out, int field, const uint8_t *id, size_t len)
 	return out + len;
 }
 
+/* A server's parent is its caller, in another process, whether the request names it or clovisor derived its id. */
 static uint32_t otlp_flags(const struct clv_span *span)
 {
+	bool remote = span->remote || span->kind == CLV_KIND_SERVER;
 	uint32_t flags = span->trace_flags;
 
 	if (span->has_parent)
-		flags |= FLAGS_HAS_IS_REMOTE | (span->remote ? FLAGS_IS_REMOTE : 0);
+		flags |= FLAGS_HAS_IS_REMOTE | (remote ? FLAGS_IS_REMOTE : 0);
 	return flags;
 }
 

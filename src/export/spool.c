@@ -45,6 +45,8 @@
 #define SPOOL_BLOCK 4096u
 /* A search for the next record reads this much at once. */
 #define SPOOL_SEARCH_WORDS 512
+/* After so many places in a row that look like a record and are none, the rest of a segment is given up. */
+#define SPOOL_FALSE_MAX 256
 
 struct spool_record {
 	uint32_t magic, state, len, spans;
@@ -232,6 +234,8 @@ static bool record_read(struct clv_spool *s, const struct clv_spool_segment *g, 
 		return false;
 	if (r->magic != SPOOL_MAGIC || r->len > CLV_SPOOL_CHUNK_MAX || r->len > g->size - offset - sizeof(*r))
 		return false;
+	if (r->spans > r->len) /* no span takes less than a byte: then figures cannot overflow either */
+		return false;
 	return spool_grow(s, r->len) && spool_read(g->fd, s->chunk, r->len, offset + sizeof(*r)) &&
 	       spool_sum(g, s->chunk, r->len, r->spans) == r->sum;
 }
@@ -257,24 +261,24 @@ static uint64_t record_search(const struct clv_spool_segment *g, uint64_t offset
 
 /*
  * Moves the cursor to the next record that is whole and not done, and reads it. False: there is none, and the cursor
- * is at the end.
+ * is at the end; or, with spans still waiting, the file cannot be opened now.
  */
 static bool segment_next(struct clv_spool *s, struct clv_spool_segment *g)
 {
-	bool damaged = false;
+	int err = g->cursor < g->size ? segment_open(s, g, 0) : 0;
+	unsigned failed = 0;
 
-	if (g->cursor < g->size && segment_open(s, g, 0)) {
+	if (err && err != -ENOENT)
+		return false; /* no descriptor left, for example: later */
+	if (err)
 		g->cursor = g->size;
-		damaged = true;
-	}
 	while (g->cursor < g->size) {
 		if (!record_read(s, g, g->cursor)) {
-			s->figures.damaged_places += s->scanning && !damaged;
-			damaged = true;
-			g->cursor = record_search(g, g->cursor + 1);
+			s->figures.damaged_places += s->scanning && !failed;
+			g->cursor = ++failed < SPOOL_FALSE_MAX ? record_search(g, g->cursor + 1) : g->size;
 			continue;
 		}
-		damaged = false;
+		failed = 0;
 		if (s->record.state != SPOOL_DONE)
 			return true;
 		g->cursor += spool_aligned(sizeof(s->record) + s->record.len);
@@ -290,10 +294,13 @@ static bool segment_next(struct clv_spool *s, struct clv_spool_segment *g)
 /* ---- the directory --------------------------------------------------------------------------------------- */
 
 /* Counts what waits in a segment that an earlier run left; removes it when that is nothing. */
-static void spool_scan(struct clv_spool *s, struct clv_spool_segment *g)
+static int spool_scan(struct clv_spool *s, struct clv_spool_segment *g)
 {
 	uint64_t spans = 0;
+	int err = segment_open(s, g, 0);
 
+	if (err) /* another user's, for example: not ours to remove */
+		return err;
 	while (segment_next(s, g)) {
 		spans += s->record.spans;
 		g->cursor += spool_aligned(sizeof(s->record) + s->record.len);
@@ -305,6 +312,7 @@ static void spool_scan(struct clv_spool *s, struct clv_spool_segment *g)
 	segment_close(g);
 	if (spans == 0)
 		segment_remove(s, g);
+	return 0;
 }
 
 static void spool_insert(struct clv_spool *s, struct clv_spool_segment *g)
@@ -347,18 +355,20 @@ static int spool_find(struct clv_spool *s)
 			free(g);
 			continue;
 		}
-		g->size = (uint64_t)st.st_size;
+		/* None is longer; a file that is has been tampered with, and would be read through for ages. */
+		g->size = (uint64_t)st.st_size < CLV_SPOOL_SEGMENT_MAX ? (uint64_t)st.st_size : CLV_SPOOL_SEGMENT_MAX;
 		s->figures.bytes += spool_disk_bytes(g);
 		spool_insert(s, g);
 	}
 	closedir(d);
+	int err = 0;
 	s->scanning = true;
-	for (struct clv_spool_segment *g = segment_after(s, NULL), *next; g; g = next) {
+	for (struct clv_spool_segment *g = segment_after(s, NULL), *next; g && !err; g = next) {
 		next = segment_after(s, g);
-		spool_scan(s, g);
+		err = spool_scan(s, g);
 	}
 	s->scanning = false;
-	return 0;
+	return err;
 }
 
 static int spool_own(struct clv_spool *s, const char *directory)
@@ -374,6 +384,22 @@ static int spool_own(struct clv_spool *s, const char *directory)
 	if (flock(s->lock, LOCK_EX | LOCK_NB))
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	return 0;
+}
+
+/* Leaves all files as they are. */
+static void spool_free(struct clv_spool *s)
+{
+	for (struct clv_spool_segment *g; (g = segment_after(s, NULL));) {
+		clv_list_remove(&g->node);
+		segment_close(g);
+		free(g);
+	}
+	if (s->lock >= 0)
+		close(s->lock);
+	if (s->dir >= 0)
+		close(s->dir);
+	free(s->chunk);
+	free(s);
 }
 
 int clv_spool_open(const char *directory, uint64_t max_bytes, struct clv_spool **out)
@@ -392,8 +418,8 @@ int clv_spool_open(const char *directory, uint64_t max_bytes, struct clv_spool *
 	int err = spool_own(s, directory);
 	if (!err)
 		err = spool_find(s);
-	if (err) {
-		clv_spool_close(s);
+	if (err) { /* what was not looked at yet must not count as settled */
+		spool_free(s);
 		return err;
 	}
 	*out = s;
@@ -409,17 +435,7 @@ void clv_spool_close(struct clv_spool *s)
 		next = segment_after(s, g);
 		segment_settle(s, g);
 	}
-	for (struct clv_spool_segment *g; (g = segment_after(s, NULL));) {
-		clv_list_remove(&g->node);
-		segment_close(g);
-		free(g);
-	}
-	if (s->lock >= 0)
-		close(s->lock);
-	if (s->dir >= 0)
-		close(s->dir);
-	free(s->chunk);
-	free(s);
+	spool_free(s);
 }
 
 /* ---- in and out ------------------------------------------------------------------------------------------ */

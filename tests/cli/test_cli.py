@@ -392,6 +392,17 @@ class Reading(unittest.TestCase):
         for name in drops:
             self.assertIn(f"`{name}`", docs)
 
+    def test_collector_that_does_not_take_all_is_a_failure(self):
+        with socket.socket() as nobody, tempfile.TemporaryDirectory() as spool:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen
+            url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            done = clovisor("read", "--otlp", url, "--flush-timeout", "100ms", "-", stdin=many(3))
+            self.assertEqual(done.returncode, 1, done.err)
+            self.assertIn("3 spans are lost", done.err)
+            done = clovisor("read", "--otlp", url, "--spool", spool, "-", stdin=many(3))
+            self.assertEqual(done.returncode, 1, done.err)
+            self.assertIn(f"3 spans remain in {spool}", done.err)
+
     def test_hexdump(self):
         done = clovisor("read", "--json", "--hexdump", "-", stdin=capture(b"/needle"))
         self.assertEqual(len(spans(done)), 1)

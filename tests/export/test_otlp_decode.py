@@ -115,7 +115,8 @@ class Spans(unittest.TestCase):
         s = self.strange
         self.assertEqual(s.name, "caf\u00e9 \\xff\\x5cx41\\y\n")
         self.assertEqual((s.parent_span_id, s.flags),
-                         (bytes([0] * 7 + [8]), trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK))
+                         (bytes([0] * 7 + [8]), trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK |
+                          trace_pb2.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK))
         self.assertEqual(attributes(s), {"url.path": "x" * 35000 + "\\xff" * 35000, "url.query": "\\xff" * 300,
                                          "user_agent.original": ""})
 

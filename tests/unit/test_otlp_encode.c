@@ -136,10 +136,16 @@ static void test_full_span(void **state)
 	assert_int_equal(wire_number(attribute(m, 9, "clovisor.connection.reused"), 2, 0, 9), 1);
 	done(m);
 
-	s.remote = false; /* a parent that clovisor itself made */
+	s.remote = false; /* the parent's id is derived, and the parent in another process all the same */
+	s.kind = CLV_KIND_SERVER;
 	s.trace_flags = 0;
 	m = encoded(&s);
-	assert_int_equal(wire_number(m, 16, 5, 0), 0x100);
+	assert_int_equal(wire_number(m, 16, 5, 0), 0x300);
+	done(m);
+
+	s.has_parent = false;
+	m = encoded(&s);
+	assert_int_equal(wire_number(m, 16, 5, 0), 0);
 	done(m);
 }
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -230,6 +231,71 @@ static void test_damage_after_the_start(void **state)
 	clv_spool_close(s);
 }
 
+/* A segment that cannot be opened is not one without spans: it is left alone, with all others. */
+static void test_segment_of_another_user(void **state)
+{
+	struct clv_spool *s = reopen(NULL);
+	char name[256], lock[256];
+	bool root = geteuid() == 0;
+
+	put(s, 3);
+	clv_spool_close(s);
+	assert_int_equal(files(name), 1);
+	assert_int_equal(chmod(name, 0), 0);
+	snprintf(lock, sizeof(lock), "%s/lock", dir);
+	if (root && (chown(dir, 65534, -1) || chown(lock, 65534, -1) || seteuid(65534)))
+		fail();
+	assert_int_equal(clv_spool_open(dir, MAX, &s), -EACCES);
+	if (root && seteuid(0))
+		fail();
+	assert_int_equal(files(name), 1);
+	assert_int_equal(chmod(name, 0600), 0);
+	s = reopen(NULL);
+	assert_int_equal(clv_spool_figures(s)->found_spans, 4);
+	get(s, 3);
+	clv_spool_close(s);
+}
+
+/* Without a descriptor to be had, spans wait; they are not damaged. */
+static void test_no_descriptors(void **state)
+{
+	struct clv_spool *s = reopen(NULL);
+	struct rlimit before, none;
+	struct clv_slice chunk;
+	uint32_t spans;
+
+	put(s, 3);
+	s = reopen(s);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	bool some = clv_spool_peek(s, &chunk, &spans);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_false(some);
+	assert_int_equal(clv_spool_figures(s)->waiting_spans, 4);
+	get(s, 3);
+	clv_spool_close(s);
+}
+
+/* Sums that are right, as of whoever can write there, around numbers that are not; and a file without an end. */
+static void test_forged(void **state)
+{
+	struct clv_spool *s = reopen(NULL);
+	char chunk[100] = "", name[256];
+
+	assert_int_equal(clv_spool_append(s, clv_slice(chunk, sizeof(chunk)), UINT32_MAX), 0);
+	put(s, 3);
+	clv_spool_close(s);
+	assert_int_equal(files(name), 1);
+	assert_int_equal(truncate(name, 1ll << 42), 0);
+	s = reopen(NULL);
+	assert_int_equal(clv_spool_figures(s)->found_spans, 4);
+	assert_int_equal(clv_spool_figures(s)->damaged_places, 2);
+	get(s, 3);
+	clv_spool_close(s);
+}
+
 static void test_store_in_memory(void **state)
 {
 	const struct clv_store_config config = {.memory_bytes = 1000, .max_spans = 0};
@@ -266,6 +332,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_after_the_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_segment_of_another_user, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
 		cmocka_unit_test(test_store_in_memory),
 	};
 
