@@ -933,7 +933,7 @@ void clv_otlp_flush(struct clv_otlp *o, uint64_t patience_ns)
 		clv_warn("the exporter does not end; its figures may be wrong");
 	uint64_t left = clv_otlp_figure(o, CLV_OTLP_export_waiting);
 	uint64_t lost = clv_otlp_figure(o, CLV_OTLP_drop_export_closed);
-	if (left)
+	if (left && *o->config.spool)
 		clv_info("%llu spans remain in %s for the next run", (unsigned long long)left, o->config.spool);
 	if (lost)
 		clv_warn("%llu spans are lost: %s did not take them in time", (unsigned long long)lost,

@@ -190,8 +190,10 @@ int clv_otlp_config_headers(struct clv_otlp_target *t, const char *text, char *w
 		struct clv_slice value = clv_slice_from(member, equals + 1);
 		value = clv_slice_trim(clv_slice_head(value, clv_slice_find(value, 0, ';')));
 		if (equals == member.len || !header_add(t, clv_slice_trim(clv_slice_head(member, equals)), value)) {
-			snprintf(why, size, "cannot use header \"%.*s\": it should be NAME=VALUE, %d at most",
-				 (int)(equals < 64 ? equals : 64), (const char *)member.data, CLV_OTLP_HEADERS);
+			/* Its text can be a secret: one without a name, or "Authorization: Basic ...=". */
+			snprintf(why, size,
+				 "cannot use a header: each should be NAME=VALUE, %d at most, here it is number %u",
+				 CLV_OTLP_HEADERS, t->header_count + 1);
 			return -EINVAL;
 		}
 	}
@@ -272,13 +274,21 @@ static bool url_scheme(struct clv_otlp_target *t, const char *text, char out[CLV
 	return snprintf(out, CLV_OTLP_URL_MAX, "%s%s", t->insecure ? "http://" : "https://", text) < CLV_OTLP_URL_MAX;
 }
 
+/* What of a URL that is no good may be shown: nothing up to the last @, where user and password stand. */
+static const char *url_host(const char *text)
+{
+	const char *at = strrchr(text, '@');
+
+	return at ? at + 1 : text;
+}
+
 static int url_set(struct clv_otlp_target *t, const char *text, const char *append, char *why, size_t size)
 {
 	char whole[CLV_OTLP_URL_MAX];
 
 	if (!url_scheme(t, text, whole)) {
 		snprintf(why, size, "cannot send to \"%.256s\": it should be like http://HOST:4318 or grpc://HOST:4317",
-			 text);
+			 url_host(text));
 		return -EINVAL;
 	}
 	if (t->protocol == CLV_OTLP_UNSET)
@@ -290,7 +300,7 @@ static int url_set(struct clv_otlp_target *t, const char *text, const char *appe
 	bool ok = code == CURLUE_OK && url_compose(u, t, append);
 	curl_url_cleanup(u);
 	if (!ok) {
-		snprintf(why, size, "cannot send to \"%.256s\": %s", text,
+		snprintf(why, size, "cannot send to \"%.256s\": %s", url_host(text),
 			 code == CURLUE_OK ? "too long" : curl_url_strerror(code));
 		return -EINVAL;
 	}

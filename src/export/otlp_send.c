@@ -222,8 +222,11 @@ static CURLcode flight_set_tls(CURL *e, const struct clv_otlp_target *t)
 {
 	CURLcode code = CURLE_OK;
 
-	if (*t->ca)
+	if (*t->ca) { /* instead of the system's, which are in a directory as well */
 		code = curl_easy_setopt(e, CURLOPT_CAINFO, t->ca);
+		if (!code)
+			code = curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+	}
 	if (!code && *t->certificate)
 		code = curl_easy_setopt(e, CURLOPT_SSLCERT, t->certificate);
 	if (!code && *t->certificate)
@@ -254,6 +257,9 @@ static CURLcode flight_set(struct flight *f, enum clv_export_signal signal, stru
 	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, (long)fresh);
 	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, (long)fresh);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700 /* 7.87: the end does not wait for a name that nobody resolves */
+	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	curl_easy_setopt(e, CURLOPT_USERAGENT, "clovisor/" CLV_VERSION);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(t->timeout_ns / MS));
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);

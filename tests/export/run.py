@@ -337,6 +337,18 @@ def test_never_answers_until_the_timeout():
         same(f.export_retries, 1)
 
 
+def test_name_that_nobody_resolves():
+    """A resolver that hangs must not keep the figures from becoming final."""
+    if not shutil.which("cc"):
+        raise Skip("no compiler")
+    slow = os.path.join(TMP, "slow.so")
+    code = b"#include <unistd.h>\nint getaddrinfo(void)\n{\n\tsleep(20);\n\treturn -3;\n}\n"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", slow, "-"], input=code, check=True, capture_output=True)
+    f = feed("--otlp", "http://nobody.invalid:4318", "--flush-ms", 100, env={"LD_PRELOAD": slow})
+    f.balance()
+    same((f.drop_export_closed, f.export_waiting), (1000, 0))
+
+
 def test_budget():
     port = free_port()
     f = Fed("--otlp", f"http://127.0.0.1:{port}", "--spans", 20000, "--rate", 40000, "--memory", 1 << 20,

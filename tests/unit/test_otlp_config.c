@@ -72,7 +72,10 @@ static void test_endpoints(void **state)
 
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", NULL), -EINVAL);
 	assert_non_null(strstr(why, "collector:4318"));
-	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://a", NULL), -EINVAL);
+	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://user:secret@a", NULL), -EINVAL);
+	assert_null(strstr(why, "secret"));
+	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@a:99999", NULL), -EINVAL);
+	assert_null(strstr(why, "secret"));
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:99999", NULL), -EINVAL);
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", NULL), -EINVAL);
 }
@@ -110,6 +113,10 @@ static void test_headers(void **state)
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0aEvil: c", NULL), -EINVAL);
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_HEADERS", "a b=c", NULL), -EINVAL);
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_HEADERS", "secret", NULL), -EINVAL);
+	assert_null(strstr(why, "secret"));
+	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_HEADERS", "a=b,Authorization: secret==", NULL), -EINVAL);
+	assert_null(strstr(why, "secret"));
+	assert_non_null(strstr(why, "number 2"));
 	static char many[2 * CLV_OTLP_HEADERS_MAX] = "a=";
 	memset(many + 2, 'x', CLV_OTLP_HEADERS_MAX);
 	assert_int_equal(from_env("OTEL_EXPORTER_OTLP_HEADERS", many, NULL), -EINVAL);
