@@ -29,6 +29,8 @@
 #define HEAD_BYTES  8192u
 /* From accepting to the last byte written. */
 #define SERVE_NS (10ull * 1000 * 1000 * 1000)
+/* From accepting to the end of the request's head, while others wait for the place. */
+#define HURRY_NS (500ull * 1000 * 1000)
 /* From there to the client's end. */
 #define ENDING_NS    (1ull * 1000 * 1000 * 1000)
 #define LISTEN_QUEUE 32
@@ -444,6 +446,17 @@ static struct pollfd waiting_for(const struct connection *c)
 	return (struct pollfd){.fd = c->fd, .events = c->state == ANSWERING ? POLLOUT : POLLIN};
 }
 
+static bool has_room(const struct clv_metrics_http *h)
+{
+	return h->busy + h->listeners <= CONNECTIONS;
+}
+
+/* Whoever says nothing must not keep others out, a probe least of all. */
+static uint64_t due_ns(const struct clv_metrics_http *h, const struct connection *c)
+{
+	return c->state == READING && !has_room(h) ? c->deadline_ns - SERVE_NS + HURRY_NS : c->deadline_ns;
+}
+
 static void serve(struct clv_metrics_http *h, const struct pollfd *ready, uint64_t now_ns)
 {
 	for (size_t i = 0; i < CONNECTIONS; i++) {
@@ -457,7 +470,7 @@ static void serve(struct clv_metrics_http *h, const struct pollfd *ready, uint64
 			connection_write(h, c);
 		else if (ready[i].revents)
 			connection_end(h, c);
-		if (c->fd >= 0 && now_ns >= c->deadline_ns)
+		if (c->fd >= 0 && now_ns >= due_ns(h, c))
 			connection_close(h, c);
 	}
 }
@@ -467,8 +480,8 @@ static int next_deadline_ms(const struct clv_metrics_http *h, uint64_t now_ns)
 	uint64_t first = UINT64_MAX;
 
 	for (size_t i = 0; i < CONNECTIONS; i++)
-		if (h->connection[i].fd >= 0 && h->connection[i].deadline_ns < first)
-			first = h->connection[i].deadline_ns;
+		if (h->connection[i].fd >= 0 && due_ns(h, &h->connection[i]) < first)
+			first = due_ns(h, &h->connection[i]);
 	if (first == UINT64_MAX)
 		return -1;
 	return first <= now_ns ? 0 : (int)((first - now_ns) / 1000000) + 1;
@@ -480,7 +493,7 @@ static void *http_run(void *arg)
 	struct pollfd fds[CONNECTIONS + LISTENERS + 1];
 
 	for (;;) {
-		bool room = h->busy + h->listeners <= CONNECTIONS;
+		bool room = has_room(h);
 		nfds_t n = 0;
 
 		for (size_t i = 0; i < CONNECTIONS; i++)

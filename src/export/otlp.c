@@ -86,6 +86,7 @@ struct clv_otlp {
 	struct clv_otlp_batch *batch;
 	struct slot slot[CLV_OTLP_SLOTS];
 	char *chunk;
+	size_t chunk_bytes; /* a chunk is no longer, unless a single span is */
 	size_t chunk_len, chunk_cap;
 	uint32_t chunk_spans;
 	uint64_t chunk_number;
@@ -280,7 +281,7 @@ static bool otlp_on_span(struct clv_otlp *o, const struct clv_otlp_record *head,
 	if (s->id != head->resource)
 		return false;
 	if (o->chunk_spans &&
-	    (o->chunk_spans >= o->config.max_batch || o->chunk_len + sizeof(*head) + head->len > CLV_OTLP_CHUNK_BYTES))
+	    (o->chunk_spans >= o->config.max_batch || o->chunk_len + sizeof(*head) + head->len > o->chunk_bytes))
 		chunk_end(o);
 	if (s->chunk != o->chunk_number) {
 		struct clv_otlp_record resource = {.len = s->len, .type = CLV_OTLP_RECORD_RESOURCE, .resource = s->id};
@@ -298,7 +299,7 @@ static bool otlp_on_span(struct clv_otlp *o, const struct clv_otlp_record *head,
 /* Whether the engine is held up rather than losing spans: for a while. */
 static bool otlp_holds_up(struct clv_otlp *o, uint64_t now_ns)
 {
-	return o->config.wait && !o->closing && !clv_store_fits(o->store, CLV_OTLP_CHUNK_BYTES, o->config.max_batch) &&
+	return o->config.wait && !o->closing && !clv_store_fits(o->store, o->chunk_bytes, o->config.max_batch) &&
 	       clv_store_figures(o->store)->waiting_spans && now_ns - o->progress_ns < CLV_OTLP_PATIENCE_NS;
 }
 
@@ -873,6 +874,11 @@ int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, 
 		for (uint32_t j = 0; j < config->target[i].header_count; j++)
 			o->config.target[i].header[j] =
 				o->config.target[i].headers + (config->target[i].header[j] - config->target[i].headers);
+	/* A chunk that never fits would be lost with a collector that takes everything. */
+	o->chunk_bytes =
+		config->memory_bytes / 4 < CLV_OTLP_CHUNK_BYTES ? config->memory_bytes / 4 : CLV_OTLP_CHUNK_BYTES;
+	if (config->max_queue && config->max_queue < config->max_batch)
+		o->config.max_batch = (uint32_t)config->max_queue;
 	o->random = (uint32_t)otlp_now_ns() | 1;
 	o->chunk_number = 1;
 	otlp_init_lock(o);

@@ -389,8 +389,8 @@ static int spool_own(struct clv_spool *s, const char *directory)
 /* Leaves all files as they are. */
 static void spool_free(struct clv_spool *s)
 {
-	for (struct clv_spool_segment *g; (g = segment_after(s, NULL));) {
-		clv_list_remove(&g->node);
+	for (struct clv_spool_segment *g = segment_after(s, NULL), *next; g; g = next) {
+		next = segment_after(s, g);
 		segment_close(g);
 		free(g);
 	}

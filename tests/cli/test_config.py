@@ -260,7 +260,7 @@ class Print(Files):
         done = config("print", *["--route=/a"] * 65)
         self.assertEqual(done.returncode, 2)
         self.assertIn("--route /a: there may be 64 of them at most", done.stderr)
-        self.assertEqual(config("print", *[f"--route=/a/{i}" for i in range(64)]).returncode, 0)
+        self.assertEqual(config("print", *[f"--route=/{i}" for i in range(64)]).returncode, 0)
 
     def test_options_of_trace(self):
         """Every option of trace is one of print."""
@@ -275,7 +275,7 @@ class Values(unittest.TestCase):
                "--otlp-protocol": ["http", "GRPC"], "--otlp-compression": ["zstd"],
                "--otlp-header": ["x", "=y", "a b=c"],
                "--export-queue": ["1", "2G"], "--spool-max": ["1K"], "--flush-timeout": ["soon", "2h"],
-               "--metrics": ["9464", ":0", ":65536", "ho st:1", "::1:80", "[1.2.3.4]:80", ""],
+               "--metrics": ["9464", ":0", ":65536", "ho_st:1", "::1:80", "[1.2.3.4]:80", ""],
                "--metrics-max-series": ["0", "x"],
                "--metrics-bounds": ["", "0", "1,1", "2,1", "a", "1,,2", "-1", "0x1"],
                "--propagators": ["nosuch", "b3,nosuch", ""],

@@ -216,6 +216,13 @@ def test_silent_clients_wait_their_turn():
         for c in silent:
             c.close()
         assert s.get("/healthz")[0] == 200
+        # Those that stay are cut off one by one while others wait, long before the 10 s that they may have otherwise.
+        silent = [socket.create_connection(("localhost", s.port), timeout=30) for _ in range(20)]
+        with socket.create_connection(("localhost", s.port), timeout=8) as probe:
+            probe.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert probe.recv(15) == b"HTTP/1.1 200 OK"
+        for c in silent:
+            c.close()
 
 
 def test_addresses():
