@@ -83,6 +83,7 @@ static struct clv_spool_segment *segment_after(struct clv_spool *s, struct clv_s
 {
 	struct clv_node *n = g ? g->node.next : s->segments.next;
 
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it loses sight of clv_list_remove() before a segment is freed */
 	return n == &s->segments ? NULL : clv_list_entry(n, struct clv_spool_segment, node);
 }
 
