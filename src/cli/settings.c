@@ -436,7 +436,8 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			     .pattern = "^.{1,255}$",
 			     .expect = "a name has 1 to 255 bytes",
 			     .help = "service.name of the spans, with WHERE of those at this interface or network "
-				     "namespace, as -i and --netns name it (repeatable)"},
+				     "namespace, as -i and --netns name it (repeatable). Nobody named is called "
+				     "as the namespace, or as the interface that leads to a pod"},
 	[CLV_SET_SERVICES] = {.key = "service.by_place",
 			      .type = CLV_VALUE_PAIRS,
 			      FIELD(services),
