@@ -94,8 +94,8 @@ class Sampling(unittest.TestCase):
 
     def test_filters_hold_for_the_collector_too(self):
         with fake_collector.Http() as collector:
-            subprocess.run([CLOVISOR, "read", "--otlp", collector.url, "--filter", "status=500", "--sampler", "always_on",
-                            self.file.name], check=True, timeout=60, stderr=subprocess.DEVNULL)
+            subprocess.run([CLOVISOR, "read", "--otlp", collector.url, "--filter", "status=500", "--sampler",
+                            "always_on", self.file.name], check=True, timeout=60, stderr=subprocess.DEVNULL)
             self.assertEqual(len(collector.got), REQUESTS / 10)
 
 
