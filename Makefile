@@ -45,7 +45,7 @@ bench: setup-bench
 	@$(MAKE) --no-print-directory all
 	@ninja -C $(BUILD) --quiet tests/bpf_bench tests/sink
 	@echo "per packet, in the kernel:"; $(BUILD)/tests/bpf_bench
-	@echo "per request:"; tests/bench/run $(ARGS) $(BUILD)/clovisor
+	@echo "per request:"; tests/bench/run --otlp $(ARGS) $(BUILD)/clovisor
 
 bench-encode: $(SETUP_build)
 	@ninja -C $(BUILD) --quiet tests/encode_bench
