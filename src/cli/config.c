@@ -253,6 +253,7 @@ static void reader_scalar(struct reader *r, enum clv_setting_id id, const char *
 	if (event_is_tagged(e)) /* which has been told */
 		return;
 
+	char shown[CLV_OPTION_SHOWN];
 	const char *refused = scalar_has_nul(e) ? "it must not have a NUL byte" : scalar_refuse(s, scalar_kind(e));
 	snprintf(why, sizeof(why), "%s", refused ? refused : "");
 	int err = refused ? -EINVAL
@@ -262,7 +263,8 @@ static void reader_scalar(struct reader *r, enum clv_setting_id id, const char *
 		r->stopped = err;
 	else if (err)
 		reader_error(r, e->start_mark, "%s%s%s%s%.*s: %s", s->key, key ? "." : "", key ? key : "",
-			     *text ? " " : "", QUOTE_BYTES, s->flags & CLV_SETTING_SECRET ? "..." : text, why);
+			     *text ? " " : "", QUOTE_BYTES,
+			     s->flags & CLV_SETTING_SECRET ? "..." : clv_options_shown(text, shown), why);
 }
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */

@@ -70,18 +70,11 @@ static void print_number(const char *text)
 		printf("%.15g", strtod(text, NULL));
 }
 
-/* What stands between :// and @ may be a password. */
 static void print_url(const char *text)
 {
-	const char *host = strstr(text, "://"), *end = host ? host + 3 + strcspn(host + 3, "/?#") : NULL;
-	const char *at = host ? memrchr(host, '@', (size_t)(end - host)) : NULL;
-	char *shown = NULL;
+	char room[CLV_OPTION_SHOWN];
 
-	if (at && asprintf(&shown, "%.*sREDACTED%s", (int)(host + 3 - text), text, at) >= 0)
-		print_text(shown);
-	else
-		print_text(text);
-	free(shown);
+	print_text(clv_options_shown(text, room));
 }
 
 static void print_item(const struct clv_setting *s, const char *text)

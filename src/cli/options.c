@@ -62,6 +62,17 @@ void clv_cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
+const char *clv_options_shown(const char *text, char room[CLV_OPTION_SHOWN])
+{
+	const char *host = strstr(text, "://"), *end = host ? host + 3 + strcspn(host + 3, "/?#") : NULL;
+	const char *at = host ? memrchr(host, '@', (size_t)(end - host)) : NULL;
+
+	if (!at)
+		return text;
+	snprintf(room, CLV_OPTION_SHOWN, "%.*sREDACTED%s", (int)(host + 3 - text), text, at);
+	return room;
+}
+
 int clv_parse_size(const char *text, uint64_t *out)
 {
 	static const char units[] = "KMG";
@@ -679,7 +690,8 @@ static error_t options_parse(int key, char *arg, struct argp_state *state)
 	const struct clv_setting *s = &clv_settings[id];
 	if (clv_options_set_words(o, id, CLV_FROM_COMMAND_LINE, arg ? arg : "true", why) == 0)
 		return 0;
-	const char *shown = s->flags & CLV_SETTING_SECRET ? "..." : arg;
+	char room[CLV_OPTION_SHOWN];
+	const char *shown = s->flags & CLV_SETTING_SECRET ? "..." : clv_options_shown(arg ? arg : "", room);
 	if (s->letter)
 		argp_error(state, "-%c %s: %s", s->letter, shown, why);
 	else

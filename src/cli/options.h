@@ -147,6 +147,13 @@ struct clv_options {
 /* What a function below has against a value; for people, without the setting's name. */
 #define CLV_OPTION_WHY 256
 
+/*
+ * A value as it may be shown: what stands between :// and @ may be a password. Returns `text`, or what it wrote to
+ * `room`.
+ */
+#define CLV_OPTION_SHOWN (CLV_OPTION_TEXT + 16)
+const char *clv_options_shown(const char *text, char room[CLV_OPTION_SHOWN]);
+
 /* The defaults. Returns 0 or -ENOMEM; clv_options_fini() is due either way. */
 int clv_options_init(struct clv_options *o);
 /* May be called twice, and on a zeroed object. */

@@ -226,7 +226,8 @@ static void run_each_second(struct run *r)
 {
 	if (r->capture) /* for readers that follow the file */
 		run_write_failed(r, clv_pcapng_flush(r->capture));
-	run_figures(r);
+	if (r->options->stats || clv_outputs_counts_events(r->outputs))
+		run_figures(r);
 	if (r->options->stats)
 		clv_summary_line(clv_outputs_summary(r->outputs), stderr);
 	clv_outputs_second(r->outputs);

@@ -270,6 +270,12 @@ class Print(Files):
 
 
 class Values(unittest.TestCase):
+    def test_passwords_are_not_shown(self):
+        done = clovisor("read", "--otlp=ftp://bob:secret@h/", "-")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("ftp://REDACTED@h/", done.err)
+        self.assertNotIn("secret", done.err)
+
     def test_bad(self):
         bad = {"--otlp": ["collector:4318", "http://", "ftp://x", "http:///x", "http://a b", ""],
                "--otlp-protocol": ["http", "GRPC"], "--otlp-compression": ["zstd"],
