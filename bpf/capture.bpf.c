@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The programs on a network interface's ingress and egress: they look at each packet and let it pass, whatever
- * happens. parse.h makes a segment of it, flow.h knows which of its bytes are new, this file decides which of
- * those user space needs, emit.h sends them.
+ * The programs on a network interface's ingress and egress, or on a cgroup's: they look at each packet and let it pass,
+ * whatever happens. parse.h makes a segment or a datagram of it, flow.h knows which of a segment's bytes are new, this
+ * file decides which of those user space needs, emit.h sends them.
  *
  * The rule for leaving anything out: only bytes that user space has said it does not need (skip, ignore), or
  * that lie beyond the window that it keeps open. What is left out is reported, once, so that a hole in the stream
@@ -13,10 +13,14 @@
 #include "flow.h"
 #include "emit.h"
 #include "seek.h"
+#include "socket.h"
+#include "walk.h"
+#include "worker.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define NEXT -1 /* TCX_NEXT and TC_ACT_UNSPEC: the next program decides */
+#define NEXT  -1 /* of an interface, TCX_NEXT and TC_ACT_UNSPEC: the next program decides */
+#define ALLOW 1  /* of a cgroup */
 
 #define SKIP_REPORT_BYTES   (16u << 20)  /* progress of a long skip */
 #define WINDOW_REPORT_BYTES (256u << 10) /* likewise beyond the window */
@@ -25,21 +29,24 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * long body that has to be read comes here, and what is left gives the reader a third of a millisecond at 2 GB/s.
  */
 #define WINDOW_URGENT_BYTES (704u << 10)
+#define WINDOW_HALF_BYTES   (384u << 10)
 
 /* What the steps of one packet share. */
 struct pass {
 	struct __sk_buff *skb;
 	struct clv_kstats *st;
 	const struct segment *seg;
-	const struct flow_key *key;
 	struct flow *flow;
 	struct dir *dir, *other_dir; /* NULL: no state */
 	struct clv_ctl_dir *ctl, *other_ctl;
+	__u32 net;
 	__u32 slot;
-	__u32 off; /* of the payload that is dealt with, in the skb */
+	__u32 worker; /* who gets its records */
+	__u32 off;    /* of the payload that is dealt with, in the skb */
 	__u8 hook;
 	__u8 flags;     /* for the next record: enum clv_rec_flag */
 	__u8 tcp_flags; /* likewise */
+	__u32 rested;   /* which bits of jiffies differ since the direction's packet before: flow_count_due() */
 };
 
 /* ---- sending --------------------------------------------------------------------------------------- */
@@ -50,7 +57,7 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 	const struct dir *d = p->dir;
 
 	r->ts_ns = bpf_ktime_get_ns();
-	r->ifindex = p->key->ifindex;
+	r->net = p->net;
 	r->slot = p->slot;
 	r->gen = d ? d->gen : 0;
 	r->tcp_flags = p->tcp_flags;
@@ -58,12 +65,22 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 	r->ack = s->ack;
 	r->hole_seq = d ? d->unsent_from : 0;
 	r->hole_len = d ? d->unsent_to - d->unsent_from : 0;
+	if (d && d->shape)
+		r->flags |= CLV_REC_WALKED;
 	r->retransmits = d ? d->retransmits : 0;
 	r->sport = s->sport;
 	r->dport = s->dport;
 	r->rtt = d ? rtt_take(p->flow, p->hook) : 0;
 	__builtin_memcpy(r->saddr, &s->src, sizeof(r->saddr));
 	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
+}
+
+/* Of the window, if user space has set one, `left` are left behind `end`: should it be woken? */
+static __always_inline __u32 window_urgency(const struct dir *d, clv_word window, __u32 left, __u32 end)
+{
+	if (window ? left < WINDOW_HALF_BYTES : seq_before(d->window_end + spare_bytes / 2, end))
+		return CLV_URGENT_NOW;
+	return left < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2) ? CLV_URGENT_SOON : CLV_URGENT_NOT;
 }
 
 /*
@@ -79,14 +96,15 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	r.seq = seq;
 	r.len = end - seq;
 	r.cap = cap < snaplen ? cap : snaplen;
-	int sent = emit(p->skb, &r, p->off, urgent, p->st);
+	int sent = emit(p->skb, &r, p->off, how_soon(urgent, p->worker), p->st);
 
 	if (!d)
 		return 0;
 	if (sent) {
 		d->unsent_from = d->unsent_to;
 		d->retransmits = 0;
-	} else if (seq != end) {
+	} else if (seq != end && !(p->flags & CLV_REC_UDP)) {
+		d->shape = 0;
 		hole_open(d, seq, end);
 	}
 	return 0;
@@ -187,6 +205,99 @@ static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
 	return true;
 }
 
+/* ---- frames that the kernel walks over --------------------------------------------------------------- */
+
+/* Sends the pieces that were kept of a packet, as send() does. */
+static __noinline int send_pieces(struct pass *p, struct walk *w)
+{
+	struct dir *d = p->dir;
+	struct clv_rec *r = (struct clv_rec *)w->rec;
+
+	record_fill(r, p);
+	r->flags |= CLV_REC_PIECES;
+	r->seq = w->first;
+	r->len = w->last - w->first;
+	r->cap = w->used;
+	if (emit_pieces(w, p->worker, p->st)) {
+		d->unsent_from = d->unsent_to;
+		d->retransmits = 0;
+	} else {
+		d->shape = 0;
+		hole_open(d, w->first, w->last);
+	}
+	return 0;
+}
+
+/* What is left out does not count against the window, neither the kernel's own nor user space's. */
+static __always_inline void window_stretch(struct dir *d, clv_word window, __u32 by)
+{
+	if (!by)
+		return;
+	if (window && !(d->flags & DIR_AHEAD))
+		d->window_end = clv_word_seq(window);
+	d->window_end += by;
+	d->flags |= DIR_AHEAD;
+}
+
+/* New payload [seq, end), with `w` taken. False: it is not walked over, and nothing was done. */
+static __always_inline bool walk_and_send(struct pass *p, struct walk *w, clv_word window, __u32 seq, __u32 end)
+{
+	struct dir *d = p->dir;
+
+	if (!walk(p->skb, d, p->off, seq, end))
+		return false;
+	window_stretch(d, window, end - seq - w->kept);
+	if (dir_window(d, window, seq, end - seq, p->worker) < end - seq) {
+		d->shape = 0;
+		return false;
+	}
+	p->st->walked += w->frames;
+	p->st->skipped_bytes += end - seq - w->kept;
+	p->st->payload_bytes += w->kept - (w->run_to - w->run_from);
+	p->flags |= CLV_REC_WALKED;
+	if (w->pieces) {
+		if (w->first != seq)
+			leave_out(p, seq, w->first);
+		if (w->last != end)
+			p->tcp_flags &= ~TCP_FIN;
+		send_pieces(p, w);
+		seq = w->last;
+	}
+	if (w->run_from != w->run_to) {
+		if (w->run_from != seq)
+			leave_out(p, seq, w->run_from);
+		if (!d->shape)
+			p->flags &= ~CLV_REC_WALKED;
+		p->off += w->run_from - w->from;
+		p->tcp_flags = w->run_to == end ? p->seg->flags : p->tcp_flags & ~TCP_FIN;
+		seq = w->run_to;
+		send(p, w->run_from, seq, seq - w->run_from, 0);
+	}
+	p->tcp_flags = p->seg->flags;
+	if (seq != end)
+		leave_rest_out(p, seq, end, d->frames.next == end, SKIP_REPORT_BYTES, 0);
+	return true;
+}
+
+/* New payload [seq, end) of a direction whose frames are walked over. False: not any more, and nothing was done. */
+static __always_inline bool walked_payload(struct pass *p, clv_word window, __u32 seq, __u32 end)
+{
+	struct dir *d = p->dir;
+	struct walk *w;
+
+	if (!walk_agrees(d, p->ctl, seq))
+		return false;
+	w = walk_take();
+	if (!w) {
+		d->shape = 0;
+		return false;
+	}
+	bool walked = walk_and_send(p, w, window, seq, end);
+
+	scratch_leave(&w->busy);
+	return walked;
+}
+
 /* ---- what becomes of a packet ----------------------------------------------------------------------- */
 
 /* Probing: only what comes first after the other side has talked, to see whether anything readable passes. */
@@ -208,8 +319,20 @@ static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 e
 static __always_inline void new_payload(struct pass *p, clv_word window, bool apart, __u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
-	bool after_skip = dir_skip_ends_at(d, p->ctl, seq);
-	__u32 skip = dir_skip_end(d, p->ctl, seq), from = seq_min(skip, end);
+	bool after_skip = false, walking = d->shape;
+	__u32 skip = seq;
+
+	if (!walking) {
+		after_skip = dir_skip_ends_at(d, p->ctl, seq);
+		skip = dir_skip_end(d, p->ctl, seq, !apart);
+	}
+	if (d->shape) {
+		if (walked_payload(p, window, seq, end))
+			return;
+		if (walking)
+			skip = dir_skip_end(d, p->ctl, seq, false);
+	}
+	__u32 from = seq_min(skip, end);
 
 	p->st->skipped_bytes += from - seq;
 	if (from == end) {
@@ -221,12 +344,12 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		p->off += from - seq;
 	}
 
-	__u32 len = end - from, left = dir_window(d, window, from, len), cap = len < left ? len : left;
+	__u32 len = end - from, left = dir_window(d, window, from, len, p->worker), cap = len < left ? len : left;
 
 	p->st->drop_window_bytes += len - cap;
 	if (!cap) {
 		/* The reader is behind: until it moves the window, all that passes is lost to it. */
-		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES, 1);
+		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES, CLV_URGENT_NOW);
 		d->flags |= DIR_BEYOND;
 		return;
 	}
@@ -235,7 +358,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		if (seek_possible() && seek(p, from, end))
 			return;
 	}
-	send(p, from, end, cap, left - cap < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2));
+	send(p, from, end, cap, window_urgency(d, window, left - cap, end));
 }
 
 /* What was seen before is sent again. */
@@ -284,6 +407,8 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 		p->st->ignored++;
 		if (measure)
 			count_only(p, seq, end);
+		else if (flow_count_due(p->rested))
+			send_bare(p, end);
 		else
 			send_fin(p, end);
 		return;
@@ -343,11 +468,54 @@ static __always_inline void known_flow(struct pass *p, const struct segment *s, 
 		d->flags |= DIR_CLOSED;
 }
 
-static __always_inline bool wanted(const struct segment *s)
+/* ---- datagrams -------------------------------------------------------------------------------------- */
+
+/* Nobody paces a sender of datagrams: in each period so many bytes of a direction are copied, and no more. */
+static __always_inline bool affordable(struct dir *d, __u32 jiffy, __u32 len, __u32 worker)
+{
+	__u32 period = jiffy >> CLV_DATAGRAM_PERIOD_BITS;
+
+	if (d->period != period) {
+		d->period = period;
+		d->copied_bytes = 0;
+	}
+	__u32 sum = d->copied_bytes + len;
+
+	if (sum > CLV_WINDOW_BYTES && (sum > CLV_WINDOW_BYTES + spare_bytes || !ring_is_roomy(worker)))
+		return false;
+	d->copied_bytes = sum;
+	return true;
+}
+
+/* A datagram of a flow in the table: does user space want it? */
+static __always_inline bool datagram_wanted(struct pass *p, __u32 jiffy)
+{
+	struct dir *d = p->dir;
+	__u32 last = d->last;
+
+	if (d->gen != p->flow->gen) {
+		dir_start(d, p->flow->gen, 0, 0);
+		d->copied_bytes = 0;
+	}
+	d->last = jiffy;
+	if (clv_word_flags(word_read(&p->ctl->window, d->gen)) & CLV_WORD_IGNORE) {
+		p->st->ignored++;
+		if (flow_count_due(last ^ jiffy))
+			send(p, 0, 0, 0, 0);
+		return false;
+	}
+	if (!affordable(d, jiffy, p->seg->cap, p->worker)) {
+		p->st->drop_window_bytes += p->seg->len;
+		return false;
+	}
+	return true;
+}
+
+static __always_inline bool wanted(__u16 sport, __u16 dport)
 {
 	if (!ports_filtered)
 		return true;
-	return (wanted_ports[s->dport / 64] >> s->dport % 64 | wanted_ports[s->sport / 64] >> s->sport % 64) & 1;
+	return (wanted_ports[dport / 64] >> dport % 64 | wanted_ports[sport / 64] >> sport % 64) & 1;
 }
 
 static __always_inline __u64 coarse_ns(void)
@@ -368,91 +536,241 @@ static __always_inline bool lease_holds(__u64 jiffy)
 	return true;
 }
 
-/* A segment that only acknowledges: the other direction's round trip may end with it. */
+/* A segment that only acknowledges: the other direction's round trip may end with it, and it may be counted. */
 static __always_inline void pure_ack(struct __sk_buff *skb, const struct segment *s, const enum clv_hook hook,
-				     struct clv_kstats *st)
+				     __u32 net, struct clv_kstats *st)
 {
 	struct flow_ref ref = {};
 	struct flow_key key;
 
-	key_make(&key, s, skb->ifindex, hook);
-	if (flow_get(&key, &ref, st, false))
+	key_make(&key, s, net, hook);
+	if (!flow_get(&key, &ref, st, false))
+		return;
+	if (measure)
 		rtt_acked(ref.flow, !hook, s->ack);
+	if (count_flows)
+		flow_count(skb, s, ref.slot, ref.flow->gen, hook, 0);
 }
 
-static __always_inline int capture(struct __sk_buff *skb, const enum clv_hook hook, const bool ethernet)
+/* Whole, or, while its flow's budget is used up, not at all. Where the table was busy nothing is known of it. */
+static __always_inline void datagram(struct __sk_buff *skb, const struct segment *s, const enum clv_hook hook,
+				     __u32 net, struct clv_kstats *st, __u32 jiffy)
 {
-	__u32 zero = 0;
-	__u64 jiffy = bpf_jiffies64();
-	struct clv_kstats *st = bpf_map_lookup_elem(&stats, &zero);
-	struct segment s = {};
-
-	if (!st)
-		return NEXT;
-	if (!lease_holds(jiffy)) {
-		st->drop_lease_expired++;
-		return NEXT;
-	}
-	st->packets++;
-	if (!(ethernet ? parse_frame(skb, st, &s) : parse_packet(skb, st, &s)))
-		return NEXT;
-	if (!s.len && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
-		st->pure_acks++;
-		if (measure && wanted(&s))
-			pure_ack(skb, &s, hook, st);
-		return NEXT;
-	}
-	if (!wanted(&s)) {
-		st->unwanted++;
-		return NEXT;
-	}
-
 	struct flow_ref ref = {};
 	struct flow_key key;
-	struct pass p = {
-		.skb = skb, .st = st, .seg = &s, .key = &key, .off = s.off, .hook = hook, .tcp_flags = s.flags};
+	struct pass p = {.skb = skb,
+			 .st = st,
+			 .seg = s,
+			 .net = net,
+			 .worker = worker_of(s, true),
+			 .off = s->off,
+			 .hook = hook,
+			 .flags = CLV_REC_UDP};
+	__u32 each = skb->gso_size;
 
-	key_make(&key, &s, skb->ifindex, hook);
-	if (flow_get(&key, &ref, st, s.len || s.flags & TCP_SYN)) {
+	st->udp++;
+	if (!wanted(s->sport, s->dport)) {
+		st->unwanted++;
+		return;
+	}
+	if (!s->len)
+		return;
+	key_make(&key, s, net | KEY_UDP, hook);
+	if (flow_get(&key, &ref, st, true)) {
+		if (flow_was_silent(ref.flow, jiffy))
+			flow_renew(ref.flow, ref.ctl);
 		p.flow = ref.flow;
+		p.slot = ref.slot;
+		p.dir = &ref.flow->dir[hook];
+		p.ctl = &ref.ctl->dir[hook];
+		if (count_flows)
+			flow_count(skb, s, ref.slot, ref.flow->gen, hook, s->cap);
+		if (!datagram_wanted(&p, jiffy))
+			return;
+	}
+	send(&p, each, each + s->len, s->cap, 0);
+}
+
+/* What a packet begins with, and what else tells of it. */
+enum layer {
+	LAYER_ETHERNET,
+	LAYER_IP,
+	LAYER_SOCKET, /* IP, and there is the socket that it came from or goes to */
+};
+
+static __always_inline int parse(struct __sk_buff *skb, const enum clv_hook hook, const enum layer layer,
+				 struct clv_kstats *st, struct segment *s)
+{
+	int parsed = layer == LAYER_ETHERNET ? parse_frame(skb, st, s) : parse_packet(skb, st, s);
+
+	if (layer == LAYER_SOCKET && parsed != PARSED_NOTHING)
+		socket_names(skb, s, hook == CLV_HOOK_EGRESS);
+	return parsed;
+}
+
+/*
+ * A SYN-ACK comes from a listener, which does not know its peer: where the address was translated on the way out,
+ * nobody could tell whose it is. So it belongs to the flow that its SYN began, or is left alone.
+ */
+static __always_inline bool may_begin(const struct segment *s, const enum clv_hook hook, const enum layer layer)
+{
+	if (layer == LAYER_SOCKET && hook == CLV_HOOK_EGRESS && s->flags & TCP_SYN && s->flags & TCP_ACK)
+		return false;
+	return s->len || s->flags & TCP_SYN;
+}
+
+/* This CPU's; NULL when nobody is reading, which is counted. */
+static __always_inline struct clv_kstats *stats_if_read(__u64 jiffy)
+{
+	__u32 zero = 0;
+	struct clv_kstats *st = bpf_map_lookup_elem(&stats, &zero);
+
+	if (!st || lease_holds(jiffy))
+		return st;
+	st->drop_lease_expired++;
+	return NULL;
+}
+
+/*
+ * Is it clear at first sight that nobody wants the packet? Where only some ports are asked for, that is most of them,
+ * and it has to cost next to nothing. Not at a cgroup: there the socket knows the ports.
+ */
+static __always_inline bool pass_over(struct __sk_buff *skb, const enum layer layer)
+{
+	const bool ethernet = layer == LAYER_ETHERNET;
+	struct glance g;
+
+	if (!ports_filtered || layer == LAYER_SOCKET || !glance(skb, ethernet, &g) ||
+	    wanted(bpf_ntohs(g.ports[0]), bpf_ntohs(g.ports[1])))
+		return false;
+	struct clv_kstats *st = stats_if_read(bpf_jiffies64());
+
+	if (!st)
+		return true;
+	st->packets++;
+	st->bytes += skb->len - (ethernet ? sizeof(struct ethhdr) : 0);
+	if (g.protocol == IPPROTO_UDP)
+		st->udp++;
+	st->unwanted++;
+	return true;
+}
+
+static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook hook, const enum layer layer, __u32 net)
+{
+	if (pass_over(skb, layer))
+		return;
+
+	__u64 jiffy = bpf_jiffies64();
+	struct clv_kstats *st = stats_if_read(jiffy);
+
+	if (!st)
+		return;
+	st->packets++;
+
+	struct segment s = {};
+	int parsed = parse(skb, hook, layer, st, &s);
+
+	if (__builtin_expect(parsed != PARSED_TCP, 0)) {
+		if (parsed == PARSED_UDP)
+			datagram(skb, &s, hook, net, st, jiffy);
+		return;
+	}
+	if (!wanted(s.sport, s.dport)) {
+		st->unwanted++;
+		return;
+	}
+	if (!s.len && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
+		st->pure_acks++;
+		if (measure || count_flows)
+			pure_ack(skb, &s, hook, net, st);
+		return;
+	}
+	struct flow_ref ref = {};
+	struct flow_key key;
+	struct pass p = {.skb = skb,
+			 .st = st,
+			 .seg = &s,
+			 .net = net,
+			 .worker = worker_of(&s, false),
+			 .off = s.off,
+			 .hook = hook,
+			 .tcp_flags = s.flags};
+	bool begins = may_begin(&s, hook, layer);
+
+	if (layer == LAYER_SOCKET && hook == CLV_HOOK_EGRESS && s.flags & TCP_FIN && socket_reads_no_more(skb))
+		p.flags |= CLV_REC_LAST;
+
+	key_make(&key, &s, net, hook);
+	if (flow_get(&key, &ref, st, begins)) {
+		p.flow = ref.flow;
+		p.slot = ref.slot;
 		p.dir = &ref.flow->dir[hook];
 		p.other_dir = &ref.flow->dir[!hook];
 		p.ctl = &ref.ctl->dir[hook];
 		p.other_ctl = &ref.ctl->dir[!hook];
-		p.slot = ref.slot;
+		p.rested = p.dir->last ^ (__u32)jiffy;
 		p.dir->last = jiffy;
 		if (measure && s.flags & TCP_ACK)
 			rtt_acked(ref.flow, !hook, s.ack);
 		known_flow(&p, &s, &ref);
-	} else { /* the table was busy, or this is a stray RST: everything is copied, nothing is known */
+		if (count_flows) /* now, as a SYN may have made it another flow */
+			flow_count(skb, &s, ref.slot, ref.flow->gen, hook, s.len);
+	} else if (begins || !(s.flags & TCP_SYN)) {
+		/* The table was busy, or this is a stray RST: everything is copied, nothing is known. */
 		__u32 len = s.flags & TCP_RST ? 0 : s.len;
 
 		send(&p, s.seq, s.seq + len, len, 0);
 	}
-	return NEXT;
 }
 
 SEC("tc")
 int clovisor_in(struct __sk_buff *skb)
 {
-	return capture(skb, CLV_HOOK_INGRESS, true);
+	capture(skb, CLV_HOOK_INGRESS, LAYER_ETHERNET, skb->ifindex);
+	return NEXT;
 }
 
 SEC("tc")
 int clovisor_out(struct __sk_buff *skb)
 {
-	return capture(skb, CLV_HOOK_EGRESS, true);
+	capture(skb, CLV_HOOK_EGRESS, LAYER_ETHERNET, skb->ifindex);
+	return NEXT;
 }
 
 /* For devices whose packets begin with the IP header. */
 SEC("tc")
 int clovisor_in_l3(struct __sk_buff *skb)
 {
-	return capture(skb, CLV_HOOK_INGRESS, false);
+	capture(skb, CLV_HOOK_INGRESS, LAYER_IP, skb->ifindex);
+	return NEXT;
 }
 
 SEC("tc")
 int clovisor_out_l3(struct __sk_buff *skb)
 {
-	return capture(skb, CLV_HOOK_EGRESS, false);
+	capture(skb, CLV_HOOK_EGRESS, LAYER_IP, skb->ifindex);
+	return NEXT;
+}
+
+/* For cgroups. One that was not told its number yet is not looked at. */
+static __always_inline int capture_cgroup(struct __sk_buff *skb, const enum clv_hook hook)
+{
+	const __u32 *told = bpf_get_local_storage(&cgroup_net, 0);
+	__u32 net = *told ? *told : net_untold;
+
+	if (net)
+		capture(skb, hook, LAYER_SOCKET, net);
+	return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int clovisor_in_cg(struct __sk_buff *skb)
+{
+	return capture_cgroup(skb, CLV_HOOK_INGRESS);
+}
+
+SEC("cgroup_skb/egress")
+int clovisor_out_cg(struct __sk_buff *skb)
+{
+	return capture_cgroup(skb, CLV_HOOK_EGRESS);
 }

@@ -8,53 +8,79 @@
 
 #include "flow.h"
 #include "maps.h"
+#include "worker.h"
 
-/* Reservations must have a constant size; in most traffic the first three fit. */
+/*
+ * Reservations must have a size that the verifier knows. So there are classes, and the compiler must not find out how
+ * they follow from each other.
+ */
+#define CLASS(bytes)                                                         \
+	({                                                                   \
+		__u32 size_;                                                 \
+		asm volatile("%0 = %1" : "=r"(size_) : "i"((__u32)(bytes))); \
+		size_;                                                       \
+	})
+/* One of two, or of four, from `first` on. */
+#define CLASS_OF_2(size, first, step) ((size) <= (first) ? CLASS(first) : CLASS((first) + (step)))
+#define CLASS_OF_4(size, first, step) \
+	((size) <= (first) + (step) ? CLASS_OF_2(size, first, step) : CLASS_OF_2(size, (first) + 2 * (step), step))
+
 static __always_inline __u32 record_size(__u32 cap)
 {
-	if (cap <= 256 - sizeof(struct clv_rec))
-		return cap ? 256 : sizeof(struct clv_rec);
-	if (cap <= 512 - sizeof(struct clv_rec))
-		return 512;
-	if (cap <= 768 - sizeof(struct clv_rec))
-		return 768;
-	if (cap <= 1536 - sizeof(struct clv_rec))
-		return 1536;
-	if (cap <= 4096 - sizeof(struct clv_rec))
-		return 4096;
-	if (cap <= 8192)
-		return 8192 + sizeof(struct clv_rec);
+	const __u32 head = sizeof(struct clv_rec);
+	__u32 size = cap + head;
+
+	if (cap == 0)
+		return head;
+	if (size <= 256)
+		return size <= 128 ? CLASS(128) : CLASS_OF_2(size, 192, 64);
+	if (size <= 512)
+		return CLASS_OF_4(size, 320, 64);
+	if (size <= 1024)
+		return size <= 768 ? CLASS_OF_4(size, 576, 64) : CLASS_OF_4(size, 832, 64);
+	if (size <= 2048)
+		return size <= 1536 ? CLASS_OF_2(size, 1280, 256) : CLASS(2048);
+	if (size <= 4096)
+		return CLASS_OF_2(size, 3072, 1024);
 	if (cap <= 16384)
-		return 16384 + sizeof(struct clv_rec);
-	if (cap <= 32768) /* half of what GSO makes: a frequent size of its own */
-		return 32768 + sizeof(struct clv_rec);
-	return CLV_REC_MAX_CAP + sizeof(struct clv_rec);
+		return cap <= 8192 ? CLASS(head + 8192) : CLASS(head + 16384);
+	/* Half of what GSO makes is a frequent size of its own. */
+	return cap <= 32768 ? CLASS(head + 32768) : CLASS(head + CLV_REC_MAX_CAP);
 }
 
-static __always_inline __u64 wake_flag(__u32 urgent)
+static __always_inline __u64 wake_flag(void *several, __u32 worker, __u32 urgent)
 {
-	if (shared.want_wake) {
-		shared.want_wake = 0;
+	volatile struct clv_wake *w = &shared.wake[worker & (CLV_WAKES - 1)];
+
+	if (w->want_wake) {
+		w->want_wake = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (shared.wake_armed && (urgent || ring_is_filling())) {
-		shared.wake_armed = 0;
+	if (w->wake_armed && (urgent >= w->wake_armed || unread(several) > wake_bytes)) {
+		w->wake_armed = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	return BPF_RB_NO_WAKEUP;
 }
 
+/* How soon a record has to be read, and by whom, in one word: functions have five parameters at most. */
+static __always_inline __u32 how_soon(enum clv_urgency urgent, __u32 worker)
+{
+	return worker << 8 | urgent;
+}
+
 /*
- * One record: `head`, and head->cap bytes of the skb from `off` on. `urgent`: its window is running out. 0 when the
- * ring is full (counted).
+ * One record: `head`, and head->cap bytes of the skb from `off` on. `soon`: how_soon(). 0 when the ring is full
+ * (counted).
  */
-__noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 urgent, struct clv_kstats *st)
+__noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 soon, struct clv_kstats *st)
 {
 	if (!head || !st)
 		return 0;
 
+	void *several = ring_of(soon >> 8);
 	__u32 cap = head->cap, size = record_size(cap);
-	struct clv_rec *r = bpf_ringbuf_reserve(&ring, size, 0);
+	struct clv_rec *r = bpf_ringbuf_reserve(several ? several : &ring, size, 0);
 
 	if (!r) {
 		st->drop_ring_full++;
@@ -70,7 +96,26 @@ __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off
 	}
 	st->records++;
 	st->record_bytes += size;
-	bpf_ringbuf_submit(r, wake_flag(urgent));
+	bpf_ringbuf_submit(r, wake_flag(several, soon >> 8, soon & 0xff));
+	return 1;
+}
+
+/* Likewise what walk.h has kept: its record's head, filled in, and the pieces behind it. */
+static __always_inline int emit_pieces(struct walk *w, __u32 worker, struct clv_kstats *st)
+{
+	__u32 used = w->used;
+	void *several = ring_of(worker);
+
+	barrier_var(used);
+	if (used > WALK_BYTES + 8)
+		return 0;
+	if (bpf_ringbuf_output(several ? several : &ring, w->rec, sizeof(struct clv_rec) + used,
+			       wake_flag(several, worker, 0))) {
+		st->drop_ring_full++;
+		return 0;
+	}
+	st->records++;
+	st->record_bytes += sizeof(struct clv_rec) + used;
 	return 1;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The flow table and what is known of each direction's sequence space.
  *
- * The table is an array of sets of four ways: a lookup is one index, two cache lines and no helper, and memory
+ * The table is an array of sets of eight ways: a lookup is one index, two cache lines and no helper, and memory
  * is bounded by construction. Both hooks may work on one flow at once, on two CPUs: each writes only its own
  * direction, and whatever a race can do to the rest costs bytes copied twice, never bytes left out.
  */
@@ -11,6 +11,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "worker.h"
 
 /* Sequence numbers compare by their distance (RFC 9293 section 3.4). */
 static __always_inline bool seq_before(__u32 a, __u32 b)
@@ -37,7 +38,7 @@ struct flow_ref {
 	bool is_new;
 };
 
-static __always_inline void key_make(struct flow_key *k, const struct segment *s, __u32 ifindex, enum clv_hook hook)
+static __always_inline void key_make(struct flow_key *k, const struct segment *s, __u32 where, enum clv_hook hook)
 {
 	bool from_inside = hook == CLV_HOOK_INGRESS;
 
@@ -45,7 +46,7 @@ static __always_inline void key_make(struct flow_key *k, const struct segment *s
 	k->outside = from_inside ? s->dst : s->src;
 	k->inside_port = from_inside ? s->sport : s->dport;
 	k->outside_port = from_inside ? s->dport : s->sport;
-	k->ifindex = ifindex;
+	k->where = where;
 }
 
 static __always_inline bool key_eq(const struct flow_key *a, const struct flow_key *b)
@@ -72,15 +73,30 @@ static __always_inline __u64 key_hash(const struct flow_key *k)
 	return h ^ h >> 32;
 }
 
-/* When a flow was last used, for choosing which to give up; 0 when it is over. */
+/*
+ * When a flow was last used, for choosing which to give up; 0 when it is over. Datagrams' go before all connections:
+ * with them only a verdict is lost, which user space will repeat.
+ */
 static __always_inline __u32 flow_last(const struct flow *f)
 {
+	const __u32 connection = 1u << 31;
 	const struct dir *a = &f->dir[0], *b = &f->dir[1];
 	__u8 a_flags = a->gen == f->gen ? a->flags : 0, b_flags = b->gen == f->gen ? b->flags : 0;
 
 	if ((a_flags | b_flags) & DIR_RESET || a_flags & b_flags & DIR_CLOSED)
 		return 0;
-	return a->last > b->last ? a->last : b->last;
+	__u32 last = (a->last > b->last ? a->last : b->last) & ~connection;
+
+	return f->key.where & KEY_UDP ? last | 1 : last | connection;
+}
+
+/* Of datagrams: nothing has passed for so long that whoever speaks now may be somebody else. */
+static __always_inline bool flow_was_silent(const struct flow *f, __u32 jiffy)
+{
+	for (int i = 0; i < 2; i++)
+		if (f->dir[i].gen == f->gen && jiffy - f->dir[i].last < CLV_DATAGRAM_SILENCE)
+			return false;
+	return true;
 }
 
 static __always_inline void ctl_clear(struct clv_ctl *c)
@@ -98,6 +114,47 @@ static __always_inline void flow_renew(struct flow *f, struct clv_ctl *c)
 	f->gen = gen ? gen : 1;
 }
 
+/* The way that has the flow of `key`, whose tag is `tag`; WAYS: none. Apart for the verifier, as flow_victim(). */
+__noinline int flow_way(struct flow_set *set, const struct flow_key *key, __u32 tag)
+{
+	int way;
+
+	if (!set || !key)
+		return WAYS;
+	for (way = 0; way < WAYS; way++)
+		if (set->tag[way] == tag && key_eq(&set->way[way].key, key))
+			break;
+	return way;
+}
+
+/* No way of the set can be had just now. */
+#define NO_WAY (~0ull)
+
+/*
+ * The way that a new flow gets: a free one, or that of the least recently used flow; in bits 32 to 63 the tag that
+ * stands there. A function of its own, since the verifier follows each of its turns only once then.
+ */
+__noinline __u64 flow_victim(struct flow_set *set)
+{
+	__u32 oldest = ~0u;
+	__u64 victim = NO_WAY;
+
+	if (!set)
+		return NO_WAY;
+	for (__u32 way = 0; way < WAYS; way++) {
+		__u32 seen = *(volatile __u32 *)&set->tag[way];
+		__u32 last = seen ? flow_last(&set->way[way]) : 0;
+
+		if (seen != 1 && (last < oldest || !seen)) {
+			oldest = last;
+			victim = (__u64)seen << 32 | way;
+		}
+		if (!seen)
+			break;
+	}
+	return victim;
+}
+
 /*
  * Finds the flow of `key`, or makes it in a free way or that of the least recently used flow of its set. False
  * when another CPU is just doing the same: the caller then goes without state.
@@ -107,33 +164,24 @@ static __noinline bool flow_get(const struct flow_key *key, struct flow_ref *ref
 	__u64 hash = key_hash(key);
 	__u32 tag = (hash >> 32) | 2, set_index = (__u32)hash & set_mask;
 	struct flow_set *set = bpf_map_lookup_elem(&flows, &set_index);
-	__u32 oldest = ~0u, victim = 0, victim_tag = 0, way;
+	__u32 way;
 
 	if (!set)
 		return false;
-	for (way = 0; way < WAYS; way++)
-		if (set->tag[way] == tag && key_eq(&set->way[way].key, key))
-			goto found;
+	way = flow_way(set, key, tag);
+	if (way < WAYS)
+		goto found;
 	if (!create)
 		return false;
-	for (way = 0; way < WAYS; way++) {
-		__u32 seen = *(volatile __u32 *)&set->tag[way];
-		__u32 last = seen ? flow_last(&set->way[way]) : 0;
+	__u64 victim = flow_victim(set);
+	__u32 victim_tag = victim >> 32;
 
-		if (seen != 1 && (last < oldest || !seen)) {
-			oldest = last;
-			victim = way;
-			victim_tag = seen;
-		}
-		if (!seen)
-			break;
-	}
-	if (oldest == ~0u)
+	if (victim == NO_WAY)
 		return false;
 	way = victim & (WAYS - 1);
 	if (__sync_val_compare_and_swap(&set->tag[way], victim_tag, 1) != victim_tag)
 		return false;
-	if (victim_tag && oldest)
+	if (victim_tag && flow_last(&set->way[way]) && !(set->way[way].key.where & KEY_UDP))
 		st->drop_flow_evicted++;
 	set->way[way].key = *key;
 	ref->slot = set_index * WAYS + way;
@@ -157,7 +205,7 @@ found:
 
 static __always_inline void dir_start(struct dir *d, __u16 gen, __u32 first, __u8 flags)
 {
-	d->holes = 0;
+	d->holes = d->shape = 0;
 	if (flags & DIR_JOINED) {
 		d->hole[0].lo = first - CLV_WINDOW_BYTES;
 		d->hole[0].hi = first;
@@ -266,6 +314,7 @@ static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
 		return PLACE_APART;
 	}
 	if (seq_before(next, *lo)) {
+		d->shape = 0;
 		hole_open(d, next, *lo);
 		d->next = hi;
 		return PLACE_APART;
@@ -328,9 +377,34 @@ static __always_inline __u16 rtt_take(struct flow *f, __u32 hook)
 	return clv_rtt_pack(f->rtt[hook & 1].us);
 }
 
-static __always_inline bool ring_is_filling(void)
+/* ---- what a flow has carried ------------------------------------------------------------------------ */
+
+/* One packet of `payload` bytes; only where somebody asked. */
+static __always_inline void flow_count(struct __sk_buff *skb, const struct segment *s, __u32 slot, __u16 gen,
+				       __u32 hook, __u32 payload)
 {
-	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes;
+	struct clv_counts *c = bpf_map_lookup_elem(&counts, &slot);
+
+	if (!c)
+		return;
+	struct clv_count *d = &c->dir[hook & 1];
+	__u32 packets = skb->gso_size && skb->gso_segs ? skb->gso_segs : 1;
+
+	if (d->packets >> CLV_COUNT_BITS != gen) {
+		d->bytes = 0;
+		d->packets = (__u64)gen << CLV_COUNT_BITS;
+	}
+	d->bytes += payload + (__u64)packets * (s->off - s->ip);
+	d->packets += packets;
+}
+
+/*
+ * Is it time that user space looks at what an ignored flow has carried? `rested`: now and then, as jiffies, differ in
+ * these bits.
+ */
+static __always_inline bool flow_count_due(__u32 rested)
+{
+	return count_flows && rested >> CLV_COUNT_PERIOD_BITS;
 }
 
 /* ---- control words --------------------------------------------------------------------------------- */
@@ -350,8 +424,26 @@ static __always_inline bool dir_skip_ends_at(const struct dir *d, const struct c
 	return (d->flags & DIR_SKIP && d->skip_until == seq) || (w && clv_word_seq(w) == seq);
 }
 
-/* The end of what is being skipped at `seq`; `seq` itself when nothing is. A skip that is passed is cleared. */
-static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, __u32 seq)
+/*
+ * At `at`, not before what comes next, a frame begins. Nothing that is wanted may be missing before it; what a joined
+ * direction would have wanted from before its beginning is given up.
+ */
+static __always_inline void frames_begin(struct dir *d, __u8 shape, __u32 at)
+{
+	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0))
+		return;
+	d->holes = 0;
+	d->shape = shape & (CLV_SHAPES - 1);
+	d->frames.next = at;
+	d->frames.keep_until = at - CLV_SKIP_MAX; /* nothing before it is wanted */
+	d->frames.have = 0;
+}
+
+/*
+ * The end of what is being skipped at `seq`; `seq` itself when nothing is. A skip that is passed is cleared. At its end
+ * frames may begin, if no byte is missing (`in_turn`).
+ */
+static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, __u32 seq, bool in_turn)
 {
 	__u32 end = seq;
 	clv_word w = word_read(&c->skip, d->gen);
@@ -364,6 +456,10 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
 	}
 	if (!w)
 		return end;
+	__u8 shape = clv_word_flags(w) >> CLV_WORD_SHAPE_SHIFT;
+
+	if (shape && in_turn && clv_word_seq(w) - seq < CLV_SKIP_MAX)
+		frames_begin(d, shape, clv_word_seq(w));
 	if (clv_word_seq(w) - seq - 1 < CLV_SKIP_MAX)
 		return seq_max(end, clv_word_seq(w));
 	__sync_val_compare_and_swap(&c->skip, w, 0);
@@ -374,7 +470,7 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
  * How many bytes from `seq` on user space wants. Before it has said so, a little more than the usual when the ring
  * has room; where the kernel skipped a body on its own, what it keeps open behind that.
  */
-static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 seq, __u32 len)
+static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 seq, __u32 len, __u32 worker)
 {
 	__u32 end = window ? clv_word_seq(window) : d->window_end;
 
@@ -387,7 +483,7 @@ static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 se
 	__u32 left = end - seq;
 	bool enough = left >= len && left <= CLV_WINDOW_MAX;
 
-	if (!enough && !window && left + spare_bytes <= CLV_WINDOW_MAX && !ring_is_filling())
+	if (!enough && !window && left + spare_bytes <= CLV_WINDOW_MAX && ring_is_roomy(worker))
 		left += spare_bytes;
 	return left <= CLV_WINDOW_MAX ? left : 0;
 }

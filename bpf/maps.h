@@ -7,6 +7,7 @@
 
 #include <linux/bpf.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <bpf/bpf_helpers.h>
 
@@ -17,11 +18,15 @@
 const volatile __u32 set_mask;    /* number of flow sets - 1 */
 const volatile __u64 hash_seed;   /* random, so that nobody outside can aim at one set */
 const volatile __u32 snaplen;     /* payload bytes a record carries at most */
-const volatile __u32 wake_bytes;  /* this much unread data in the ring wakes the reader */
+const volatile __u32 wake_bytes;  /* this much unread data in a ring wakes its reader */
+const volatile __u32 roomy_bytes; /* up to so much of it, windows may be wider */
 const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
 const volatile bool measure;      /* round-trip times, and the bytes of flows that are ignored */
+const volatile bool count_flows;  /* struct clv_counts */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
+const volatile __u32 workers;    /* 1 to CLV_WAKES: how many ring buffers */
+const volatile __u32 net_untold; /* of a cgroup that is not in cgroup_net; 0: it is not looked at (tests) */
 
 /* ---- words shared with user space ------------------------------------------------------------------ */
 
@@ -38,15 +43,28 @@ union ip_addr {
 /* inside/outside do not depend on the direction of a packet: ingress comes from the inside. */
 struct flow_key {
 	union ip_addr inside, outside;
-	__u32 ifindex;
+	__u32 where; /* the place of capture, and KEY_UDP */
 	__u16 inside_port, outside_port;
 };
+
+#define KEY_UDP CLV_NET_FREE
 
 struct hole {
 	__u32 lo, hi; /* [lo, hi) of the sequence space, not seen yet; empty when equal */
 };
 
 #define HOLES 4
+
+/*
+ * Where the frames of a direction stand. The bytes up to keep_until are wanted, those from there to `next` are not; at
+ * `next` a frame begins, of whose header `have` bytes were in packets before.
+ */
+struct frames {
+	__u32 next, keep_until;
+	__u8 have;
+	__u8 pad[3];
+	__u8 header[CLV_SHAPE_HEADER];
+};
 
 enum dir_flag {
 	DIR_SYN = 1 << 0,    /* began with a SYN: window_end tells its sequence number */
@@ -61,17 +79,27 @@ enum dir_flag {
 
 /* One direction's state. Written only by its own hook, so that the two never need a lock. */
 struct dir {
-	__u32 next;                   /* highest end of sequence space seen */
+	union {
+		__u32 next;   /* highest end of sequence space seen */
+		__u32 period; /* of datagrams: the one in which copied_bytes were copied */
+	};
 	__u32 unsent_from, unsent_to; /* left out, not reported yet; empty when equal */
 	__u32 skip_until;             /* with DIR_SKIP */
-	__u32 window_end;             /* until user space says otherwise */
-	__u32 last;                   /* jiffies at its last use */
-	__u16 gen;                    /* of the flow this state belongs to: otherwise stale */
-	__u16 retransmits;            /* since the last record */
+	union {
+		__u32 window_end; /* until user space says otherwise */
+		__u32 copied_bytes;
+	};
+	__u32 last;        /* jiffies at its last use */
+	__u16 gen;         /* of the flow this state belongs to: otherwise stale */
+	__u16 retransmits; /* since the last record */
 	__u8 flags;
 	__u8 holes; /* bit i: hole[i] is not empty */
-	__u16 pad;
-	struct hole hole[HOLES];
+	__u8 shape; /* not 0: its frames are walked over. Nothing is missing then: there are no holes */
+	__u8 pad;
+	union {
+		struct hole hole[HOLES];
+		struct frames frames;
+	};
 };
 
 /*
@@ -95,12 +123,12 @@ struct flow {
 	struct dir dir[2];
 };
 
-#define WAYS 4
+#define WAYS 8
 
 /* tag 0: free. 1: being claimed, its contents belong to the claimer. Otherwise the upper hash bits. */
 struct flow_set {
 	__u32 tag[WAYS];
-	__u64 pad[6];
+	__u64 pad[4];
 	struct flow way[WAYS];
 };
 
@@ -124,12 +152,32 @@ struct {
 	__type(value, struct clv_ctl);
 } ctl SEC(".maps");
 
+/* By slot, as ctl. One entry where nobody asked for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set at load */
+	__type(key, __u32);
+	__type(value, struct clv_counts);
+} counts SEC(".maps");
+
 /* ---- out ------------------------------------------------------------------------------------------- */
 
-struct {
+struct ring_buffer {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096); /* set at load */
-} ring SEC(".maps");
+};
+
+/* The first worker's. */
+struct ring_buffer ring SEC(".maps");
+
+/* With several workers, every one's, by worker. Otherwise there is no such map. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1); /* set at load */
+	__type(key, __u32);
+	__array(values, struct ring_buffer);
+} rings SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -137,6 +185,67 @@ struct {
 	__type(key, __u32);
 	__type(value, struct clv_kstats);
 } stats SEC(".maps");
+
+/* By cgroup, for both hooks: the place of capture. Written by user space once the first program is attached there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__type(key, __u64);
+	__type(value, __u32);
+} cgroup_net SEC(".maps");
+
+/* Shapes of frames, written once by user space, before a control word names them. 0 is not used. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, CLV_SHAPES);
+	__type(key, __u32);
+	__type(value, struct clv_shape);
+} shapes SEC(".maps");
+
+/*
+ * A program's scratch is its CPU's. On an interface nothing comes between; at a cgroup's egress a process may run it,
+ * and an interrupt with another packet, or on some kernels another process, comes in the middle. So who uses it says
+ * so, and who finds it in use goes without.
+ */
+static __always_inline bool scratch_take(__u32 *busy)
+{
+	return !__sync_lock_test_and_set(busy, 1);
+}
+
+static __always_inline void scratch_leave(__u32 *busy)
+{
+	barrier();
+	*busy = 0;
+}
+
+/* What walk.h keeps of a packet, as long as it is short: all pieces together, and the longest of them. */
+#define WALK_BYTES     2048
+#define WALK_PIECE_MAX 1024
+
+struct walk {
+	__u32 from, end;        /* the packet's new payload, as sequence numbers */
+	__u32 off;              /* of `from` in the skb */
+	__u32 pos;              /* dealt with so far */
+	__u32 run_from, run_to; /* wanted, and not in data[]; empty when equal */
+	__u32 first, last;      /* where what is in data[] begins and ends */
+	__u32 used;             /* of data[] */
+	__u32 kept;             /* bytes that are wanted, of those dealt with */
+	__u32 frames;           /* that began */
+	__u32 rest;             /* with has_rest: from here on all is copied */
+	bool pieces, has_rest;
+	__u8 pad[6];
+	__u8 header[2 * CLV_SHAPE_HEADER];
+	__u32 busy, pad2;
+	__u8 rec[offsetof(struct clv_rec, data)] __attribute__((aligned(8))); /* the record's head, and its data[] */
+	__u8 data[WALK_BYTES + WALK_PIECE_MAX + 16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct walk);
+} walk_state SEC(".maps");
 
 /* How much of a response seek.h looks at. */
 #define SEEK_BYTES 512
@@ -150,6 +259,7 @@ struct seek {
 	__u32 length_match, coding_match; /* how much of the line so far equals the name */
 	__u32 digits;                     /* of the value */
 	bool in_value, found, gap, cr, bad;
+	__u32 busy;
 	__u8 data[SEEK_BYTES];
 };
 

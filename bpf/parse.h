@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From a frame to a TCP segment: Ethernet with any VLAN tags, IPv4, IPv6 with its extension headers, TCP.
- * Network byte order ends here. What is not TCP is counted.
+ * From a frame to a TCP segment or a UDP datagram: Ethernet with any VLAN tags, IPv4, IPv6 with its extension headers,
+ * TCP or UDP. Network byte order ends here. What is neither is counted. The rules are those of src/source/decode.c.
  */
 #ifndef CLV_BPF_PARSE_H
 #define CLV_BPF_PARSE_H
@@ -11,6 +11,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
 
@@ -30,8 +31,10 @@ enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };
 struct segment {
 	union ip_addr src, dst;
 	__u32 seq, ack;
-	__u32 off; /* of the payload in the skb */
+	__u32 ip;  /* the IP packet's offset in the skb, */
+	__u32 off; /* and the payload's */
 	__u32 len; /* of the payload */
+	__u32 cap; /* of a datagram: how much of it is here; in a first fragment not all */
 	__u16 sport, dport;
 	__u8 flags;
 	bool v6;
@@ -177,6 +180,29 @@ static __always_inline bool parse_tcp(struct __sk_buff *skb, __u32 off, __u32 en
 	return true;
 }
 
+/* RFC 768. Its length is believed, also beyond the packet: a first fragment. 0 is what jumbograms have (RFC 2675). */
+static __always_inline bool parse_udp(struct __sk_buff *skb, __u32 off, __u32 end, struct segment *s)
+{
+	struct udphdr udp;
+
+	if (off + sizeof(udp) > end || !load(skb, off, &udp, sizeof(udp)))
+		return false;
+	__u32 here = end - off, len = bpf_ntohs(udp.len);
+
+	/* Datagrams that the stack carries as one may be longer than 16 bits can say. */
+	if (!len || skb->gso_size)
+		len = here;
+	if (len < sizeof(udp))
+		return false;
+	s->off = off + sizeof(udp);
+	s->len = len - sizeof(udp);
+	s->cap = (len < here ? len : here) - sizeof(udp);
+	s->seq = s->ack = s->flags = 0;
+	s->sport = bpf_ntohs(udp.source);
+	s->dport = bpf_ntohs(udp.dest);
+	return true;
+}
+
 /* Without an Ethernet header the packet itself says what it is. */
 static __always_inline bool parse_bare(struct __sk_buff *skb, __be16 *proto)
 {
@@ -188,6 +214,45 @@ static __always_inline bool parse_bare(struct __sk_buff *skb, __be16 *proto)
 	return true;
 }
 
+/* What tells whether a packet is wanted. */
+struct glance {
+	__be16 ports[2];
+	__u8 protocol;
+};
+
+/*
+ * Looks at no more than that, in place. False where it is not where it usually stands: a tag, an option, an extension,
+ * a fragment, headers that are not linear. Then the packet has to be parsed.
+ */
+static __always_inline bool glance(struct __sk_buff *skb, bool ethernet, struct glance *g)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *net = data + (ethernet ? sizeof(struct ethhdr) : 0);
+	struct iphdr *v4 = net;
+	struct ipv6hdr *v6 = net;
+
+	if ((void *)(v4 + 1) + sizeof(g->ports) > end)
+		return false;
+	if (*(__u8 *)net == 0x45) {
+		if (v4->frag_off & bpf_htons(IP_OFFSET_MASK))
+			return false;
+		if (ethernet && ((struct ethhdr *)data)->h_proto != bpf_htons(ETH_P_IP))
+			return false;
+		g->protocol = v4->protocol;
+		__builtin_memcpy(g->ports, __builtin_assume_aligned(v4 + 1, 4), sizeof(g->ports));
+	} else {
+		if (*(__u8 *)net >> 4 != 6 || (void *)(v6 + 1) + sizeof(g->ports) > end)
+			return false;
+		if (ethernet && ((struct ethhdr *)data)->h_proto != bpf_htons(ETH_P_IPV6))
+			return false;
+		g->protocol = v6->nexthdr;
+		__builtin_memcpy(g->ports, __builtin_assume_aligned(v6 + 1, 4), sizeof(g->ports));
+	}
+	return g->protocol == IPPROTO_TCP || g->protocol == IPPROTO_UDP;
+}
+
+enum parsed { PARSED_NOTHING, PARSED_TCP, PARSED_UDP };
+
 static __always_inline int parse_ip(struct __sk_buff *skb, __u32 off, __be16 proto, struct clv_kstats *st,
 				    struct segment *s)
 {
@@ -195,28 +260,29 @@ static __always_inline int parse_ip(struct __sk_buff *skb, __u32 off, __be16 pro
 	enum l4 l4;
 
 	st->bytes += skb->len - off;
+	s->ip = off;
 	if (proto == bpf_htons(ETH_P_IP)) {
 		l4 = parse_ipv4(skb, &off, &end, s);
 	} else if (proto == bpf_htons(ETH_P_IPV6)) {
 		l4 = parse_ipv6(skb, &off, &end, s);
 	} else {
 		st->not_ip++;
-		return 0;
+		return PARSED_NOTHING;
 	}
 	if (l4 == L4_TCP && parse_tcp(skb, off, end, s))
-		return 1;
-	if (l4 == L4_UDP)
-		st->udp++;
-	else if (l4 == L4_OTHER)
+		return PARSED_TCP;
+	if (l4 == L4_UDP && parse_udp(skb, off, end, s))
+		return PARSED_UDP;
+	if (l4 == L4_OTHER)
 		st->other_l4++;
 	else if (l4 == L4_LATER_FRAGMENT)
 		st->drop_fragments++;
 	else
 		st->drop_malformed++;
-	return 0;
+	return PARSED_NOTHING;
 }
 
-/* Both: 1 when *s is a TCP segment; otherwise 0 and the reason is counted. */
+/* Both: enum parsed; with PARSED_NOTHING the reason is counted. */
 __noinline int parse_frame(struct __sk_buff *skb, struct clv_kstats *st, struct segment *s)
 {
 	__be16 proto = 0;

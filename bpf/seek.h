@@ -112,23 +112,27 @@ static __always_inline bool seek_has_body(const __u8 *status)
 	return code >= 200 && code <= 599 && code != 204 && code != 304;
 }
 
-/* Reads the head that may begin at `off`. What was found, or NULL when there is nothing to read. */
-static __always_inline const struct seek *seek_head(struct __sk_buff *skb, __u32 off, __u32 len)
+/* To be left again, with scratch_leave(). NULL: it is in use. */
+static __always_inline struct seek *seek_take(void)
 {
 	__u32 zero = 0;
 	struct seek *k = bpf_map_lookup_elem(&seek_state, &zero);
 
-	if (!k)
-		return NULL;
+	return k && scratch_take(&k->busy) ? k : NULL;
+}
+
+/* Reads the head that may begin at `off`. False when there is nothing to read. */
+static __always_inline bool seek_head(struct seek *k, struct __sk_buff *skb, __u32 off, __u32 len)
+{
 	if (len > SEEK_BYTES)
 		len = SEEK_BYTES;
 	barrier_var(len);
 	if (len == 0 || len > SEEK_BYTES || bpf_skb_load_bytes(skb, off, k->data, len))
-		return NULL;
-	__builtin_memset(k, 0, offsetof(struct seek, data));
+		return false;
+	__builtin_memset(k, 0, offsetof(struct seek, busy));
 	k->len = len;
 	bpf_loop(SEEK_BYTES, seek_byte, &k, 0); /* the context has to be on the stack */
-	return k->head_len && !k->bad ? k : NULL;
+	return k->head_len && !k->bad;
 }
 
 /*
@@ -144,13 +148,16 @@ __noinline int seek_body(struct __sk_buff *skb, __u32 off, __u32 len, __u32 *hea
 	if (!word_is(start, "HTTP") || !word_is(start + 3, "P/1.") || !seek_has_body(start + 9))
 		return 0;
 
-	const struct seek *k = seek_head(skb, off, len);
+	struct seek *k = seek_take();
 
-	if (!k || !k->found || k->length <= SEEK_MIN_BODY)
+	if (!k)
 		return 0;
+	bool long_body = seek_head(k, skb, off, len) && k->found && k->length > SEEK_MIN_BODY;
+
 	*head_len = k->head_len;
 	*body_len = k->length;
-	return 1;
+	scratch_leave(&k->busy);
+	return long_body;
 }
 
 /* Is the payload at `off` one request, whole, without a body, and not a HEAD, whose answer would have none? */
@@ -163,9 +170,14 @@ __noinline int seek_plain_request(struct __sk_buff *skb, __u32 off, __u32 len)
 	if (word_is(start, "HEAD") && start[4] == ' ')
 		return 0;
 
-	const struct seek *k = seek_head(skb, off, len);
+	struct seek *k = seek_take();
 
-	return k && !k->found && k->head_len == len;
+	if (!k)
+		return 0;
+	bool plain = seek_head(k, skb, off, len) && !k->found && k->head_len == len;
+
+	scratch_leave(&k->busy);
+	return plain;
 }
 
 /* bpf_loop() is in kernels from 5.17 on; below that the branch that calls it is cut off at load. */
