@@ -6,6 +6,7 @@
 #ifndef CLV_BASE_ADDR_H
 #define CLV_BASE_ADDR_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,12 @@ static inline bool clv_addr_is_v4(const struct clv_addr *a)
 	return memcmp(a->b, mapped, sizeof(mapped)) == 0;
 }
 
+/* A group's address (RFC 5771, RFC 4291 section 2.7). */
+static inline bool clv_addr_is_multicast(const struct clv_addr *a)
+{
+	return clv_addr_is_v4(a) ? a->b[12] >> 4 == 14 : a->b[0] == 0xff;
+}
+
 /* From 4 bytes in network order. */
 static inline struct clv_addr clv_addr_v4(const uint8_t *b)
 {
@@ -48,12 +55,25 @@ static inline struct clv_addr clv_addr_v6(const uint8_t *b)
 	return a;
 }
 
+/* Half an address as a number. */
+static inline uint64_t clv_addr_half(const struct clv_addr *a, int half)
+{
+	uint64_t v;
+
+	memcpy(&v, a->b + 8 * half, sizeof(v));
+	return be64toh(v);
+}
+
 /* Orders endpoints: address first, then port. Any total order serves; it only makes keys canonical. */
 static inline int clv_endpoint_cmp(const struct clv_endpoint *x, const struct clv_endpoint *y)
 {
-	int c = memcmp(x->addr.b, y->addr.b, sizeof(x->addr.b));
+	for (int half = 0; half < 2; half++) {
+		uint64_t a = clv_addr_half(&x->addr, half), b = clv_addr_half(&y->addr, half);
 
-	return c ? c : (int)x->port - (int)y->port;
+		if (a != b)
+			return a < b ? -1 : 1;
+	}
+	return (int)x->port - (int)y->port;
 }
 
 /* Writes the textual form (RFC 5952; IPv4 dotted) into `out`. Returns its length without the NUL. */

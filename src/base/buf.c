@@ -10,10 +10,13 @@ void clv_buf_u64(struct clv_buf *b, uint64_t v)
 	char tmp[20];
 	size_t at = sizeof(tmp);
 
-	do {
+	for (; v > UINT32_MAX; v /= 10)
 		tmp[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
+	uint32_t rest = (uint32_t)v; /* mostly all of it, and divided faster */
+	do {
+		tmp[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest);
 	clv_buf_put(b, tmp + at, sizeof(tmp) - at);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Power-of-two blocks. Small ones are cut from arenas of 64 KiB, each of one size, large ones come one by one; both
+ * Blocks in classes. Small ones are cut from arenas of 64 KiB, each of one size, large ones come one by one; both
  * go back to the system once a few lie idle. So neither a burst of long heads nor of short ones holds memory for
  * good. Not thread-safe: one owner, one thread.
  */
@@ -9,8 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Arenas stand at multiples of their size: a block's address tells its arena. */
+/* Arenas stand at multiples of this: a block's address tells its arena. */
 #define ARENA_BYTES ((size_t)64 * 1024)
+/*
+ * The rest is left to malloc() for its own. Without that each arena would reach beyond the next multiple, and as much
+ * as another one's place, with a page of it in use, would lie between each two of them.
+ */
+#define ARENA_ROOM  (ARENA_BYTES - 2 * sizeof(size_t))
 #define LARGE_BYTES ((size_t)1 << CLV_MEM_LARGE_SHIFT)
 /* So much may lie idle. */
 #define IDLE_BYTES ((size_t)4 * 1024 * 1024)
@@ -26,20 +31,39 @@ struct arena {
 	size_t used; /* blocks */
 };
 
-_Static_assert(sizeof(struct arena) <= 1 << CLV_MEM_MIN_SHIFT, "an arena begins with what is no block");
+/* An arena begins with what is no block, and the blocks with a line of the cache. */
+#define ARENA_HEAD 64
+_Static_assert(sizeof(struct arena) <= ARENA_HEAD, "struct arena outgrew its place");
 
-static unsigned class_of(size_t size)
+/*
+ * Up to 64 B one class each 16 B, from there four to each power of two: which power of two is at or below the last
+ * byte, and the two bits behind it.
+ */
+static inline unsigned class_of(size_t size)
 {
-	unsigned shift = CLV_MEM_MIN_SHIFT;
+	size_t last = size - 1;
 
-	if (size > (size_t)1 << CLV_MEM_MIN_SHIFT)
-		shift = 64 - (unsigned)__builtin_clzll(size - 1);
-	return shift - CLV_MEM_MIN_SHIFT;
+	if (last < CLV_MEM_EVEN)
+		return (unsigned)(last / CLV_MEM_MIN);
+	unsigned shift = 63 - (unsigned)__builtin_clzll(last);
+
+	return ((shift - CLV_MEM_EVEN_SHIFT) << CLV_MEM_STEP_SHIFT) + (unsigned)(last >> (shift - CLV_MEM_STEP_SHIFT));
+}
+
+/* The largest size of the same class. */
+static inline size_t class_bytes(size_t size)
+{
+	size_t last = size - 1;
+	size_t below = CLV_MEM_MIN - 1; /* the bits that tell no class */
+
+	if (last >= CLV_MEM_EVEN)
+		below = ((size_t)1 << (63 - CLV_MEM_STEP_SHIFT - (unsigned)__builtin_clzll(last))) - 1;
+	return (last | below) + 1;
 }
 
 size_t clv_mem_class_size(size_t size)
 {
-	return (size_t)1 << (class_of(size) + CLV_MEM_MIN_SHIFT);
+	return class_bytes(size);
 }
 
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
@@ -115,16 +139,17 @@ static void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct bl
 /* An arena cut into blocks of `bytes`, its first lines apart. NULL when the system has no memory. */
 static struct arena *arena_new(struct clv_mem *m, unsigned class, size_t bytes)
 {
-	struct arena *a = system_take(m, aligned_alloc(ARENA_BYTES, ARENA_BYTES), ARENA_BYTES);
+	void *p;
 
-	if (!a)
+	if (posix_memalign(&p, ARENA_BYTES, ARENA_ROOM))
 		return NULL;
+	struct arena *a = system_take(m, p, ARENA_BYTES);
 	a->used = 0;
 	a->free = NULL;
 	m->idle_bytes += ARENA_BYTES;
-	uint8_t *end = (uint8_t *)a + ARENA_BYTES;
-	for (uint8_t *p = (uint8_t *)a + ((size_t)1 << CLV_MEM_MIN_SHIFT); p + bytes <= end; p += bytes) {
-		struct block *b = (struct block *)(void *)p;
+	uint8_t *end = (uint8_t *)a + ARENA_ROOM;
+	for (uint8_t *at = (uint8_t *)a + ARENA_HEAD; at + bytes <= end; at += bytes) {
+		struct block *b = (struct block *)(void *)at;
 
 		b->next = a->free;
 		a->free = b;
@@ -169,7 +194,7 @@ void *clv_mem_alloc(struct clv_mem *m, size_t size)
 	if (size == 0 || size > CLV_MEM_MAX)
 		return NULL;
 	unsigned class = class_of(size);
-	size_t bytes = (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
+	size_t bytes = class_bytes(size);
 
 	if (bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
@@ -196,7 +221,7 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 	if (!p)
 		return;
 	unsigned class = class_of(size);
-	size_t bytes = (size_t)1 << (class + CLV_MEM_MIN_SHIFT);
+	size_t bytes = class_bytes(size);
 
 	m->used_bytes -= bytes;
 	if (bytes >= LARGE_BYTES)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory under one byte budget: blocks in power-of-two classes from 64 B to 1 MiB, kept on free lists. After
- * warm-up nothing allocates: `fresh` stands still.
+ * Memory under one byte budget: blocks from 16 B to 1 MiB in classes (16, 32, 48, 64, 80, 96, 112, 128, 160, 192...),
+ * kept on free lists. After warm-up nothing allocates: `fresh` stands still.
  *
  * One clv_mem belongs to one thread. When the budget is used up, clv_mem_alloc() returns NULL and the caller
  * makes room (the engine evicts its least recently used flow) or goes on with less and counts it.
@@ -15,14 +15,19 @@
 
 #include "base/list.h"
 
-#define CLV_MEM_MIN_SHIFT 6
-#define CLV_MEM_MAX_SHIFT 20
-#define CLV_MEM_CLASSES   (CLV_MEM_MAX_SHIFT - CLV_MEM_MIN_SHIFT + 1)
-#define CLV_MEM_MAX       ((size_t)1 << CLV_MEM_MAX_SHIFT)
+#define CLV_MEM_MIN ((size_t)16)
+#define CLV_MEM_MAX ((size_t)1 << 20)
+
+/* Classes: each CLV_MEM_MIN bytes up to CLV_MEM_EVEN, from there on four to each power of two. */
+#define CLV_MEM_EVEN_SHIFT   6
+#define CLV_MEM_EVEN         ((size_t)1 << CLV_MEM_EVEN_SHIFT)
+#define CLV_MEM_STEP_SHIFT   2
+#define CLV_MEM_UP_TO(shift) ((((shift)-CLV_MEM_EVEN_SHIFT) + 1) << CLV_MEM_STEP_SHIFT)
+#define CLV_MEM_CLASSES      CLV_MEM_UP_TO(20)
 
 /* From this size on blocks are the system's own; smaller ones are cut from arenas. */
 #define CLV_MEM_LARGE_SHIFT 14
-#define CLV_MEM_SMALL       (CLV_MEM_LARGE_SHIFT - CLV_MEM_MIN_SHIFT)
+#define CLV_MEM_SMALL       (CLV_MEM_UP_TO(CLV_MEM_LARGE_SHIFT) - 1)
 
 struct clv_mem {
 	size_t budget_bytes; /* what may be in use at once */

@@ -9,40 +9,58 @@
 #include <assert.h>
 
 #include "engine/engine_internal.h"
+#include "engine/ledger.h"
 #include "engine/limits.h"
 #include "engine/watch.h"
 #include "trace/report.h"
 
 /* ---- exchanges to spans ---------------------------------------------------------------------------------------- */
 
+/* One end is no host but a group of them. */
+static bool to_group(const struct clv_conn *c)
+{
+	return clv_addr_is_multicast(&c->flow->key.a_addr) || clv_addr_is_multicast(&c->flow->key.b_addr);
+}
+
 static bool client_side(const struct clv_conn *c)
 {
 	return c->flow->side_known && c->client == 0;
+}
+
+static struct clv_report report_of(struct clv_conn *c, const struct clv_exchange *x)
+{
+	struct clv_engine *e = c->engine;
+
+	return (struct clv_report){
+		.proto = x->proto,
+		.client = clv_flow_endpoint(c->flow, c->client),
+		.server = clv_flow_endpoint(c->flow, !c->client),
+		.kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER,
+		.side_known = c->flow->side_known,
+		.both_ends = c->flow->both_ends,
+		.net = c->flow->key.net,
+		.transport = (uint8_t)c->flow->key.transport,
+		.retransmits = c->retransmits + x->asked_again,
+		.overflow = e->overflow,
+		.rules = &e->config.rules,
+		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
+	};
 }
 
 /* Takes the exchange out, reports it, frees it. */
 static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
 {
 	struct clv_engine *e = c->engine;
-	struct clv_report r = {
-		.proto = c->proto,
-		.client = clv_flow_endpoint(c->flow, c->client),
-		.server = clv_flow_endpoint(c->flow, !c->client),
-		.kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER,
-		.side_known = c->flow->side_known,
-		.net = c->flow->key.net,
-		.retransmits = c->retransmits,
-		.closed_ns = closed_ns,
-		.error = error,
-		.overflow = e->overflow,
-		.rules = &e->config.rules,
-		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
-	};
+	struct clv_report r = report_of(c, x);
 
+	r.error = error;
+	r.closed_ns = closed_ns;
 	for (int d = 0; d < 2; d++) {
 		if (c->half[d].open != x)
 			continue;
 		c->half[d].open = NULL;
+		if (c->exchanges.by_id)
+			continue;
 		if (d == c->client)
 			x->request_body_bytes = c->half[d].body_bytes;
 		else
@@ -52,9 +70,10 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 	clv_watch_request_end(c, x);
 	if (x->tentative) {
 		e->stats.drop_unconfirmed++;
-	} else {
+	} else if (!x->quiet) {
 		clv_report_span(&r, x, &e->span);
 		e->stats.spans++;
+		clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}
 	clv_exchange_free(&e->mem, x);
@@ -62,22 +81,52 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 
 static void report_if_done(struct clv_conn *c, struct clv_exchange *x)
 {
-	if (x->response_end_ns && c->half[c->client].open != x)
+	bool cancelled = x->cancelled && !x->lingers;
+	bool over = x->oneway || cancelled || x->response_end_ns;
+
+	if (over && (!x->open[CLV_TO_SERVER] || cancelled))
 		report(c, x, NULL, 0);
 }
 
-void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
+/* Reports what is open; `answers`: only what waits for an answer. */
+static void finish(struct clv_conn *c, const char *error, uint64_t ts_ns, bool answers)
 {
-	struct clv_exchange *x;
-
-	while ((x = clv_exchanges_first(&c->exchanges))) {
+	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges), *next; x; x = next) {
+		next = clv_exchanges_next(&c->exchanges, x);
+		if (answers && x->oneway)
+			continue;
 		/* An answer may have passed unseen: then the connection's end says nothing about this request. */
-		bool hidden = error && !x->response.ts_ns && (x->unsure || c->half[!c->client].hunting);
+		bool hidden = error && !x->response.ts_ns &&
+			      (x->unsure || c->half[!c->client].hunting || (x->oneway && c->half[c->client].hunting) ||
+			       (c->exchanges.by_id && x->flags & CLV_SPAN_GAP));
 
 		if (hidden)
 			x->flags |= CLV_SPAN_GAP;
 		report(c, x, hidden ? NULL : error, ts_ns);
 	}
+}
+
+size_t clv_conn_open(struct clv_conn *c, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx)
+{
+	struct clv_engine *e = c->engine;
+	size_t n = 0;
+
+	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges); x; x = clv_exchanges_next(&c->exchanges, x)) {
+		if (x->tentative || x->request.ts_ns + least_ns > now_ns || n++ >= most)
+			continue;
+		struct clv_report r = report_of(c, x);
+
+		r.open = true;
+		clv_report_span(&r, x, &e->span);
+		e->span.end_ns = now_ns;
+		fn(ctx, &e->span);
+	}
+	return n;
+}
+
+void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
+{
+	finish(c, error, ts_ns, false);
 }
 
 /* ---- the parser's sink ----------------------------------------------------------------------------------------- */
@@ -111,6 +160,38 @@ static uint32_t heard(const struct clv_conn *c)
 	return (uint32_t)c->flow->streams.s[!c->client].next;
 }
 
+/*
+ * A datagram that nobody answered in time is sent again: the same id, the same bytes. With other bytes it takes the
+ * place of the one before: what is answered from now on is the newer one.
+ */
+static bool asked_again(struct clv_conn *c, const struct clv_msg *msg, uint64_t ts_ns)
+{
+	struct clv_exchange *x = clv_exchanges_find(&c->exchanges, msg->id);
+
+	if (!x || x->response.ts_ns)
+		return false;
+	if (!clv_slice_eq(clv_exchange_head(x), msg->head)) {
+		report(c, x, NULL, 0);
+		return false;
+	}
+	x->asked_again++;
+	x->request_end_ns = ts_ns;
+	clv_list_touch(&c->exchanges.pending, &x->node); /* the one that waits longest comes first */
+	c->engine->stats.retransmits++;
+	return true;
+}
+
+/* Ids outlive losses; so does an exchange whose end was lost. It makes room for one that is new. */
+static void give_up_oldest(struct clv_conn *c)
+{
+	struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
+
+	if (!x)
+		return;
+	x->flags |= CLV_SPAN_GAP;
+	report(c, x, NULL, 0);
+}
+
 static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
@@ -118,7 +199,11 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	struct clv_mark at = sink_mark(s, msg->at);
 	struct clv_exchange *x;
 
+	if (c->datagram && !(msg->flags & CLV_MSG_ONEWAY) && asked_again(c, msg, at.ts_ns))
+		return;
 	e->stats.requests++;
+	if (c->exchanges.by_id && clv_exchanges_full(&c->exchanges, msg))
+		give_up_oldest(c);
 	x = clv_exchanges_request(&c->exchanges, &e->mem, msg, &at);
 	bool full = !x && clv_exchanges_full(&c->exchanges, msg);
 	if (!x && !full) {
@@ -128,7 +213,8 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 		clv_mem_free(&e->mem, room, size);
 		x = room ? clv_exchanges_request(&c->exchanges, &e->mem, msg, &at) : NULL;
 	}
-	c->half[s->d].open = x;
+	if (!c->exchanges.by_id)
+		c->half[s->d].open = x;
 	if (!x) {
 		*(full ? &e->stats.drop_pending_overflow : &e->stats.drop_memory) += 1;
 		clv_exchanges_lost_requests(&c->exchanges, heard(c));
@@ -136,6 +222,10 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 	}
 	if (x->unsure && c->midstream)
 		x->flags |= CLV_SPAN_MIDSTREAM;
+	x->proto = c->proto;
+	/* Of what is being searched for the next message something was lost: this one's, maybe. */
+	if (c->exchanges.by_id && (c->half[0].hunting || c->half[1].hunting))
+		x->flags |= CLV_SPAN_GAP;
 	x->tentative = c->tentative;
 	x->retransmits_before = c->retransmits;
 	clv_watch_request(c, x, msg);
@@ -158,7 +248,7 @@ static void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struc
 	const struct clv_capture *capture = e->config.rules.capture;
 	struct clv_span_header h[CLV_SPAN_HEADERS];
 
-	if (!capture || !capture->response.count)
+	if (!capture || !capture->response.count || !c->proto->fields)
 		return;
 	size_t found = clv_capture_gather(&capture->response, c->proto, msg->head, true, h, CLV_SPAN_HEADERS,
 					  &e->stats.drop_headers);
@@ -172,6 +262,13 @@ static void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struc
 	x->kept_len = (uint32_t)bytes;
 }
 
+/* An answer shows that its neighbours are requests, too. */
+static void believe_all(struct clv_conn *c)
+{
+	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges); x; x = clv_exchanges_next(&c->exchanges, x))
+		x->tentative = false;
+}
+
 static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
@@ -181,7 +278,8 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (msg->role == CLV_INTERIM)
 		return x ? clv_exchange_facts(x) : NULL;
 	c->engine->stats.responses++;
-	c->half[s->d].open = x;
+	if (!c->exchanges.by_id)
+		c->half[s->d].open = x;
 	if (!x) {
 		c->engine->stats.drop_orphan_responses++;
 		return NULL;
@@ -189,8 +287,11 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (!c->exchanges.by_id)
 		drop_before(c, x);
 	clv_exchange_answer(x, msg, &at);
+	clv_exchange_keep(x, &c->engine->mem, msg->keep);
 	keep_headers(c, x, msg);
-	c->tentative = false;
+	c->tentative = c->likely = false;
+	if (c->datagram)
+		believe_all(c);
 	return clv_exchange_facts(x);
 }
 
@@ -199,7 +300,8 @@ static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const stru
 	struct conn_sink *s = (struct conn_sink *)base;
 
 	s->spoke = true;
-	s->c->half[s->d].body_bytes = 0;
+	if (!s->c->exchanges.by_id)
+		s->c->half[s->d].body_bytes = 0;
 	if (msg->role == CLV_RESPONSE)
 		s->c->half[s->d].sought = s->c->packet_sought;
 	if (msg->role == CLV_REQUEST) {
@@ -209,25 +311,78 @@ static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const stru
 	return on_response(s, msg);
 }
 
-static void sink_end(struct clv_sink *base, enum clv_dir dir, uint32_t at)
+/* The message of `dir` that is over, or that is being read: by id, or the one announced last. */
+static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir dir, uint64_t id)
+{
+	struct clv_conn *c = s->c;
+	struct clv_exchange *x = c->half[s->d].open;
+
+	if (!c->exchanges.by_id)
+		return x;
+	x = clv_exchanges_find(&c->exchanges, id);
+	return x && x->open[dir] ? x : NULL;
+}
+
+static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
 {
 	struct conn_sink *s = (struct conn_sink *)base;
 	struct clv_conn *c = s->c;
 	struct clv_half *h = &c->half[s->d];
-	struct clv_exchange *x = h->open;
+	struct clv_exchange *x = sink_open(s, dir, end->id);
 
 	s->spoke = true;
-	if (!x)
+	if (!x && end->cancelled && c->exchanges.by_id) /* before, or after, its own message */
+		x = clv_exchanges_find(&c->exchanges, end->id);
+	if (!x || (end->cancelled && x->proto != c->proto)) /* what led here is not this protocol's to give up */
 		return;
+	bool again = end->cancelled && x->cancelled;
 	h->open = NULL;
-	if (dir == CLV_TO_SERVER) {
+	x->open[dir] = false;
+	clv_exchange_amend(x, dir, end);
+	x->lingers = end->lingers;
+	if (again) {
+		/* It has ended when this was said first. */
+	} else if (dir == CLV_TO_SERVER) {
 		x->request_end_ns = h->newest_ns;
-		x->request_body_bytes = h->body_bytes;
+		if (!c->exchanges.by_id)
+			x->request_body_bytes = h->body_bytes;
 	} else {
 		x->response_end_ns = h->newest_ns;
-		x->response_body_bytes = h->body_bytes;
+		clv_exchange_keep(x, &c->engine->mem, end->keep);
+		if (!c->exchanges.by_id)
+			x->response_body_bytes = h->body_bytes;
 	}
 	report_if_done(c, x);
+}
+
+static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint64_t bytes)
+{
+	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_exchange *x = sink_open(s, dir, id);
+
+	if (!x)
+		return;
+	if (dir == CLV_TO_SERVER) {
+		x->request_body_bytes += bytes;
+	} else {
+		x->response_body_bytes += bytes;
+		x->response_seen_ns = s->c->half[s->d].newest_ns;
+	}
+}
+
+static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, const void *facts, uint16_t size)
+{
+	struct clv_exchange *x = sink_open((struct conn_sink *)base, dir, id);
+
+	if (x)
+		clv_exchange_amend(x, dir, &(struct clv_end){.facts = facts, .facts_size = size});
+}
+
+static void sink_note(struct clv_sink *base, enum clv_note note, struct clv_slice text)
+{
+	struct clv_conn *c = ((struct conn_sink *)base)->c;
+
+	clv_ledger_note(c->engine, c->flow, note, text);
 }
 
 static enum clv_dir dir_of(const struct clv_conn *c, int d)
@@ -237,7 +392,10 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 
 static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark first)
 {
-	return (struct conn_sink){.base = {.head = sink_head, .end = sink_end}, .c = c, .d = d, .first = first};
+	static const struct clv_sink base = {
+		.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
+
+	return (struct conn_sink){.base = base, .c = c, .d = d, .first = first};
 }
 
 /* ---- the tail -------------------------------------------------------------------------------------------------- */
@@ -262,6 +420,13 @@ static void lose_responses(struct clv_conn *c)
 	}
 }
 
+/* With ids, what was open may go on behind the gap; but what it lacks nobody knows. */
+static void doubt_all(struct clv_conn *c)
+{
+	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges); x; x = clv_exchanges_next(&c->exchanges, x))
+		x->flags |= CLV_SPAN_GAP;
+}
+
 /*
  * The parser of direction d lost its place: `lost` bytes are missing behind `rest`, the last ones it had (lost 0:
  * none, but it cannot go on). What is in the tail is hunted through, if it is not `rest`.
@@ -271,11 +436,13 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 	struct clv_half *h = &c->half[d];
 	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
 
+	/* While it hunts, what was kept is nothing yet. */
+	c->proto->gap(c->state, dir_of(c, d), h->hunting ? clv_slice(NULL, 0) : rest, lost, &sink.base);
 	if (!h->hunting) {
-		c->proto->gap(c->state, dir_of(c, d), rest, lost, &sink.base);
 		struct clv_exchange *x = h->open;
 		h->open = NULL;
 		if (x) {
+			x->open[dir_of(c, d)] = false;
 			x->flags |= CLV_SPAN_GAP;
 			if (d == c->client)
 				x->request_body_bytes = h->body_bytes;
@@ -291,8 +458,12 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 		clv_exchanges_lost_requests(&c->exchanges, heard(c));
 	else
 		clv_exchanges_lost_answers(&c->exchanges);
-	if (d != c->client && !c->exchanges.by_id)
+	if (c->exchanges.by_id)
+		doubt_all(c);
+	else if (d != c->client)
 		lose_responses(c);
+	if (h->walked || h->walk_from)
+		clv_conn_stop_walk(c, d);
 	h->need = 0;
 	h->hunting = true;
 	h->junk = false;
@@ -305,6 +476,16 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 {
 	lose_place_after(c, d, clv_tail_bytes(c->half[d].tail), lost);
 	tail_drop(c, &c->half[d]);
+}
+
+/* What the kernel left out by itself does not fit what the parser reads: no more of that. */
+static void distrust(struct clv_conn *c, struct clv_half *h)
+{
+	c->engine->stats.drop_sought_mismatch++;
+	h->seek = false;
+	h->mismatched = true;
+	h->sought = false;
+	h->window_end = 0; /* says it again, without the privilege */
 }
 
 /* ---- feeding --------------------------------------------------------------------------------------------------- */
@@ -413,6 +594,9 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 	/* Junk is the end of a request that nobody saw begin: it is no older than its last byte. */
 	if (junk && d == c->client)
 		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, r->at, junk - 1).ack_seq);
+	/* Whatever waits for an answer may have had it in there. */
+	if (junk && d != c->client)
+		clv_exchanges_doubt(&c->exchanges);
 	consume(c, h, r, &in, junk);
 	h->junk |= junk > 0;
 	if (found >= 0) {
@@ -427,6 +611,9 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 }
 
 static void go_opaque(struct clv_conn *c);
+static void close_parser(struct clv_conn *c);
+static void go_on_with(struct clv_conn *c, const struct clv_proto *proto);
+static void withdraw(struct clv_conn *c);
 
 /* The tail may hold the first bytes of a body that is being skipped. */
 static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
@@ -471,6 +658,7 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 			h->framed |= h->body_bytes > 0; /* not the message's first */
 			h->debt = fed.skip;
 			h->skipping = true;
+			h->long_frames |= fed.skip >= CLV_KERNEL_WALK_BYTES;
 			pay_from_tail(c, h);
 		}
 		return h->tail;
@@ -481,13 +669,22 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 			h->need = fed.need;
 		return false;
 	case CLV_FED_BAD:
+		if (c->likely) {
+			withdraw(c);
+			return false;
+		}
 		c->engine->stats.drop_parse_errors++;
+		if (h->walked || r->at.pos < h->walked_to)
+			distrust(c, h);
 		lose_place_after(c, d, clv_slice(NULL, 0), 0);
 		*spoke = true; /* what the other direction waits for may have been in there */
 		return h->tail;
 	case CLV_FED_OPAQUE:
 		go_opaque(c);
 		return false;
+	case CLV_FED_SWITCH:
+		go_on_with(c, fed.next);
+		return h->tail;
 	}
 	return false;
 }
@@ -521,9 +718,9 @@ static bool pump(struct clv_conn *c, int d, struct rest *r)
 }
 
 /* Gives a run to direction d, and the other its turn whenever that may help it. */
-static void feed(struct clv_conn *c, int d, struct rest r)
+static void feed(struct clv_conn *c, int d, struct rest *r)
 {
-	while (pump(c, d, &r) && c->phase == CLV_CONN_SPEAKING && waiting(c, !d)) {
+	while (pump(c, d, r) && c->phase == CLV_CONN_SPEAKING && waiting(c, !d)) {
 		struct rest nothing = {0};
 
 		c->half[!d].need = 0;
@@ -541,6 +738,7 @@ static void go_opaque(struct clv_conn *c)
 		c->half[d].debt = 0;
 		c->half[d].skipping = false;
 	}
+	close_parser(c);
 	c->phase = CLV_CONN_OPAQUE;
 	for (int d = 0; d < 2; d++) {
 		clv_conn_retell(c, d);
@@ -548,50 +746,209 @@ static void go_opaque(struct clv_conn *c)
 	}
 }
 
+/* What a connection may be. */
+struct guess {
+	const struct clv_proto *proto;
+	int client;  /* the stream that goes to the server */
+	bool likely; /* CLV_MATCH_LIKELY, and then something more */
+};
+
+static void *parser_alloc(void *ctx, size_t size)
+{
+	return clv_engine_alloc(ctx, size);
+}
+
+static void parser_free(void *ctx, void *p, size_t size)
+{
+	struct clv_engine *e = ctx;
+
+	clv_mem_free(&e->mem, p, size);
+}
+
+static void close_parser(struct clv_conn *c)
+{
+	if (!c->state)
+		return;
+	if (c->proto->close)
+		c->proto->close(c->state);
+	clv_mem_free(&c->engine->mem, c->state, c->proto->state_size);
+	c->state = NULL;
+}
+
+/* Puts `proto` in the place of the parser before it. Returns false without memory: nothing has changed. */
+static bool open_parser(struct clv_conn *c, const struct clv_proto *proto, const struct clv_upgrade *upgrade)
+{
+	struct clv_conn_info info = {
+		.server_port = clv_flow_endpoint(c->flow, !c->client).port,
+		.midstream = c->midstream,
+		.datagram = c->datagram,
+		.multicast = to_group(c),
+		.upgrade = upgrade,
+		.alloc = parser_alloc,
+		.free = parser_free,
+		.mem = c->engine,
+	};
+	void *state = clv_engine_alloc(c->engine, proto->state_size);
+
+	if (!state) {
+		c->engine->stats.drop_memory++;
+		return false;
+	}
+	memset(state, 0, proto->state_size);
+	close_parser(c);
+	c->state = state;
+	c->proto = proto;
+	proto->open(state, &info);
+	return true;
+}
+
 /* The connection speaks `proto`, and stream `client` goes to the server. */
 static void go_speaking(struct clv_conn *c, const struct clv_proto *proto, int client)
 {
 	struct clv_endpoint server = clv_flow_endpoint(c->flow, !client);
-	struct clv_conn_info info = {.server_port = server.port, .midstream = c->midstream};
 
 	c->client = (int8_t)client;
-	if (!clv_engine_wants(c->engine, &server, client_side(c))) {
+	if (!clv_engine_wants(c->engine, c->flow->key.net, &server, client_side(c)) || !open_parser(c, proto, NULL)) {
 		go_opaque(c);
 		return;
 	}
-	c->state = clv_engine_alloc(c->engine, proto->state_size);
-	if (!c->state) {
-		c->engine->stats.drop_memory++;
-		go_opaque(c);
-		return;
-	}
-	memset(c->state, 0, proto->state_size);
-	c->proto = proto;
 	c->phase = CLV_CONN_SPEAKING;
 	clv_conn_retell(c, 0);
 	clv_conn_retell(c, 1);
 	clv_exchanges_init(&c->exchanges, proto->caps & CLV_CAP_BY_ID, c->midstream);
-	proto->open(c->state, &info);
 	/* A half that said nothing yet and starts in its middle begins with a hunt. */
 	if (c->midstream)
 		c->half[0].hunting = c->half[1].hunting = true;
 }
 
+/* Both directions change to `proto`. The request that asked for it is told to it; its answer, if any, ends here. */
+static void go_on_with(struct clv_conn *c, const struct clv_proto *proto)
+{
+	struct clv_half *h = &c->half[!c->client];
+	struct clv_exchange *x = h->open ? h->open : clv_exchanges_first(&c->exchanges);
+	struct clv_upgrade upgrade = {.from = c->proto};
+
+	for (int d = 0; d < 2; d++)
+		upgrade.missed[dir_of(c, d)] = c->half[d].hunting;
+	if (x) {
+		upgrade.head = clv_exchange_head(x);
+		upgrade.facts = clv_exchange_facts(x);
+	}
+	if (!open_parser(c, proto, &upgrade)) {
+		go_opaque(c);
+		return;
+	}
+	c->half[0].need = c->half[1].need = 0;
+	h->skipping = true; /* it is asked, whether there are bytes or not */
+	struct clv_exchange *keep = h->open ? NULL : x;
+	if (h->open)
+		h->open->response_end_ns = h->newest_ns;
+	c->half[0].open = c->half[1].open = NULL;
+	/* Of what the protocol before left open, only the request that waits for its answer goes on. */
+	for (struct clv_exchange *y = clv_exchanges_first(&c->exchanges), *next; y; y = next) {
+		next = clv_exchanges_next(&c->exchanges, y);
+		y->open[CLV_TO_SERVER] = y->open[CLV_TO_CLIENT] = false;
+		if (y != keep)
+			report(c, y, NULL, 0);
+	}
+	clv_exchanges_go_by_id(&c->exchanges, proto->caps & CLV_CAP_BY_ID);
+}
+
+/* It was taken for something that it is not: nothing of what was said of it is kept. */
+static void withdraw(struct clv_conn *c)
+{
+	struct clv_exchange *x;
+
+	c->engine->stats.withdrawn++;
+	while ((x = clv_exchanges_first(&c->exchanges))) {
+		x->tentative = true;
+		report(c, x, NULL, 0);
+	}
+	close_parser(c);
+	c->refused = c->proto;
+	c->proto = NULL;
+	c->likely = c->tentative = false;
+	c->midstream = !c->datagram;
+	c->client = c->flow->client;
+	for (int d = 0; d < 2; d++) {
+		tail_drop(c, &c->half[d]);
+		c->half[d].debt = 0;
+		c->half[d].hunting = c->half[d].skipping = c->half[d].long_frames = false;
+		if (c->half[d].walked || c->half[d].walk_from)
+			clv_conn_stop_walk(c, d);
+	}
+	c->phase = c->datagram ? CLV_CONN_DETECTING : CLV_CONN_PROBING;
+	clv_exchanges_init(&c->exchanges, false, c->midstream);
+	clv_conn_retell(c, 0);
+	clv_conn_retell(c, 1);
+	if (++c->withdrawals >= CLV_WITHDRAWALS) {
+		c->engine->stats.opaque_flows++;
+		go_opaque(c);
+	}
+}
+
+/* One of the protocol's own, or said to be one, of a server that is here. */
+static bool usual_port(const struct clv_conn *c, const struct clv_proto *proto, int client)
+{
+	const struct clv_engine_config *config = &c->engine->config;
+	uint16_t port = clv_flow_endpoint(c->flow, !client).port;
+	bool elsewhere = c->flow->side_known && client == 0 && !c->flow->both_ends;
+
+	for (size_t i = 0; i < sizeof(proto->ports) / sizeof(proto->ports[0]) && proto->ports[i]; i++)
+		if (proto->ports[i] == port)
+			return true;
+	return !elsewhere && config->hint && config->hint(config->hint_ctx, c->flow->key.net, port) == proto;
+}
+
+static enum clv_where where_of(const struct clv_conn *c)
+{
+	if (c->datagram)
+		return CLV_WHERE_DATAGRAM;
+	return c->phase == CLV_CONN_DETECTING ? CLV_WHERE_START : CLV_WHERE_PACKET;
+}
+
+/* What looks right but need not be is believed on the usual port, or when the other direction looks right as well. */
+static enum clv_match weigh(const struct clv_conn *c, const struct clv_proto *proto, int d, int client)
+{
+	const struct clv_tail *other = c->half[!d].tail;
+	enum clv_match m;
+
+	if (usual_port(c, proto, client))
+		return CLV_MATCH_YES;
+	if (!other)
+		return CLV_MATCH_LIKELY;
+	m = proto->probe(d != client ? CLV_TO_SERVER : CLV_TO_CLIENT, clv_tail_bytes(other), where_of(c));
+	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING) /* that was no beginning of anything, maybe */
+		return CLV_MATCH_LIKELY;
+	return m == CLV_MATCH_LIKELY ? CLV_MATCH_YES : m;
+}
+
+/* Can `proto` begin a connection, or a flow of datagrams, of this kind? */
+static bool carries(const struct clv_conn *c, const struct clv_proto *proto)
+{
+	bool carried = c->datagram ? proto->caps & CLV_CAP_DATAGRAM : !(proto->caps & CLV_CAP_NO_STREAM);
+
+	return carried && !(proto->caps & CLV_CAP_FOLLOWS);
+}
+
 /* Asks every protocol whether `in` is what a client (stream `client`) or its server says. */
-static enum clv_match ask_as(const struct clv_conn *c, int d, int client, struct clv_slice in,
-			     const struct clv_proto **proto)
+static enum clv_match ask_as(const struct clv_conn *c, int d, int client, struct clv_slice in, struct guess *guess)
 {
 	enum clv_match best = CLV_MATCH_NO;
-	bool first = c->phase == CLV_CONN_DETECTING;
 
 	for (const struct clv_proto *const *p = clv_protos; *p; p++) {
-		enum clv_match m = (*p)->probe(d == client ? CLV_TO_SERVER : CLV_TO_CLIENT, in, first);
+		if (!carries(c, *p) || *p == c->refused)
+			continue;
+		enum clv_match m = (*p)->probe(d == client ? CLV_TO_SERVER : CLV_TO_CLIENT, in, where_of(c));
+		bool likely = m == CLV_MATCH_LIKELY;
 
+		if (likely)
+			m = weigh(c, *p, d, client);
 		if (m > best) {
 			best = m;
-			*proto = *p;
+			*guess = (struct guess){.proto = *p, .client = client, .likely = likely};
 		}
-		if (m == CLV_MATCH_YES)
+		if (m == CLV_MATCH_YES && !likely)
 			break;
 	}
 	return best;
@@ -599,36 +956,35 @@ static enum clv_match ask_as(const struct clv_conn *c, int d, int client, struct
 
 /*
  * What do the bytes say? Who sent the SYN is asked first; but bytes decide, and a server that speaks like a
- * client is one. On YES *proto and *client are set.
+ * client is one. On YES *guess is set.
  */
-static enum clv_match ask(const struct clv_conn *c, int d, struct clv_slice in, const struct clv_proto **proto,
-			  int *client)
+static enum clv_match ask(const struct clv_conn *c, int d, struct clv_slice in, struct guess *guess)
 {
 	int first = c->client >= 0 ? c->client : d;
-	enum clv_match m = ask_as(c, d, first, in, proto);
+	struct guess turned;
+	enum clv_match m = ask_as(c, d, first, in, guess);
 
-	if (m == CLV_MATCH_YES) {
-		*client = first;
+	if (m == CLV_MATCH_YES && !guess->likely)
 		return m;
+	enum clv_match other = ask_as(c, d, !first, in, &turned);
+	if (c->client >= 0 && other == CLV_MATCH_YES && turned.likely)
+		return m; /* the SYN is the better witness */
+	if (other > m || (other == CLV_MATCH_YES && !turned.likely)) {
+		*guess = turned;
+		return c->client >= 0 && other < CLV_MATCH_LIKELY ? m : other;
 	}
-	enum clv_match other = ask_as(c, d, !first, in, proto);
-	if (other == CLV_MATCH_YES) {
-		*client = !first;
-		return other;
-	}
-	return c->client >= 0 || m > other ? m : other;
+	return m;
 }
 
 /* Does a rule say what is spoken here? */
-static bool forced(const struct clv_conn *c, const struct clv_proto **proto, int *client)
+static bool forced(const struct clv_conn *c, struct guess *guess)
 {
 	for (int server = 0; server < 2; server++) {
 		const struct clv_proto *p = clv_engine_forced(c->engine, clv_flow_endpoint(c->flow, server).port);
 
-		if (!p || (c->client >= 0 && c->client == server))
+		if (!p || !carries(c, p) || (c->client >= 0 && c->client == server))
 			continue;
-		*proto = p;
-		*client = !server;
+		*guess = (struct guess){.proto = p, .client = !server};
 		return true;
 	}
 	return false;
@@ -641,15 +997,21 @@ static void feed_both(struct clv_conn *c, int d, struct rest r)
 		int turn = i == 0 ? c->client : !c->client;
 
 		if (turn == d)
-			feed(c, d, r);
+			feed(c, d, &r);
 		else if (c->half[turn].tail)
-			feed(c, turn, (struct rest){0});
+			feed(c, turn, &(struct rest){0});
 	}
 }
 
+/* Direction d has spoken in vain. If the other has said nothing yet, it decides. */
 static void give_up_detection(struct clv_conn *c, int d)
 {
 	tail_drop(c, &c->half[d]);
+	if (c->phase == CLV_CONN_DETECTING && !c->half[d].deaf && !c->half[!d].newest_ns) {
+		c->half[d].deaf = true;
+		c->half[d].unread = 0;
+		return;
+	}
 	if (c->phase == CLV_CONN_DETECTING || ++c->probes >= CLV_PROBE_PACKETS) {
 		c->engine->stats.opaque_flows++;
 		go_opaque(c);
@@ -658,37 +1020,80 @@ static void give_up_detection(struct clv_conn *c, int d)
 	}
 }
 
+/* More of a direction that began as nothing known: the other one is waited for, but not for ever. */
+static void pass_over(struct clv_conn *c, int d, struct clv_slice bytes)
+{
+	struct clv_half *h = &c->half[d];
+
+	h->unread += bytes.len < CLV_DETECT_BYTES ? (uint32_t)bytes.len : CLV_DETECT_BYTES;
+	if (h->unread >= CLV_DETECT_BYTES)
+		give_up_detection(c, d);
+}
+
+/* It is known what is spoken, from what direction d has said. */
+static void begin_speaking(struct clv_conn *c, int d, const struct guess *guess)
+{
+	const struct clv_tail *other = c->half[!d].tail;
+	enum clv_dir dir = d != guess->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
+	bool fits = other && guess->likely &&
+		    guess->proto->probe(dir, clv_tail_bytes(other), where_of(c)) >= CLV_MATCH_LIKELY;
+
+	c->midstream |= c->half[!d].deaf;
+	go_speaking(c, guess->proto, guess->client);
+	c->likely = guess->likely;
+	c->half[d].hunting = false;
+	if (fits) /* what it has said begins with a message, too */
+		c->half[!d].hunting = false;
+}
+
 static void detect(struct clv_conn *c, int d, struct rest r)
 {
 	struct clv_half *h = &c->half[d];
 	const struct rest run = r;
 	struct clv_slice in = r.bytes;
-	const struct clv_proto *proto = NULL;
-	int client = c->client;
+	struct guess guess = {.client = c->client};
 
 	if (h->tail) {
 		rest_advance(&r,
 			     clv_tail_append(c->engine, &h->tail, clv_slice_head(r.bytes, CLV_DETECT_BYTES), &r.at));
 		in = clv_tail_bytes(h->tail);
 	}
-	enum clv_match m = forced(c, &proto, &client) ? CLV_MATCH_YES : ask(c, d, in, &proto, &client);
-	if (m == CLV_MATCH_NO && c->phase == CLV_CONN_PROBING && h->tail) {
-		/* What was kept was no beginning; this packet may be one. */
-		tail_drop(c, h);
-		r = run;
-		in = r.bytes;
-		m = ask(c, d, in, &proto, &client);
+	enum clv_match m = forced(c, &guess) ? CLV_MATCH_YES : ask(c, d, in, &guess);
+	if (m < CLV_MATCH_LIKELY && c->phase == CLV_CONN_PROBING && h->tail) {
+		/* What was kept may be no beginning; this packet may be one. */
+		struct guess alone = {.client = c->client};
+		enum clv_match n = ask(c, d, run.bytes, &alone);
+
+		if (n > m || m == CLV_MATCH_NO) {
+			tail_drop(c, h);
+			r = run;
+			in = r.bytes;
+			m = n;
+			guess = alone;
+		}
 	}
+	if (c->phase == CLV_CONN_DETECTING)
+		clv_ledger_guess(c->flow, in);
 	if (m == CLV_MATCH_YES) {
-		go_speaking(c, proto, client);
-		h->hunting = false;
+		begin_speaking(c, d, &guess);
 		feed_both(c, d, r);
-	} else if (m == CLV_MATCH_NO || in.len >= CLV_DETECT_BYTES) {
+	} else if (m == CLV_MATCH_NO || (m == CLV_MATCH_MAYBE && in.len >= CLV_DETECT_BYTES)) {
 		give_up_detection(c, d);
-	} else if (!keep(c, h, &r)) {
-		c->engine->stats.drop_memory++;
+	} else if (!keep(c, h, &r)) { /* what looks right waits for the other direction, as long as there is room */
+		c->engine->stats.drop_memory += clv_tail_bytes(h->tail).len < CLV_TAIL_BYTES;
 		give_up_detection(c, d);
 	}
+}
+
+/* What turns out not to be what it looked like may be something else. */
+static void detect_again(struct clv_conn *c, int d, struct rest r)
+{
+	unsigned before;
+
+	do {
+		before = c->withdrawals;
+		detect(c, d, r);
+	} while (c->withdrawals != before && c->phase == CLV_CONN_PROBING);
 }
 
 /* ---- from the streams ------------------------------------------------------------------------------------------ */
@@ -718,9 +1123,11 @@ static void conn_data(void *ctx, int d, const struct clv_run *run)
 	if (c->half[d].open && d != c->client)
 		c->half[d].open->response_seen_ns = c->half[d].newest_ns;
 	if (c->phase == CLV_CONN_SPEAKING)
-		feed(c, d, r);
+		feed(c, d, &r);
+	else if (c->phase == CLV_CONN_DETECTING && c->half[d].deaf)
+		pass_over(c, d, r.bytes);
 	else if (c->phase != CLV_CONN_OPAQUE)
-		detect(c, d, r);
+		detect_again(c, d, r);
 	give_credit(c);
 }
 
@@ -738,6 +1145,7 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		tail_drop(c, h);
 		c->phase = CLV_CONN_PROBING;
 		c->midstream = true;
+		c->half[0].deaf = c->half[1].deaf = false;
 		return;
 	}
 	if (h->debt) {
@@ -753,21 +1161,16 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		if (h->open && d != c->client)
 			h->open->response_seen_ns = h->newest_ns;
 		if (!h->debt)
-			feed(c, d, (struct rest){.at = {.pos = pos + paid, .ts_ns = h->newest_ns}});
+			feed(c, d, &(struct rest){.at = {.pos = pos + paid, .ts_ns = h->newest_ns}});
 	}
 	if (len && c->phase == CLV_CONN_SPEAKING) {
 		e->stats.drop_gaps++;
 		e->stats.drop_gap_bytes += len;
-		if (h->sought) {
-			e->stats.drop_sought_mismatch++;
-			h->seek = false;
-			h->mismatched = true;
-			h->sought = false;
-			h->window_end = 0; /* says it again, without the privilege */
-		}
+		if (h->sought || (!h->hunting && (h->walked || pos <= h->walked_to)))
+			distrust(c, h);
 		lose_place(c, d, len);
 		if (waiting(c, !d)) /* what it waits for may have been in there */
-			feed(c, !d, (struct rest){0});
+			feed(c, !d, &(struct rest){0});
 	}
 	give_credit(c);
 }
@@ -787,13 +1190,134 @@ static void conn_fin(void *ctx, int d, uint64_t ts_ns)
 	h->skipping = false;
 	struct clv_exchange *unfinished = h->open;
 	if (d != c->client) {
-		clv_conn_finish(c, CLV_ERROR_CLOSED, ts_ns);
+		finish(c, CLV_ERROR_CLOSED, ts_ns, true);
 	} else if (unfinished) { /* the rest of the request will not come; its answer may */
 		unfinished->request_body_bytes = h->body_bytes;
+		unfinished->open[CLV_TO_SERVER] = false;
 		h->open = NULL;
 		report_if_done(c, unfinished);
 	}
 	give_credit(c);
+}
+
+/* ---- datagrams ------------------------------------------------------------------------------------------------- */
+
+/*
+ * Without sequence numbers time stands for them: in steps of 4.3 s, so coarse that two observers mostly agree, and so
+ * fine that who asks the same with the same 16 bit id mostly does so in another one. What goes to a group has many
+ * observers and often no id at all: each has its own ids then.
+ */
+static uint32_t datagram_time(const struct clv_conn *c, uint64_t ts_ns)
+{
+	return (uint32_t)(to_group(c) ? ts_ns >> 10 : ts_ns >> 32);
+}
+
+/* One datagram to the parser; of one that was cut, as much as can be told. */
+static void feed_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
+{
+	struct clv_mark at = {.pos = d == c->client || to_group(c) ? datagram_time(c, p->ts_ns) : 0, .ts_ns = p->ts_ns};
+	struct conn_sink sink = sink_for(c, d, at);
+	uint32_t lost = p->len - (uint32_t)p->payload.len;
+
+	if (lost) {
+		c->proto->gap(c->state, dir_of(c, d), p->payload, lost, &sink.base);
+		if (!sink.spoke) { /* too little of it is left */
+			c->engine->stats.drop_gaps++;
+			c->engine->stats.drop_gap_bytes += lost;
+		}
+		return;
+	}
+	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), p->payload, &sink.base);
+
+	if (fed.v == CLV_FED_BAD && c->likely)
+		withdraw(c);
+	else if (fed.v == CLV_FED_BAD)
+		c->engine->stats.drop_parse_errors++;
+	else if (fed.v == CLV_FED_OPAQUE)
+		go_opaque(c);
+}
+
+/* One of the protocol's own, or the user's word for it. */
+static bool known_port(const struct clv_conn *c, const struct clv_proto *proto, int client)
+{
+	return usual_port(c, proto, client) ||
+	       clv_engine_forced(c->engine, clv_flow_endpoint(c->flow, !client).port) == proto;
+}
+
+/* What looks right waits for an answer that does, too. Only the last one is kept. */
+static void keep_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
+{
+	struct clv_mark at = {.ts_ns = p->ts_ns};
+
+	tail_drop(c, &c->half[d]);
+	if (p->len != p->payload.len || p->len > CLV_DETECT_BYTES)
+		return;
+	if (!clv_tail_append(c->engine, &c->half[d].tail, p->payload, &at))
+		c->engine->stats.drop_memory++;
+}
+
+/* The one that was kept is answered. */
+static void feed_kept(struct clv_conn *c, int d)
+{
+	struct clv_tail *t = c->half[d].tail;
+
+	if (!t)
+		return;
+	c->half[d].tail = NULL;
+	struct clv_packet p = {.ts_ns = clv_tail_mark(t, 0).ts_ns, .len = t->len, .payload = clv_tail_bytes(t)};
+	if (c->phase == CLV_CONN_SPEAKING)
+		feed_datagram(c, d, &p);
+	clv_tail_drop(c->engine, &t);
+}
+
+static void detect_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
+{
+	struct guess guess = {.client = c->client};
+	enum clv_match m = forced(c, &guess) ? CLV_MATCH_YES : ask(c, d, p->payload, &guess);
+
+	if (m == CLV_MATCH_YES) {
+		go_speaking(c, guess.proto, guess.client);
+		c->likely = guess.likely;
+		/* On any port one datagram that looks right is little: nothing is said until it is answered. */
+		c->tentative = !known_port(c, guess.proto, guess.client);
+		tail_drop(c, &c->half[d]);
+		feed_kept(c, !d);
+		return;
+	}
+	clv_ledger_guess(c->flow, p->payload);
+	if (m == CLV_MATCH_LIKELY)
+		keep_datagram(c, d, p);
+	if (++c->probes >= CLV_PROBE_DATAGRAMS) {
+		c->engine->stats.opaque_flows++;
+		go_opaque(c);
+	}
+}
+
+/* A socket that is never quiet has its unanswered requests all the same. */
+static void expire(struct clv_conn *c, uint64_t now_ns)
+{
+	struct clv_exchange *x;
+
+	while ((x = clv_exchanges_first(&c->exchanges))) {
+		uint64_t last_ns = x->request_end_ns ? x->request_end_ns : x->request.ts_ns;
+
+		if (last_ns + CLV_DATAGRAM_IDLE_NS > now_ns)
+			break;
+		report(c, x, NULL, 0);
+	}
+}
+
+bool clv_conn_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
+{
+	if (c->phase == CLV_CONN_OPAQUE || !p->payload.len)
+		return false;
+	expire(c, p->ts_ns);
+	c->half[d].newest_ns = p->ts_ns;
+	if (c->phase != CLV_CONN_SPEAKING)
+		detect_datagram(c, d, p);
+	if (c->phase == CLV_CONN_SPEAKING)
+		feed_datagram(c, d, p);
+	return c->phase == CLV_CONN_SPEAKING && !c->exchanges.count;
 }
 
 const struct clv_stream_ops clv_conn_stream_ops = {.data = conn_data, .hole = conn_hole, .fin = conn_fin};
@@ -811,6 +1335,7 @@ struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int clie
 	c->flow = f;
 	c->client = (int8_t)client;
 	c->midstream = midstream;
+	c->datagram = f->key.transport == CLV_TRANSPORT_UDP;
 	c->phase = midstream ? CLV_CONN_PROBING : CLV_CONN_DETECTING;
 	clv_exchanges_init(&c->exchanges, false, midstream);
 	return c;
@@ -823,8 +1348,7 @@ void clv_conn_free(struct clv_conn *c)
 	struct clv_mem *mem = &c->engine->mem;
 	for (int d = 0; d < 2; d++)
 		tail_drop(c, &c->half[d]);
-	if (c->state)
-		clv_mem_free(mem, c->state, c->proto->state_size);
+	close_parser(c);
 	clv_mem_free(mem, c, sizeof(*c));
 }
 

@@ -21,6 +21,7 @@ struct clv_half {
 	struct clv_exchange *open; /* whose message of this direction is unfinished */
 	uint64_t window_end;       /* the kernel copies up to here; 0: not known */
 	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
+	uint64_t walk_from;        /* and that frames begin here */
 	bool skipping;             /* a skip was asked for and its end not yet announced to the parser */
 	bool hunting;              /* after a gap: the next message must be found first */
 	bool junk;                 /* and bytes of something else were stepped over */
@@ -28,6 +29,11 @@ struct clv_half {
 	bool seek;                 /* carries long bodies: the kernel may read their lengths */
 	bool sought;               /* it did so for the body now being skipped */
 	bool mismatched;           /* and was wrong once: no more of that */
+	bool deaf;                 /* began as nothing that is known: the other direction may tell more */
+	uint32_t unread;           /* what it has said since then */
+	bool long_frames;          /* carries frames so long that the kernel should walk over them */
+	bool walked;               /* it does, or did when it took the newest packet */
+	uint64_t walked_to;        /* and what lies before this may have been walked over */
 };
 
 enum clv_conn_phase {
@@ -40,8 +46,9 @@ enum clv_conn_phase {
 struct clv_conn {
 	struct clv_engine *engine;
 	struct clv_flow *flow;
-	const struct clv_proto *proto; /* once SPEAKING */
-	void *state;                   /* the parser's, proto->state_size bytes */
+	const struct clv_proto *proto;   /* once SPEAKING */
+	const struct clv_proto *refused; /* was taken for it, and is not */
+	void *state;                     /* the parser's, proto->state_size bytes */
 	struct clv_half half[2];
 	struct clv_exchanges exchanges;
 	uint64_t retransmits;
@@ -50,14 +57,17 @@ struct clv_conn {
 	bool midstream;
 	bool tentative;     /* requests since the last gap may be quotations in a body, until an answer confirms one */
 	bool packet_sought; /* of the packet being worked on */
+	bool datagram;      /* UDP */
+	bool likely;        /* what it speaks is a guess that no exchange has confirmed */
 	uint16_t probes;    /* packets probed in vain */
+	uint8_t withdrawals;
 };
 
 /* error.type of a request whose connection ended under it. */
 #define CLV_ERROR_CLOSED "connection_closed"
 #define CLV_ERROR_RESET  "connection_reset"
 
-/* NULL without memory. `client`: -1 when no SYN told. */
+/* NULL without memory. `client`: -1 when no SYN told. A flow of datagrams has no start: midstream is false. */
 struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream);
 /* Frees everything; pending exchanges must have been finished. NULL is allowed. */
 void clv_conn_free(struct clv_conn *c);
@@ -65,8 +75,14 @@ void clv_conn_free(struct clv_conn *c);
 /* Frees everything, pending exchanges as well, without reporting them. NULL is allowed. */
 void clv_conn_abandon(struct clv_conn *c);
 
+/* A datagram of direction d, and what became of its flow: true when nothing is expected any more. */
+bool clv_conn_datagram(struct clv_conn *c, int d, const struct clv_packet *p);
+
 /* What streams deliver; ctx is the flow, whose conn may be NULL. */
 extern const struct clv_stream_ops clv_conn_stream_ops;
+
+/* As clv_engine_open(), of this connection. */
+size_t clv_conn_open(struct clv_conn *c, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx);
 
 /*
  * The connection is over, or no longer followed: reports every exchange still open. `error` as in struct
@@ -76,6 +92,8 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns);
 
 /* steer.c. Tells the kernel what direction d needs from now on, where it differs from what was said last. */
 void clv_conn_steer(struct clv_conn *c, int d);
+/* The kernel is to walk over no more frames of direction d: nobody knows where they are. */
+void clv_conn_stop_walk(struct clv_conn *c, int d);
 /* What the kernel was told of direction d no longer holds. */
 void clv_conn_retell(struct clv_conn *c, int d);
 

@@ -11,7 +11,9 @@
 
 #include "engine/conn.h"
 #include "engine/engine_internal.h"
+#include "engine/ledger.h"
 #include "engine/limits.h"
+#include "engine/twin.h"
 #include "engine/watch.h"
 
 /* ---- what is wanted -------------------------------------------------------------------------------------------- */
@@ -24,22 +26,40 @@ static const struct clv_port_rule *port_rule(const struct clv_engine *e, uint16_
 	return NULL;
 }
 
-static bool egress_match(const struct clv_engine *e, const struct clv_endpoint *server)
+static bool egress_match(const struct clv_engine *e, const struct clv_egress_rule *r, uint32_t net,
+			 const struct clv_endpoint *server)
 {
+	const struct clv_engine_config *c = &e->config;
+
+	return (r->port == 0 || r->port == server->port) &&
+	       clv_addr_prefix_eq(&r->addr, &server->addr, r->prefix_bits) &&
+	       (!r->pod.len || (c->pod_named && c->pod_named(c->pod_ctx, net, r->pod)));
+}
+
+/* What the rules say of a request going out, in *wanted. False: nothing. */
+static bool egress_rules(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool *wanted)
+{
+	bool record = false;
+
 	for (size_t i = 0; i < e->config.egress_count; i++) {
 		const struct clv_egress_rule *r = &e->config.egress[i];
 
-		if ((r->port == 0 || r->port == server->port) &&
-		    clv_addr_prefix_eq(&r->addr, &server->addr, r->prefix_bits))
+		if (egress_match(e, r, net, server)) {
+			*wanted = !r->ignore;
 			return true;
+		}
+		record |= !r->ignore;
 	}
-	return false;
+	*wanted = false;
+	return record;
 }
 
-bool clv_engine_wants(const struct clv_engine *e, const struct clv_endpoint *server, bool client_side)
+bool clv_engine_wants(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool client_side)
 {
-	if (client_side && e->config.egress_count)
-		return egress_match(e, server);
+	bool wanted;
+
+	if (client_side && egress_rules(e, net, server, &wanted))
+		return wanted;
 	return !e->config.port_count || port_rule(e, server->port);
 }
 
@@ -57,27 +77,52 @@ static bool may_want(const struct clv_engine *e, const struct clv_packet *p)
 
 	if (!e->config.port_count && !e->config.egress_count)
 		return true;
-	return clv_engine_wants(e, &p->src, incoming && p->side != CLV_SIDE_UNKNOWN) ||
-	       clv_engine_wants(e, &p->dst, outgoing && p->side != CLV_SIDE_UNKNOWN) ||
-	       clv_engine_wants(e, &p->src, false) || clv_engine_wants(e, &p->dst, false);
+	return clv_engine_wants(e, p->net, &p->src, incoming && p->side != CLV_SIDE_UNKNOWN) ||
+	       clv_engine_wants(e, p->net, &p->dst, outgoing && p->side != CLV_SIDE_UNKNOWN) ||
+	       clv_engine_wants(e, p->net, &p->src, false) || clv_engine_wants(e, p->net, &p->dst, false);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
-static void flow_finish(struct clv_engine *e, struct clv_flow *f, const char *error)
+/* What it spoke is over; the flow may go on. */
+static void conn_finish(struct clv_flow *f, const char *error)
 {
 	struct clv_conn *c = f->conn;
 
 	if (c)
 		clv_conn_finish(c, error, f->last_ns);
+	clv_ledger_learn(f);
 	clv_conn_free(c);
 	f->conn = NULL;
 }
 
-static void flow_remove(struct clv_engine *e, struct clv_flow *f)
+/* `error` as in struct clv_report. */
+static void flow_finish(struct clv_engine *e, struct clv_flow *f, const char *error, enum clv_flow_end end)
 {
-	flow_finish(e, f, NULL);
+	conn_finish(f, error);
+	clv_ledger_end(e, f, end);
+}
+
+static void flow_remove(struct clv_engine *e, struct clv_flow *f, enum clv_flow_end end)
+{
+	flow_finish(e, f, NULL, end);
 	clv_flows_remove(&e->flows, f);
+}
+
+/* Of a flow whose end was not seen: `end`, unless it never began. */
+static enum clv_flow_end end_of(const struct clv_flow *f, enum clv_flow_end end)
+{
+	return clv_watch_failed(f) ? CLV_FLOW_FAILED : end;
+}
+
+/* The one that was quiet longest, but for the one being worked on; NULL: there is none. */
+static struct clv_flow *oldest_but_busy(const struct clv_engine *e, const struct clv_node *queue)
+{
+	const struct clv_node *n = queue->next;
+
+	if (n != queue && clv_list_entry(n, struct clv_flow, used) == e->busy)
+		n = n->next;
+	return n == queue ? NULL : clv_list_entry(n, struct clv_flow, used);
 }
 
 /* Gives up one flow other than the one being worked on. */
@@ -86,16 +131,16 @@ static bool evict(struct clv_engine *e)
 	struct clv_flow *f = clv_list_first(&e->flows.closed, struct clv_flow, used);
 
 	if (!f || f == e->busy) {
-		struct clv_node *n = e->flows.used.next;
+		f = oldest_but_busy(e, &e->flows.used);
+		struct clv_flow *datagrams = oldest_but_busy(e, &e->flows.datagrams);
 
-		if (n != &e->flows.used && clv_list_entry(n, struct clv_flow, used) == e->busy)
-			n = n->next;
-		if (n == &e->flows.used)
+		if (!f || (datagrams && datagrams->last_ns < f->last_ns))
+			f = datagrams;
+		if (!f)
 			return false;
-		f = clv_list_entry(n, struct clv_flow, used);
 		e->stats.drop_memory++;
 	}
-	flow_remove(e, f);
+	flow_remove(e, f, CLV_FLOW_EVICTED);
 	return true;
 }
 
@@ -116,25 +161,32 @@ static uint64_t delivered(const struct clv_flow *f)
 	return f->streams.s[0].next + f->streams.s[1].next;
 }
 
-static void steer(struct clv_flow *f)
+static void steer(const struct clv_engine *e, struct clv_flow *f)
 {
-	if (!f->conn)
+	if (!f->conn || !e->config.verdict)
 		return;
 	clv_conn_steer(f->conn, 0);
 	clv_conn_steer(f->conn, 1);
 }
 
+/* Both ends have said farewell, or the observed one for both. */
+static bool is_over(const struct clv_flow *f)
+{
+	return f->streams.s[0].fin_done && (f->streams.s[1].fin_done || f->last);
+}
+
 /* After anything was delivered or given up: is it over, and what does it wait for? */
 static void settle(struct clv_engine *e, struct clv_flow *f, uint64_t before, uint64_t now_ns)
 {
-	if (f->streams.s[0].fin_done && f->streams.s[1].fin_done) {
+	if (is_over(f)) {
 		clv_watch_closed(e, f);
-		flow_finish(e, f, CLV_ERROR_CLOSED);
+		flow_finish(e, f, CLV_ERROR_CLOSED, CLV_FLOW_CLOSED);
 		clv_flows_close(&e->flows, f);
 		return;
 	}
-	clv_flows_wait(&e->flows, f, clv_streams_blocked(&f->streams), delivered(f) != before, now_ns);
-	steer(f);
+	if (f->blocked || clv_streams_wait(&f->streams))
+		clv_flows_wait(&e->flows, f, clv_streams_blocked(&f->streams), delivered(f) != before, now_ns);
+	steer(e, f);
 }
 
 static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
@@ -170,27 +222,50 @@ static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_n
 	return first;
 }
 
+/* Is there nothing that was to happen by now? So it is at nearly every packet. */
+static bool nothing_due(const struct clv_engine *e, uint64_t now_ns)
+{
+	const struct clv_flows *t = &e->flows;
+	const struct clv_flow *closed = clv_list_first(&t->closed, struct clv_flow, used);
+	const struct clv_flow *used = clv_list_first(&t->used, struct clv_flow, used);
+
+	return clv_list_empty(&t->wait[0]) && clv_list_empty(&t->wait[1]) && clv_list_empty(&t->syn) &&
+	       clv_list_empty(&t->datagrams) && (!closed || closed->wait_since_ns + CLV_LINGER_NS > now_ns) &&
+	       (!used || used->last_ns + CLV_IDLE_NS > now_ns);
+}
+
 /* Everything that was to happen before now_ns happens. */
-static void advance(struct clv_engine *e, uint64_t now_ns)
+static void happen(struct clv_engine *e, uint64_t now_ns)
 {
 	struct clv_flow *f;
 	uint64_t deadline_ns;
 
-	if (now_ns <= e->now_ns)
-		return;
-	e->now_ns = now_ns;
 	/* By deadline, not by kind: giving up one wait may begin another that is over, too. */
 	while ((f = first_overdue(e, &deadline_ns)) && deadline_ns <= now_ns)
 		give_up(e, f, deadline_ns);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
 	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
-		flow_remove(e, f);
-	while ((f = clv_list_first(&e->flows.syn, struct clv_flow, syn)) && f->last_ns + CLV_SYN_NS <= now_ns)
+		flow_remove(e, f, CLV_FLOW_IDLE);
+	while ((f = clv_list_first(&e->flows.syn, struct clv_flow, syn)) && f->last_ns + CLV_SYN_NS <= now_ns) {
 		clv_watch_given_up(e, f);
+		clv_ledger_end(e, f, CLV_FLOW_FAILED);
+	}
+	while ((f = clv_list_first(&e->flows.datagrams, struct clv_flow, used)) &&
+	       f->last_ns + CLV_DATAGRAM_IDLE_NS <= now_ns)
+		flow_remove(e, f, CLV_FLOW_IDLE);
 	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns) {
 		clv_watch_given_up(e, f);
-		flow_remove(e, f);
+		flow_remove(e, f, end_of(f, CLV_FLOW_IDLE));
 	}
+}
+
+static void advance(struct clv_engine *e, uint64_t now_ns)
+{
+	if (now_ns <= e->now_ns)
+		return;
+	e->now_ns = now_ns;
+	if (!nothing_due(e, now_ns))
+		happen(e, now_ns);
 }
 
 /* ---- a packet -------------------------------------------------------------------------------------------------- */
@@ -204,17 +279,18 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	f->blocked = CLV_BLOCKED_NO;
 	f->side_known = p->side != CLV_SIDE_UNKNOWN;
 	f->client = -1;
+	f->last = f->left_out = f->both_ends = false;
 	memset(f->kernel, 0, sizeof(f->kernel));
 	memset(&f->watch, 0, sizeof(f->watch));
 	clv_list_remove(&f->syn);
 	if (f->closed) {
 		f->closed = false;
-		clv_list_touch(&e->flows.used, &f->used);
+		clv_flows_touch(&e->flows, f, e->now_ns);
 	}
 	e->stats.flows++;
 }
 
-static struct clv_flow *flow_add(struct clv_engine *e, const struct clv_flow_key *key, uint64_t hash,
+static struct clv_flow *flow_add(struct clv_engine *e, const struct clv_flow_key *key, uint32_t hash,
 				 const struct clv_packet *p)
 {
 	struct clv_flow *f;
@@ -244,11 +320,13 @@ static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const stru
 {
 	struct clv_stream *s = &f->streams.s[d];
 
+	if (f->left_out && (p->tcp_flags & CLV_TCP_ACK || s->syn == p->seq)) /* of the connection that is left out */
+		return;
 	if (begins_another(f, d, p)) {
 		while (clv_streams_give_up(&f->streams))
 			;
 		clv_watch_given_up(e, f);
-		flow_finish(e, f, NULL);
+		flow_finish(e, f, NULL, end_of(f, CLV_FLOW_REPLACED));
 		flow_begin(e, f, p);
 	}
 	if (!s->started || (s->syn_seen && s->syn != p->seq && !s->data_seen)) { /* not seen before */
@@ -307,6 +385,9 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 	struct clv_stream *s = &f->streams.s[d];
 	uint64_t before = delivered(f);
 
+	if (e->config.on_flow)
+		clv_ledger_begin(e, f, d, p);
+	f->last |= p->last;
 	if (p->probe)
 		take_probe(f, d, p);
 	if (!s->started)
@@ -319,6 +400,9 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 	if (c) {
 		c->retransmits += p->retransmits;
 		c->packet_sought = p->sought;
+		c->half[d].walked = p->walked;
+		if (p->walked)
+			c->half[d].walked_to = clv_stream_pos(s, p->seq) + p->len;
 	}
 	uint32_t again = clv_streams_packet(&f->streams, d, p);
 	if (again && c && f->conn) {
@@ -326,7 +410,10 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 		e->stats.retransmits++;
 	}
 	e->stats.retransmits += p->retransmits;
-	clv_watch_payload(e, f, d, p, again);
+	if (clv_watch_wanted(e))
+		clv_watch_payload(e, f, d, p, again);
+	if (f->ledger)
+		clv_ledger_packet(f, d, p, again);
 	settle(e, f, before, e->now_ns);
 }
 
@@ -344,14 +431,48 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 	while (clv_streams_give_up(&f->streams))
 		;
 	clv_watch_reset(e, f);
-	flow_finish(e, f, CLV_ERROR_RESET);
+	flow_finish(e, f, CLV_ERROR_RESET, end_of(f, CLV_FLOW_RESET));
 	clv_flows_close(&e->flows, f);
+}
+
+/* A flow of datagrams has no end; when nothing is open, it is over, until the next one. */
+static void take_datagram(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	if (f->closed)
+		flow_begin(e, f, p);
+	clv_ledger_begin(e, f, d, p);
+	clv_ledger_packet(f, d, p, 0);
+	clv_watch_datagram(e, f, d, p);
+	if (!f->conn && !(f->conn = clv_conn_new(e, f, -1, false))) {
+		e->stats.drop_memory++;
+		return;
+	}
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (clv_conn_datagram(f->conn, d, p)) {
+		conn_finish(f, NULL);
+		clv_flows_close(&e->flows, f);
+	} else {
+		steer(e, f);
+	}
+}
+
+/* The packet's part in f, whose SYN has been dealt with. */
+static void take_segment(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	take_other_start(f, d, p);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (!f->closed)
+		take_payload(e, f, d, p);
+	if (!f->closed && p->tcp_flags & CLV_TCP_RST)
+		take_rst(e, f, d, p);
 }
 
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 {
-	bool syn = p->tcp_flags & CLV_TCP_SYN;
-	uint64_t hash;
+	bool syn = p->tcp_flags & CLV_TCP_SYN, is_new;
+	uint32_t hash;
 	int d;
 
 	advance(e, p->ts_ns);
@@ -359,6 +480,7 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 		return;
 	struct clv_flow_key key = clv_flow_key_of(p, &d);
 	struct clv_flow *f = clv_flows_find(&e->flows, &key, &hash);
+	is_new = !f;
 	if (!f && (syn || p->len || p->hole_len) && !(f = flow_add(e, &key, hash, p)))
 		e->stats.drop_memory++;
 	if (!f)
@@ -367,13 +489,14 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 	clv_flows_touch(&e->flows, f, e->now_ns);
 	if (syn)
 		take_syn(e, f, d, p);
-	take_other_start(f, d, p);
-	if (p->kernel.gen)
-		take_kernel_ref(f, d, p);
-	if (!f->closed)
-		take_payload(e, f, d, p);
-	if (!f->closed && p->tcp_flags & CLV_TCP_RST)
-		take_rst(e, f, d, p);
+	if (p->net & CLV_PACKET_CGROUP && (is_new || syn))
+		clv_twin_meet(e, f);
+	if (f->left_out)
+		clv_twin_hush(e, p);
+	else if (p->transport == CLV_TRANSPORT_UDP)
+		take_datagram(e, f, d, p);
+	else
+		take_segment(e, f, d, p);
 	e->busy = NULL;
 }
 
@@ -382,20 +505,37 @@ void clv_engine_tick(struct clv_engine *e, uint64_t now_ns)
 	advance(e, now_ns);
 }
 
+size_t clv_engine_open(struct clv_engine *e, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx)
+{
+	const struct clv_node *const queues[] = {&e->flows.used, &e->flows.datagrams};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
+		for (const struct clv_node *at = queues[i]->next; at != queues[i]; at = at->next) {
+			struct clv_flow *f = clv_list_entry(at, struct clv_flow, used);
+
+			if (f->conn)
+				n += clv_conn_open(f->conn, now_ns, least_ns, n < most ? most - n : 0, fn, ctx);
+		}
+	return n;
+}
+
 void clv_engine_flush(struct clv_engine *e)
 {
 	struct clv_flow *f;
 
 	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used))) {
 		e->busy = f;
-		while (!(f->streams.s[0].fin_done && f->streams.s[1].fin_done) && clv_streams_give_up(&f->streams))
+		while (!is_over(f) && clv_streams_give_up(&f->streams))
 			;
-		bool closed = f->streams.s[0].fin_done && f->streams.s[1].fin_done;
-		flow_finish(e, f, closed ? CLV_ERROR_CLOSED : NULL);
+		bool closed = is_over(f);
+		flow_finish(e, f, closed ? CLV_ERROR_CLOSED : NULL, closed ? CLV_FLOW_CLOSED : CLV_FLOW_CAPTURE_END);
 		clv_flows_remove(&e->flows, f);
 	}
+	while ((f = clv_list_first(&e->flows.datagrams, struct clv_flow, used)))
+		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)))
-		flow_remove(e, f);
+		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
 	e->busy = NULL;
 }
 
@@ -425,10 +565,10 @@ void clv_engine_free(struct clv_engine *e)
 
 	if (!e)
 		return;
-	for (int i = 0; i < 2; i++) {
-		struct clv_node *queue = i ? &e->flows.closed : &e->flows.used;
+	struct clv_node *const queues[] = {&e->flows.used, &e->flows.datagrams, &e->flows.closed};
 
-		while ((f = clv_list_first(queue, struct clv_flow, used))) {
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
+		while ((f = clv_list_first(queues[i], struct clv_flow, used))) {
 			clv_conn_abandon(f->conn);
 			clv_flows_remove(&e->flows, f);
 		}

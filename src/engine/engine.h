@@ -11,6 +11,7 @@
 
 #include "proto/proto.h"
 #include "model/event.h"
+#include "model/flow_record.h"
 #include "model/packet.h"
 #include "model/span.h"
 #include "trace/report.h"
@@ -23,11 +24,16 @@ struct clv_port_rule {
 	const struct clv_proto *proto; /* NULL: the bytes decide */
 };
 
-/* --egress ADDR[/LEN]:PORT: with any rule, requests going out are traced only where one matches. */
+/*
+ * --egress ADDR[/LEN]:PORT[:POD-PREFIX][=record|ignore]: the first rule that matches says whether a request going out
+ * is traced. Those that none matches are, unless some rule records.
+ */
 struct clv_egress_rule {
 	struct clv_addr addr;
-	uint8_t prefix_bits; /* of 128; 0: any address */
-	uint16_t port;       /* 0: any */
+	uint8_t prefix_bits;  /* of 128; 0: any address */
+	uint16_t port;        /* 0: any */
+	struct clv_slice pod; /* only from pods whose name begins so; empty: from anywhere */
+	bool ignore;
 };
 
 struct clv_engine_config {
@@ -36,11 +42,22 @@ struct clv_engine_config {
 	size_t port_count;
 	const struct clv_egress_rule *egress;
 	size_t egress_count;
+	/* Is that place of capture a pod's whose name begins so? NULL: none is. */
+	bool (*pod_named)(void *ctx, uint32_t net, struct clv_slice prefix);
+	void *pod_ctx;
+	/*
+	 * What a server port of what is captured there is said to speak, or NULL: counts as one of the protocol's usual
+	 * ports. May itself be NULL.
+	 */
+	const struct clv_proto *(*hint)(void *ctx, uint32_t net, uint16_t port);
+	void *hint_ctx;
 	struct clv_head_rules rules; /* what it points to must stay until other rules take its place */
 	clv_span_fn on_span;
 	void *span_ctx;
 	clv_event_fn on_event; /* NULL: nobody counts, and it costs nothing */
 	void *event_ctx;
+	clv_flow_fn on_flow; /* a connection has ended; NULL: nobody wants records, and it costs nothing */
+	void *flow_ctx;
 	/* NULL: nobody to tell */
 	void (*verdict)(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v);
 	void *verdict_ctx;
@@ -48,17 +65,20 @@ struct clv_engine_config {
 
 /* X(name, drop, text), as CLV_KSTATS. */
 #define CLV_ENGINE_STATS(X)                                                                      \
-	X(flows, 0, "TCP connections seen")                                                      \
+	X(flows, 0, "connections seen, and flows of datagrams")                                  \
 	X(spans, 0, "spans")                                                                     \
+	X(flow_records, 0, "connection records")                                                 \
 	X(requests, 0, "request heads parsed")                                                   \
 	X(responses, 0, "response heads parsed")                                                 \
+	X(withdrawn, 0, "connections taken for a protocol that they turned out not to speak")    \
+	X(both_ends, 0, "connections within a cgroup, left out at the client's end")             \
 	X(opaque_flows, 0, "connections of no known protocol")                                   \
 	X(retransmits, 0, "segments whose payload had been seen before")                         \
 	X(skipped_bytes, 0, "body bytes not read")                                               \
 	X(drop_gaps, 1, "holes in a stream where a parser needed the bytes")                     \
 	X(drop_gap_bytes, 1, "bytes of those holes")                                             \
 	X(drop_orphan_responses, 1, "responses whose request was not seen")                      \
-	X(drop_unconfirmed, 1, "what looked like requests behind a gap, and was never answered") \
+	X(drop_unconfirmed, 1, "what looked like requests, was in doubt, and never answered")    \
 	X(drop_parse_errors, 1, "places where a stream broke its protocol")                      \
 	X(drop_pending_overflow, 1, "requests beyond the bound of unanswered ones")              \
 	X(drop_memory, 1, "connections and heads given up to stay within the memory budget")     \
@@ -90,6 +110,12 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
  * are the same with and without ticks.
  */
 void clv_engine_tick(struct clv_engine *e, uint64_t now_ns);
+/*
+ * Requests that have been open for `least_ns` at `now_ns` (Unix time): calls `fn` with each as it stands, ended now, at
+ * most `most` times; the span is lent for the call. Returns how many there are. Between packets.
+ */
+size_t clv_engine_open(struct clv_engine *e, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn,
+		       void *ctx);
 /* The capture ended: reports every request still open. */
 void clv_engine_flush(struct clv_engine *e);
 

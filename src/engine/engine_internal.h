@@ -21,7 +21,7 @@ struct clv_engine {
 void *clv_engine_alloc(struct clv_engine *e, size_t size);
 
 /* Does the configuration want requests to `server`, made by the observed endpoint (`client_side`) or to it? */
-bool clv_engine_wants(const struct clv_engine *e, const struct clv_endpoint *server, bool client_side);
+bool clv_engine_wants(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool client_side);
 /* The protocol that a --port rule names for this server port, or NULL. */
 const struct clv_proto *clv_engine_forced(const struct clv_engine *e, uint16_t port);
 

@@ -31,6 +31,10 @@
 #define CLV_DETECT_BYTES 4096u
 /* Packets of a connection joined midstream that are looked at before it is left alone. */
 #define CLV_PROBE_PACKETS 64u
+/* So often may a connection turn out to be something else than it looked like; then it is left alone. */
+#define CLV_WITHDRAWALS 3u
+/* Datagrams of a flow that are looked at before it is left alone. */
+#define CLV_PROBE_DATAGRAMS 4u
 
 /* A hole is given up this long (packet time) after... */
 #define CLV_GAP_ACKED_NS   (100ull * 1000 * 1000)       /* ...the receiver is known to have the bytes */
@@ -41,6 +45,8 @@
 #define CLV_SYN_NS (60ull * 1000 * 1000 * 1000)
 /* A flow without packets is given up after this. */
 #define CLV_IDLE_NS (600ull * 1000 * 1000 * 1000)
+/* Likewise a flow of datagrams: what nobody has answered for so long stays unanswered. */
+#define CLV_DATAGRAM_IDLE_NS (15ull * 1000 * 1000 * 1000)
 
 /*
  * How far ahead of the parsed position the kernel may copy (wire/record.h begins with the same), and how far where
@@ -53,6 +59,8 @@
 #define CLV_WINDOW_STEP (32u * 1024u)
 /* Bodies at least this long are skipped in the kernel; shorter ones cost less than the verdict. */
 #define CLV_KERNEL_SKIP_BYTES (32u * 1024u)
+/* Where a frame carries so many bytes that nobody reads, the kernel may walk over it and those behind it. */
+#define CLV_KERNEL_WALK_BYTES 4096u
 /* One SKIP verdict reaches at most this far; longer bodies renew it. */
 #define CLV_KERNEL_SKIP_MAX (1u << 30)
 

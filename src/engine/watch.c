@@ -2,11 +2,6 @@
 /* Makes events of what the engine sees. Owns clv_flow.watch, changes nothing else, guesses no role. Engine thread. */
 #include "engine/watch.h"
 
-static bool nobody(const struct clv_engine *e)
-{
-	return !e->config.on_event;
-}
-
 /* The stream that goes to the server; -1: not known. */
 static int client_of(const struct clv_flow *f)
 {
@@ -14,7 +9,7 @@ static int client_of(const struct clv_flow *f)
 
 	if (f->client >= 0)
 		return f->client;
-	return c && c->phase == CLV_CONN_SPEAKING ? c->client : -1;
+	return c ? c->client : -1;
 }
 
 /* What spans of this flow are, too. */
@@ -33,7 +28,7 @@ static void tell(const struct clv_engine *e, const struct clv_flow *f, enum clv_
 {
 	struct clv_event event = event_of(e, f, kind);
 
-	if (client_of(f) < 0)
+	if (client_of(f) < 0 || !e->config.on_event)
 		return;
 	event.value = value;
 	e->config.on_event(e->config.event_ctx, &event);
@@ -81,7 +76,7 @@ void clv_watch_syn(struct clv_engine *e, struct clv_flow *f, int d, const struct
 	bool answer = p->tcp_flags & CLV_TCP_ACK;
 	uint64_t *seen_ns = answer ? &w->synack_ns : &w->syn_ns;
 
-	if (nobody(e))
+	if (!clv_watch_wanted(e))
 		return;
 	if (!w->opened) {
 		w->opened = true;
@@ -105,11 +100,11 @@ static void tell_sums(const struct clv_engine *e, struct clv_flow *f, int d)
 	struct clv_event event = event_of(e, f, CLV_EVENT_BYTES);
 
 	event.transmit = (event.role == CLV_KIND_CLIENT) == (d == client_of(f));
-	if (w->bytes[d]) {
+	if (w->bytes[d] && e->config.on_event) {
 		event.value = w->bytes[d];
 		e->config.on_event(e->config.event_ctx, &event);
 	}
-	if (w->retransmits[d]) {
+	if (w->retransmits[d] && e->config.on_event) {
 		event.kind = CLV_EVENT_RETRANSMITS;
 		event.value = w->retransmits[d];
 		e->config.on_event(e->config.event_ctx, &event);
@@ -122,8 +117,6 @@ void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const st
 	struct clv_watch *w = &f->watch;
 	int client;
 
-	if (nobody(e))
-		return;
 	w->bytes[d] += (uint64_t)p->hole_len + (p->len > again ? p->len - again : 0);
 	w->retransmits[d] += p->retransmits + (again > 0);
 	client = client_of(f);
@@ -140,22 +133,39 @@ void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const st
 		tell_rtt(e, f, d, p->rtt_ns);
 }
 
+bool clv_watch_failed(const struct clv_flow *f)
+{
+	return unanswered(f);
+}
+
+void clv_watch_datagram(struct clv_engine *e, const struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_event event;
+
+	if (!e->config.on_event)
+		return;
+	event = event_of(e, f, CLV_EVENT_DATAGRAM);
+	event.transmit = f->side_known && d == 0;
+	event.value = p->len;
+	e->config.on_event(e->config.event_ctx, &event);
+}
+
 void clv_watch_closed(struct clv_engine *e, struct clv_flow *f)
 {
-	if (!nobody(e))
+	if (clv_watch_wanted(e))
 		tell_end(e, f, CLV_EVENT_CLOSED);
 }
 
 void clv_watch_reset(struct clv_engine *e, struct clv_flow *f)
 {
-	if (!nobody(e))
+	if (clv_watch_wanted(e))
 		tell_end(e, f, unanswered(f) ? CLV_EVENT_FAILED : CLV_EVENT_RESET);
 }
 
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f)
 {
 	clv_list_remove(&f->syn);
-	if (!nobody(e) && unanswered(f))
+	if (clv_watch_wanted(e) && unanswered(f))
 		tell_end(e, f, CLV_EVENT_FAILED);
 }
 
@@ -165,12 +175,13 @@ void clv_watch_request(struct clv_conn *c, struct clv_exchange *x, const struct 
 	struct clv_event event;
 
 	/* One that may be a quotation in a body is no request yet. */
-	if (nobody(e) || x->tentative)
+	if (!e->config.on_event || x->tentative)
 		return;
 	x->counted = true;
 	x->method = msg->method;
 	event = event_of(e, c->flow, CLV_EVENT_REQUEST);
 	event.method = msg->method;
+	event.protocol = x->proto->name;
 	e->config.on_event(e->config.event_ctx, &event);
 }
 
@@ -179,9 +190,10 @@ void clv_watch_request_end(struct clv_conn *c, const struct clv_exchange *x)
 	const struct clv_engine *e = c->engine;
 	struct clv_event event;
 
-	if (nobody(e) || !x->counted)
+	if (!e->config.on_event || !x->counted)
 		return;
 	event = event_of(e, c->flow, CLV_EVENT_REQUEST_END);
 	event.method = x->method;
+	event.protocol = x->proto->name;
 	e->config.on_event(e->config.event_ctx, &event);
 }

@@ -276,7 +276,8 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 		s->fin = end;
 		s->fin_ns = p->ts_ns;
 	}
-	drain(st);
+	if (clv_streams_wait(st))
+		drain(st);
 	return seen - unseen_before;
 }
 

@@ -43,9 +43,10 @@ struct clv_stream {
 	uint64_t credit;             /* holes before this position hold nobody up: a body that is being skipped */
 	struct clv_segment *waiting; /* ordered, not overlapping */
 	struct clv_segment *last;    /* of them, if there is any */
-	uint32_t waiting_bytes, waiting_count;
-	uint32_t syn; /* sequence number of the SYN */
-	bool started; /* next is known */
+	uint32_t waiting_bytes;
+	uint32_t syn;           /* sequence number of the SYN */
+	uint16_t waiting_count; /* CLV_OOO_SEGMENTS, and for a moment the parts of one packet that lie between them */
+	bool started;           /* next is known */
 	bool syn_seen, fin_seen, fin_done;
 	bool mute; /* its packets are not captured at all: nobody waits for it */
 	bool data_seen;
@@ -66,6 +67,8 @@ struct clv_stream_ops {
 	void (*hole)(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns);
 	void (*fin)(void *ctx, int d, uint64_t ts_ns);
 };
+
+_Static_assert(2 * CLV_OOO_SEGMENTS + 1 <= UINT16_MAX, "clv_stream.waiting_count");
 
 struct clv_streams {
 	struct clv_stream s[2];
@@ -96,6 +99,14 @@ void clv_stream_jump(struct clv_streams *st, int d, uint32_t seq);
  * of bytes of the payload that had been seen before. Without memory the oldest holes are given up.
  */
 uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_packet *p);
+
+/* Does anything that was taken still wait to be delivered? */
+static inline bool clv_streams_wait(const struct clv_streams *st)
+{
+	const struct clv_stream *a = &st->s[0], *b = &st->s[1];
+
+	return a->waiting || b->waiting || a->fin_seen != a->fin_done || b->fin_seen != b->fin_done;
+}
 
 enum clv_blocked {
 	CLV_BLOCKED_NO,

@@ -14,7 +14,7 @@
 
 #define FIRST_BUCKETS 1024
 
-_Static_assert(sizeof(struct clv_flow_key) == 40, "the key is hashed and compared as bytes: no padding");
+_Static_assert(sizeof(struct clv_flow_key) == 44, "the key is hashed and compared as bytes: no padding");
 
 int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 {
@@ -27,6 +27,7 @@ int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 		t->seed = (uint64_t)(uintptr_t)buckets;
 	clv_list_init(&t->used);
 	clv_list_init(&t->closed);
+	clv_list_init(&t->datagrams);
 	clv_list_init(&t->wait[0]);
 	clv_list_init(&t->wait[1]);
 	clv_list_init(&t->syn);
@@ -51,15 +52,33 @@ struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir)
 	const struct clv_endpoint *a = src_is_a ? &p->src : &p->dst, *b = src_is_a ? &p->dst : &p->src;
 	*dir = src_is_a ? 0 : 1;
 	return (struct clv_flow_key){
-		.a_addr = a->addr, .b_addr = b->addr, .a_port = a->port, .b_port = b->port, .net = p->net};
+		.a_addr = a->addr,
+		.b_addr = b->addr,
+		.a_port = a->port,
+		.b_port = b->port,
+		.net = p->net,
+		.transport = p->transport,
+	};
 }
 
-struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint64_t *hash)
+/* As memcmp(), without the call: every packet asks once. */
+static bool key_eq(const struct clv_flow_key *a, const struct clv_flow_key *b)
 {
-	*hash = clv_hash(key, sizeof(*key), t->seed);
+	uint64_t x[5], y[5], differ = a->transport ^ b->transport;
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	for (int i = 0; i < 5; i++)
+		differ |= x[i] ^ y[i];
+	return !differ;
+}
+
+struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash)
+{
+	*hash = (uint32_t)clv_hash(key, sizeof(*key), t->seed);
 	struct clv_flow *f = t->buckets[*hash & (t->bucket_count - 1)];
 
-	while (f && (f->hash != *hash || memcmp(&f->key, key, sizeof(*key)) != 0))
+	while (f && (f->hash != *hash || !key_eq(&f->key, key)))
 		f = f->chain;
 	return f;
 }
@@ -91,7 +110,12 @@ static void grow(struct clv_flows *t)
 	free(old);
 }
 
-struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint64_t hash)
+static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
+{
+	return f->key.transport == CLV_TRANSPORT_UDP ? &t->datagrams : &t->used;
+}
+
+struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
 {
 	struct clv_flow *f = clv_mem_zalloc(t->mem, sizeof(*f));
 
@@ -104,7 +128,7 @@ struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *k
 	clv_list_init(&f->wait);
 	clv_list_init(&f->syn);
 	clv_list_init(&f->used);
-	clv_list_append(&t->used, &f->used);
+	clv_list_append(queue_of(t, f), &f->used);
 	chain(t, f);
 	t->count++;
 	return f;
@@ -129,7 +153,7 @@ void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)
 {
 	f->last_ns = now_ns;
 	if (!f->closed)
-		clv_list_touch(&t->used, &f->used);
+		clv_list_touch(queue_of(t, f), &f->used);
 }
 
 void clv_flows_close(struct clv_flows *t, struct clv_flow *f)

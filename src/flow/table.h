@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flow table: one entry a TCP connection and place of capture, least recently used first.
+ * The flow table: one entry a connection (TCP), or pair of endpoints (UDP), and place of capture, least recently used
+ * first.
  *
  * Stream 0 of a flow goes from endpoint a to endpoint b. Where the side is known, a is the observed endpoint
  * (the pod, or this host), so the two ends of a loopback connection are two flows; otherwise a is the smaller.
@@ -15,6 +16,7 @@ struct clv_flow_key {
 	struct clv_addr a_addr, b_addr;
 	uint16_t a_port, b_port;
 	uint32_t net;
+	uint32_t transport; /* enum clv_transport */
 };
 
 /* What is counted of a connection; the engine's (engine/watch.h). */
@@ -29,29 +31,34 @@ struct clv_watch {
 
 struct clv_flow {
 	struct clv_flow *chain; /* next in its bucket */
-	struct clv_node used;   /* in clv_flows.used, or .closed when closed */
+	struct clv_node used;   /* in clv_flows.used, .datagrams, or .closed when closed */
 	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
 	struct clv_node syn;    /* in clv_flows.syn while its SYN waits for an answer */
 	uint64_t wait_since_ns; /* blocked, or closed, since then */
 	uint64_t last_ns;       /* of its newest packet */
-	uint64_t hash;
 	struct clv_flow_key key;
+	uint32_t hash; /* of the key */
 	struct clv_streams streams;
 	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
 	uint8_t blocked;                 /* enum clv_blocked it is queued for */
 	bool side_known;
 	bool closed;
-	int8_t client; /* the stream that goes to the server, when a SYN told; else -1 */
+	bool last;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
+	bool left_out;  /* and closed: another flow tells of the same connection (engine/twin.h), */
+	bool both_ends; /* and this is the other */
+	int8_t client;  /* the stream that goes to the server, when a SYN told; else -1 */
 	struct clv_watch watch;
-	void *conn; /* the engine's */
+	void *conn;   /* the engine's */
+	void *ledger; /* likewise (engine/ledger.h) */
 };
 
 struct clv_flows {
 	struct clv_flow **buckets;
 	size_t bucket_count, count;
 	struct clv_node used, closed;
-	struct clv_node wait[2]; /* by enum clv_blocked - 1, in the order of wait_since_ns */
-	struct clv_node syn;     /* in the order of their last SYN; the engine's (engine/watch.h) */
+	struct clv_node datagrams; /* as used, of UDP */
+	struct clv_node wait[2];   /* by enum clv_blocked - 1, in the order of wait_since_ns */
+	struct clv_node syn;       /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
 	uint64_t seed;
 };
@@ -64,9 +71,9 @@ void clv_flows_fini(struct clv_flows *t);
 /* The key of a packet's connection, and in *dir the stream that the packet belongs to. */
 struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir);
 
-struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint64_t *hash);
+struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash);
 /* `hash` as clv_flows_find() gave it. NULL without memory: remove a flow and try again. */
-struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint64_t hash);
+struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash);
 /* Frees the flow and what waits in its streams. */
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the engine sees beside spans: the life of TCP connections, and requests beginning and ending. Events are for
+ * What the engine sees beside spans: the life of connections, and requests beginning and ending. Events are for
  * counting only; what they count is in docs/metrics.md.
  */
 #ifndef CLV_MODEL_EVENT_H
@@ -21,6 +21,7 @@ enum clv_event_kind {
 	CLV_EVENT_RTT,         /* value: nanoseconds from data leaving the observed endpoint to their acknowledgement */
 	CLV_EVENT_RETRANSMITS, /* value: segments seen again */
 	CLV_EVENT_BYTES,       /* value: payload bytes, each counted once */
+	CLV_EVENT_DATAGRAM,    /* value: payload bytes of one of UDP; of these nothing else is told */
 	CLV_EVENT_REQUEST,     /* a request's head was parsed */
 	CLV_EVENT_REQUEST_END, /* its exchange is over; once for each of the former */
 	CLV_EVENT_KINDS
@@ -29,11 +30,12 @@ enum clv_event_kind {
 struct clv_event {
 	enum clv_event_kind kind;
 	enum clv_span_kind role; /* what the observed endpoint is; SERVER where a capture file does not tell */
-	bool transmit;           /* BYTES, RETRANSMITS: sent by the observed endpoint */
+	bool transmit;           /* BYTES, RETRANSMITS, DATAGRAM: sent by the observed endpoint */
 	uint32_t net;            /* the place of capture, as clv_packet.net */
 	uint64_t ts_ns;          /* Unix time */
 	uint64_t value;
 	struct clv_slice method; /* REQUEST and its END: as clv_msg.method, borrowed during the call */
+	const char *protocol;    /* REQUEST and its END: as clv_span.protocol */
 };
 
 /* On the engine's thread, within the call that brings the packet. */

@@ -176,3 +176,11 @@ const struct clv_resource *clv_resources_get(const struct clv_resources *rs, uin
 
 	return resources_has(rs, at, net) ? rs->places[at].resource : rs->fallback;
 }
+
+struct clv_slice clv_resource_value(const struct clv_resource *r, struct clv_slice key)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		if (clv_slice_eq(r->attr[i].key, key))
+			return r->attr[i].value;
+	return clv_slice(NULL, 0);
+}

@@ -52,6 +52,9 @@ void clv_resources_watch(struct clv_resources *rs, void (*gone)(void *ctx, uint3
 /* Nothing is captured there any more: what still comes from there is the default's. */
 void clv_resources_remove(struct clv_resources *rs, uint32_t net);
 
+/* The value of the attribute with that key; empty: there is none. Borrowed from the resource. */
+struct clv_slice clv_resource_value(const struct clv_resource *r, struct clv_slice key);
+
 /* Never NULL. Borrowed until the resource of that `net` is set or removed. */
 const struct clv_resource *clv_resources_get(const struct clv_resources *rs, uint32_t net);
 

@@ -1,43 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Span attributes and their names. Owns no memory. */
+/* Span attributes and scratch. Owns no memory. */
 #include "model/span.h"
-
-#include <assert.h>
-
-const char *clv_attr_name(enum clv_attr_key key)
-{
-	static const char *const names[CLV_ATTR_COUNT] = {
-#define X(id, name) name,
-		CLV_ATTRS(X)
-#undef X
-	};
-	return names[key];
-}
-
-static struct clv_attr *add(struct clv_span *s, enum clv_attr_key key, enum clv_attr_type type)
-{
-	assert(s->attr_count < CLV_SPAN_ATTRS);
-	struct clv_attr *a = &s->attr[s->attr_count++];
-
-	a->key = (uint16_t)key;
-	a->type = (uint16_t)type;
-	return a;
-}
-
-void clv_span_str(struct clv_span *s, enum clv_attr_key key, struct clv_slice value)
-{
-	add(s, key, CLV_TYPE_STRING)->s = value;
-}
-
-void clv_span_int(struct clv_span *s, enum clv_attr_key key, int64_t value)
-{
-	add(s, key, CLV_TYPE_INT)->i = value;
-}
-
-void clv_span_bool(struct clv_span *s, enum clv_attr_key key, bool value)
-{
-	add(s, key, CLV_TYPE_BOOL)->b = value;
-}
 
 const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key key)
 {

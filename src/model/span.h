@@ -6,6 +6,7 @@
 #ifndef CLV_MODEL_SPAN_H
 #define CLV_MODEL_SPAN_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,20 +27,29 @@ enum clv_span_flag {
 	CLV_SPAN_REUSED = 1 << 4, /* not the connection's first request */
 };
 
-enum clv_attr_type { CLV_TYPE_STRING, CLV_TYPE_INT, CLV_TYPE_BOOL };
+enum clv_attr_type {
+	CLV_TYPE_STRING,
+	CLV_TYPE_INT,
+	CLV_TYPE_BOOL,
+	CLV_TYPE_STRINGS, /* an array: `s` holds its strings, each ended by a NUL byte */
+};
 
 struct clv_attr {
-	uint16_t key;  /* enum clv_attr_key */
+	uint16_t key;  /* enum clv_attr_key, or from CLV_ATTR_COUNT on one that clv_attr_key() gave */
 	uint16_t type; /* enum clv_attr_type */
 	union {
-		struct clv_slice s; /* any bytes: exporters make valid text of them (json.h) */
+		/* Any bytes (in STRINGS: but NUL): exporters make valid text of them (json.h). Of INT and BOOL len is
+		 * 0. */
+		struct clv_slice s;
 		int64_t i;
 		bool b;
 	};
 };
 
-#define CLV_SPAN_ATTRS   40
-#define CLV_SPAN_SCRATCH 1024
+#define CLV_SPAN_ATTRS 52
+/* Of these, for who is at the other side: added last, by the node agent alone. */
+#define CLV_SPAN_PEER_ATTRS 9
+#define CLV_SPAN_SCRATCH    1024
 
 /* What the request's own trace context says of sampling. */
 enum clv_decision { CLV_UNDECIDED, CLV_NOT_SAMPLED, CLV_SAMPLED };
@@ -63,8 +73,10 @@ struct clv_span {
 	struct clv_slice tracestate;         /* as OTLP wants it: members joined by commas; empty: none, or not valid */
 	uint32_t net;                        /* the place of capture, as clv_packet.net */
 	const struct clv_resource *resource; /* whom it is about; set before it is exported */
+	const char *protocol;                /* clv_proto.name; describe() may set another that lives as long (grpc) */
 	enum clv_span_kind kind;
-	bool side_known; /* false: a capture file that does not tell; kind is SERVER then */
+	uint8_t transport; /* enum clv_transport */
+	bool side_known;   /* false: a capture file that does not tell; kind is SERVER then */
 	enum clv_span_status status;
 	uint32_t flags; /* enum clv_span_flag */
 	struct clv_slice name;
@@ -75,9 +87,10 @@ struct clv_span {
 
 	/* Common to all protocols, set by describe() for text output and filters. */
 	struct clv_slice method, target, result;
-	int status_code; /* 0: none */
+	int status_code; /* 0: none; the protocol's own number */
 
 	uint16_t header_count, attr_count;
+	uint16_t attrs_dropped; /* that a plugin's describe() wanted, and that had no room or no valid name */
 	struct clv_attr attr[CLV_SPAN_ATTRS];
 	struct clv_span_header header[CLV_SPAN_HEADERS];
 	uint16_t scratch_used;
@@ -90,9 +103,37 @@ struct clv_span {
 #define CLV_SPAN_OVERFLOW (160u * 1024u)
 
 /* Adds an attribute; past CLV_SPAN_ATTRS is a bug (assert). The slice must live as long as the span. */
-void clv_span_str(struct clv_span *s, enum clv_attr_key key, struct clv_slice value);
-void clv_span_int(struct clv_span *s, enum clv_attr_key key, int64_t value);
-void clv_span_bool(struct clv_span *s, enum clv_attr_key key, bool value);
+static inline struct clv_attr *clv_span_add(struct clv_span *s, enum clv_attr_key key, enum clv_attr_type type,
+					    struct clv_slice value)
+{
+	assert(s->attr_count < CLV_SPAN_ATTRS);
+	struct clv_attr *a = &s->attr[s->attr_count++];
+
+	*a = (struct clv_attr){.key = (uint16_t)key, .type = (uint16_t)type, .s = value};
+	return a;
+}
+
+static inline void clv_span_str(struct clv_span *s, enum clv_attr_key key, struct clv_slice value)
+{
+	clv_span_add(s, key, CLV_TYPE_STRING, value);
+}
+
+static inline void clv_span_int(struct clv_span *s, enum clv_attr_key key, int64_t value)
+{
+	clv_span_add(s, key, CLV_TYPE_INT, clv_slice(NULL, 0))->i = value;
+}
+
+static inline void clv_span_bool(struct clv_span *s, enum clv_attr_key key, bool value)
+{
+	clv_span_add(s, key, CLV_TYPE_BOOL, clv_slice(NULL, 0))->b = value;
+}
+
+/* `value` as CLV_TYPE_STRINGS wants it; empty: an empty array. */
+static inline void clv_span_strs(struct clv_span *s, enum clv_attr_key key, struct clv_slice value)
+{
+	assert(!value.len || !value.data[value.len - 1]);
+	clv_span_add(s, key, CLV_TYPE_STRINGS, value);
+}
 
 /* Borrowed attribute, or NULL. */
 const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key key);

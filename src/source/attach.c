@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns what this process has put on interfaces, and the thread that puts it there. Never touches a qdisc, filter
- * or program of anybody else's. Events cross to the caller's thread through a queue; sweep runs where it is called.
+ * Owns what this process has put on interfaces and cgroups, and the thread that puts it there. Never touches a qdisc,
+ * filter or program of anybody else's. Events cross to the caller's thread through a queue; sweep runs where it is
+ * called.
  *
  * What a filter of ours looks like on a clsact qdisc, so that it is known again when its owner is gone: kind bpf,
  * a program named clovisor_*, a handle of HANDLE_BASE with a bit that says whether clovisor made the qdisc. Whether
  * its owner lives is told by the lease in the .bss of its program (wire/record.h).
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +27,8 @@
 #include <linux/rtnetlink.h>
 
 #include "source/attach.h"
+#include "base/clock.h"
+#include "source/cgroup.h"
 #include "source/links.h"
 
 #define CLV_TCX_AT_FRONT (1u << 3) /* BPF_F_BEFORE without an anchor */
@@ -149,17 +155,17 @@ static bool filter_is_ours(const struct filter *f)
 /* The lease in one map, if it is the .bss of a clovisor program; otherwise 0. */
 static uint64_t map_lease(uint32_t map_id)
 {
-	struct clv_shared shared = {0};
+	uint64_t bss[512] = {0}; /* another version's may be longer; the lease stands at its beginning */
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info), zero = 0;
 	int fd = bpf_map_get_fd_by_id(map_id);
 
 	if (fd < 0)
 		return 0;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.value_size == sizeof(shared) && strstr(info.name, ".bss"))
-		bpf_map_lookup_elem(fd, &zero, &shared);
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.value_size <= sizeof(bss) && strstr(info.name, ".bss"))
+		bpf_map_lookup_elem(fd, &zero, bss);
 	close(fd);
-	return shared.lease_ns;
+	return bss[0];
 }
 
 /* Does somebody still renew the lease of this program? Returns 0 or 1, or -errno when that cannot be told. */
@@ -169,7 +175,6 @@ static int prog_is_live(uint32_t prog_id)
 	struct bpf_prog_info info = {.nr_map_ids = 32, .map_ids = (uintptr_t)maps};
 	uint32_t len = sizeof(info);
 	uint64_t lease = 0;
-	struct timespec t;
 	int fd = bpf_prog_get_fd_by_id(prog_id);
 
 	if (fd < 0)
@@ -184,8 +189,7 @@ static int prog_is_live(uint32_t prog_id)
 
 		lease = found > lease ? found : lease;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return lease > (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	return lease > clv_clock_ns();
 }
 
 static int filter_remove(uint32_t ifindex, enum clv_hook hook, uint32_t handle, uint32_t priority)
@@ -240,7 +244,7 @@ static void sweep_filter(struct sweep *s, const char *name, uint32_t ifindex, en
 
 static int sweep_link(struct sweep *s, uint32_t ifindex, const char *name)
 {
-	struct filter_list list;
+	struct filter_list list = {0};
 
 	for (enum clv_hook hook = 0; hook < HOOKS; hook++) {
 		int err = filters_list(ifindex, hook, &list);
@@ -288,9 +292,18 @@ struct place {
 	struct place *next;
 	struct clv_attach_request request;
 	enum clv_attach_mode used;
-	int link_fd[HOOKS];                      /* tcx */
+	int link_fd[HOOKS];                      /* tcx, cgroup */
 	uint32_t handle[HOOKS], priority[HOOKS]; /* clsact */
+	bool haunted;                            /* a filter of another clovisor is there, which seemed to run */
+	uint64_t cgroup_id;
+	int watch;     /* of the directory that the cgroup's stands in; -1: none */
+	char cgroup[]; /* what request.cgroup points to */
 };
+
+static enum clv_layer place_layer(const struct place *p)
+{
+	return p->request.l3 ? CLV_LAYER_IP : CLV_LAYER_ETHERNET;
+}
 
 static int tcx_attach(struct clv_ring *ring, struct place *p)
 {
@@ -299,7 +312,7 @@ static int tcx_attach(struct clv_ring *ring, struct place *p)
 	for (enum clv_hook hook = 0; hook < HOOKS; hook++) {
 		int type = hook == CLV_HOOK_INGRESS ? CLV_TCX_INGRESS : CLV_TCX_EGRESS;
 
-		p->link_fd[hook] = bpf_link_create(clv_ring_prog_fd(ring, hook, p->request.l3), (int)p->request.ifindex,
+		p->link_fd[hook] = bpf_link_create(clv_ring_prog_fd(ring, hook, place_layer(p)), (int)p->request.net,
 						   (enum bpf_attach_type)type, &opts);
 		if (p->link_fd[hook] < 0)
 			return -errno;
@@ -325,13 +338,13 @@ static bool qdisc_is_ours(uint32_t ifindex)
 /* Another observer's handle is passed over, and a priority that a filter of another kind holds. */
 static int filter_add(struct clv_ring *ring, struct place *p, enum clv_hook hook, uint32_t base)
 {
-	LIBBPF_OPTS(bpf_tc_hook, h, .ifindex = (int)p->request.ifindex, .attach_point = tc_points[hook]);
+	LIBBPF_OPTS(bpf_tc_hook, h, .ifindex = (int)p->request.net, .attach_point = tc_points[hook]);
 	uint32_t priority = CLV_PRIORITY, tries = 0;
 	int err;
 
 	do {
 		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = base + tries + 1, .priority = priority,
-			    .prog_fd = clv_ring_prog_fd(ring, hook, p->request.l3));
+			    .prog_fd = clv_ring_prog_fd(ring, hook, place_layer(p)));
 
 		err = bpf_tc_attach(&h, &opts);
 		if (!err) {
@@ -351,7 +364,7 @@ static int filter_add(struct clv_ring *ring, struct place *p, enum clv_hook hook
 
 static int clsact_attach(struct clv_ring *ring, struct place *p)
 {
-	uint32_t ifindex = p->request.ifindex, base = HANDLE_BASE;
+	uint32_t ifindex = p->request.net, base = HANDLE_BASE;
 	LIBBPF_OPTS(bpf_tc_hook, h, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	int err = bpf_tc_hook_create(&h);
 
@@ -367,10 +380,38 @@ static int clsact_attach(struct clv_ring *ring, struct place *p)
 	return err;
 }
 
-static void place_remove(struct place *p)
+/* ---- one cgroup ------------------------------------------------------------------------------------- */
+
+/* The kernel has a place for the number once a program is attached; until it is told, that program looks away. */
+static int cgroup_attach(struct clv_ring *ring, struct place *p)
 {
-	uint32_t ifindex = p->request.ifindex;
+	int fd = clv_cgroup_open(p->request.cgroup, &p->cgroup_id), err = 0;
+
+	if (fd < 0)
+		return fd;
+	for (enum clv_hook hook = 0; !err && hook < HOOKS; hook++) {
+		int prog = clv_ring_prog_fd(ring, hook, CLV_LAYER_CGROUP);
+		enum bpf_attach_type type = hook == CLV_HOOK_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
+
+		p->link_fd[hook] = prog < 0 ? -1 : bpf_link_create(prog, fd, type, NULL);
+		if (p->link_fd[hook] < 0)
+			err = prog < 0 ? prog : -errno;
+		else if (hook == CLV_HOOK_INGRESS)
+			err = clv_ring_number_cgroup(ring, p->cgroup_id, p->request.net);
+	}
+	close(fd);
+	return err;
+}
+
+/* ---- one place -------------------------------------------------------------------------------------- */
+
+static void place_remove(struct clv_ring *ring, struct place *p)
+{
+	uint32_t ifindex = p->request.net;
 	bool our_qdisc = false;
+
+	if (p->cgroup_id)
+		clv_ring_number_cgroup(ring, p->cgroup_id, 0);
 
 	for (enum clv_hook hook = 0; hook < HOOKS; hook++) {
 		if (p->link_fd[hook] >= 0)
@@ -396,20 +437,30 @@ static int place_add(struct clv_ring *ring, struct place *p)
 {
 	int err = -EINVAL;
 
+	if (p->request.mode == CLV_ATTACH_CGROUP) {
+		p->used = CLV_ATTACH_CGROUP;
+		err = cgroup_attach(ring, p);
+		if (err)
+			place_remove(ring, p);
+		return err;
+	}
+	int prog = clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, place_layer(p));
+	if (prog < 0)
+		return prog;
 	if (p->request.mode != CLV_ATTACH_CLSACT) {
 		p->used = CLV_ATTACH_TCX;
 		err = tcx_attach(ring, p);
 		if (!err || p->request.mode == CLV_ATTACH_TCX || !tcx_is_missing(err)) {
 			if (err)
-				place_remove(p);
+				place_remove(ring, p);
 			return err;
 		}
-		place_remove(p);
+		place_remove(ring, p);
 	}
 	p->used = CLV_ATTACH_CLSACT;
 	err = clsact_attach(ring, p);
 	if (err)
-		place_remove(p);
+		place_remove(ring, p);
 	return err;
 }
 
@@ -419,6 +470,7 @@ struct job {
 	struct job *next;
 	bool add;
 	struct clv_attach_event event; /* the request, then the answer: no allocation can fail between the two */
+	char cgroup[];                 /* what event.request.cgroup points to */
 };
 
 struct job_queue {
@@ -428,11 +480,12 @@ struct job_queue {
 struct clv_attach {
 	struct clv_ring *ring;
 	pthread_t thread;
-	int event_fd;
-	struct place *places; /* worker only */
+	int event_fd, wanted_fd;
+	int watch_fd;         /* inotify; -1: nobody tells of cgroups that go */
+	struct place *places; /* worker only, as the next */
+	uint64_t again_ns;    /* when haunted places are looked at again; 0: there are none */
 
 	pthread_mutex_t lock; /* of all below */
-	pthread_cond_t wanted;
 	struct job_queue todo, done;
 	unsigned pending;
 	bool stop;
@@ -457,51 +510,128 @@ static struct job *queue_take(struct job_queue *q)
 	return j;
 }
 
-/* The link that holds the place of `ifindex`, or the end of the list. */
-static struct place **place_find(struct clv_attach *a, uint32_t ifindex)
+/* The link that holds the place `net`, or the end of the list. */
+static struct place **place_find(struct clv_attach *a, uint32_t net)
 {
 	struct place **at = &a->places;
 
-	while (*at && (*at)->request.ifindex != ifindex)
+	while (*at && (*at)->request.net != net)
 		at = &(*at)->next;
 	return at;
 }
 
-static void worker_remove(struct clv_attach *a, struct clv_attach_event *e)
+/* Other places may need the same watch. */
+static void worker_unwatch(struct clv_attach *a, int watch)
 {
-	struct place **at = place_find(a, e->request.ifindex), *p = *at;
+	for (const struct place *p = a->places; p; p = p->next)
+		if (p->watch == watch)
+			return;
+	if (watch >= 0)
+		inotify_rm_watch(a->watch_fd, watch);
+}
+
+/* Takes off the place at `at`, and leaves in e what it was. */
+static void worker_take_off(struct clv_attach *a, struct place **at, struct clv_attach_event *e)
+{
+	struct place *p = *at;
 
 	e->outcome = CLV_ATTACH_GONE;
-	if (!p)
-		return;
 	e->request = p->request;
+	e->request.cgroup = NULL;
 	e->used = p->used;
 	*at = p->next;
-	place_remove(p);
-	clv_ring_forget_link(a->ring, p->request.ifindex);
+	if (p->haunted) /* so that the qdisc can go, too */
+		clv_attach_sweep(p->request.net, false, NULL, NULL);
+	place_remove(a->ring, p);
+	worker_unwatch(a, p->watch);
+	clv_ring_forget_link(a->ring, p->request.net);
 	free(p);
+}
+
+static void worker_remove(struct clv_attach *a, struct clv_attach_event *e)
+{
+	struct place **at = place_find(a, e->request.net);
+
+	e->outcome = CLV_ATTACH_GONE;
+	if (*at)
+		worker_take_off(a, at, e);
+}
+
+/* Removing a directory is told to those who watch the one that it stands in, and to nobody else. -1: it cannot be. */
+static int worker_watch(struct clv_attach *a, const char *cgroup)
+{
+	char parent[4096];
+	const char *slash = strrchr(cgroup, '/');
+	int n = slash ? (int)(slash - cgroup) : 0;
+
+	if (n == 0 || (size_t)n >= sizeof(parent))
+		return -1;
+	snprintf(parent, sizeof(parent), "%.*s", n, cgroup);
+	return inotify_add_watch(a->watch_fd, parent, IN_DELETE | IN_ONLYDIR);
+}
+
+/* `request`: the caller's; what it points to is copied. */
+static struct place *place_new(const struct clv_attach_request *request)
+{
+	size_t len = request->cgroup ? strlen(request->cgroup) : 0;
+	struct place *p = calloc(1, sizeof(*p) + len + 1);
+
+	if (!p)
+		return NULL;
+	p->request = *request;
+	p->link_fd[0] = p->link_fd[1] = p->watch = -1;
+	if (len)
+		memcpy(p->cgroup, request->cgroup, len);
+	p->request.cgroup = p->cgroup;
+	return p;
+}
+
+/* ---- filters of one that was killed just now ---- */
+
+static void worker_on_filter(void *ctx, const struct clv_sweep_event *e)
+{
+	((struct place *)ctx)->haunted |= e->error == -EBUSY;
+}
+
+/* Returns how many filters were removed. Those of a clovisor that seems to run are looked at again when its lease would
+ * be over: it may have been killed a moment ago. */
+static unsigned worker_sweep(struct clv_attach *a, struct place *p)
+{
+	int swept = clv_attach_sweep(p->request.net, false, worker_on_filter, p);
+
+	if (p->haunted)
+		a->again_ns = clv_clock_ns() + CLV_LEASE_NS;
+	return swept > 0 ? (unsigned)swept : 0;
+}
+
+/* Before attaching: an interface's orphans go; of a cgroup's directory there will be news. */
+static int worker_prepare(struct clv_attach *a, struct place *p, struct clv_attach_event *e)
+{
+	if (p->request.mode == CLV_ATTACH_CGROUP) {
+		p->watch = worker_watch(a, p->cgroup);
+		return p->request.net & CLV_NET_CGROUP ? 0 : -EINVAL;
+	}
+	if (p->request.net & CLV_NET_CGROUP)
+		return -EINVAL;
+	e->swept = worker_sweep(a, p);
+	return 0;
 }
 
 static int worker_place(struct clv_attach *a, struct clv_attach_event *e, struct place **out)
 {
-	struct place *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	p->request = e->request;
-	p->link_fd[0] = p->link_fd[1] = -1;
-
-	int err = clv_ring_set_link(a->ring, p->request.ifindex, p->request.view);
+	struct place *p = place_new(&e->request);
+	int err = p ? clv_ring_set_link(a->ring, p->request.net, p->request.view) : -ENOMEM;
 
 	if (!err) {
-		int swept = clv_attach_sweep(p->request.ifindex, false, NULL, NULL);
-
-		e->swept = swept > 0 ? (unsigned)swept : 0;
-		err = place_add(a->ring, p);
+		err = worker_prepare(a, p, e);
+		if (!err)
+			err = place_add(a->ring, p);
 		if (err)
-			clv_ring_forget_link(a->ring, p->request.ifindex);
+			clv_ring_forget_link(a->ring, p->request.net);
 	}
 	if (err) {
+		if (p)
+			worker_unwatch(a, p->watch);
 		free(p);
 		return err;
 	}
@@ -511,7 +641,7 @@ static int worker_place(struct clv_attach *a, struct clv_attach_event *e, struct
 
 static void worker_add(struct clv_attach *a, struct clv_attach_event *e)
 {
-	struct place **at = place_find(a, e->request.ifindex);
+	struct place **at = place_find(a, e->request.net);
 	int err = *at ? 0 : worker_place(a, e, at);
 
 	e->outcome = err ? CLV_ATTACH_FAILED : CLV_ATTACH_DONE;
@@ -520,32 +650,130 @@ static void worker_add(struct clv_attach *a, struct clv_attach_event *e)
 		e->used = (*at)->used;
 }
 
+static void worker_answer(struct clv_attach *a, struct job *j)
+{
+	pthread_mutex_lock(&a->lock);
+	queue_put(&a->done, j);
+	pthread_mutex_unlock(&a->lock);
+	eventfd_write(a->event_fd, 1);
+}
+
+/* Is the directory that was attached to still there? */
+static bool place_is_there(const struct place *p)
+{
+	struct stat st;
+
+	return p->used != CLV_ATTACH_CGROUP || (stat(p->cgroup, &st) == 0 && st.st_ino == p->cgroup_id);
+}
+
+static void worker_tell(struct clv_attach *a, struct job *j)
+{
+	pthread_mutex_lock(&a->lock);
+	a->pending++;
+	pthread_mutex_unlock(&a->lock);
+	worker_answer(a, j);
+}
+
+/* Once: who renews a lease for longer runs beside us. */
+static void worker_sweep_again(struct clv_attach *a)
+{
+	a->again_ns = 0;
+	for (struct place *p = a->places; p; p = p->next) {
+		int swept = p->haunted ? clv_attach_sweep(p->request.net, false, NULL, NULL) : 0;
+		struct job *j = swept > 0 ? calloc(1, sizeof(*j)) : NULL;
+
+		p->haunted = false;
+		if (!j)
+			continue;
+		j->event.request = p->request;
+		j->event.request.cgroup = NULL;
+		j->event.outcome = CLV_ATTACH_SWEPT;
+		j->event.used = p->used;
+		j->event.swept = (unsigned)swept;
+		worker_tell(a, j);
+	}
+}
+
+/* Some directory was removed: which is told less reliably than which are there. */
+static void worker_look(struct clv_attach *a)
+{
+	char buf[4096];
+	struct place **at = &a->places;
+
+	while (read(a->watch_fd, buf, sizeof(buf)) > 0)
+		;
+	while (*at) {
+		struct job *j = place_is_there(*at) ? NULL : calloc(1, sizeof(*j));
+
+		if (!j) {
+			at = &(*at)->next;
+			continue;
+		}
+		worker_take_off(a, at, &j->event);
+		worker_tell(a, j);
+	}
+}
+
+/* -1: no time is set. */
+static int worker_ms_left(const struct clv_attach *a)
+{
+	uint64_t now_ns = clv_clock_ns();
+
+	if (!a->again_ns)
+		return -1;
+	return a->again_ns > now_ns ? (int)((a->again_ns - now_ns) / 1000000) + 1 : 0;
+}
+
+/* Until there is something to do. */
+static void worker_wait(struct clv_attach *a)
+{
+	struct pollfd fds[] = {{.fd = a->wanted_fd, .events = POLLIN}, {.fd = a->watch_fd, .events = POLLIN}};
+	eventfd_t ignored;
+
+	if (poll(fds, 2, worker_ms_left(a)) == 0)
+		worker_sweep_again(a);
+	if (fds[0].revents)
+		eventfd_read(a->wanted_fd, &ignored);
+	if (fds[1].revents)
+		worker_look(a);
+}
+
 static void *worker(void *arg)
 {
 	struct clv_attach *a = arg;
-	struct job *j;
 
-	pthread_mutex_lock(&a->lock);
-	while (!a->stop) {
-		j = queue_take(&a->todo);
+	for (;;) {
+		pthread_mutex_lock(&a->lock);
+		struct job *j = a->stop ? NULL : queue_take(&a->todo);
+		bool stop = a->stop;
+
+		pthread_mutex_unlock(&a->lock);
+		if (stop)
+			return NULL;
 		if (!j) {
-			pthread_cond_wait(&a->wanted, &a->lock);
+			worker_wait(a);
 			continue;
 		}
-		pthread_mutex_unlock(&a->lock);
 		if (j->add)
 			worker_add(a, &j->event);
 		else
 			worker_remove(a, &j->event);
-		pthread_mutex_lock(&a->lock);
-		queue_put(&a->done, j);
-		eventfd_write(a->event_fd, 1);
+		worker_answer(a, j);
 	}
-	pthread_mutex_unlock(&a->lock);
-	return NULL;
 }
 
 /* ---- for the caller --------------------------------------------------------------------------------- */
+
+static void attach_free(struct clv_attach *a)
+{
+	const int fds[] = {a->event_fd, a->wanted_fd, a->watch_fd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
 
 int clv_attach_open(struct clv_ring *ring, struct clv_attach **out)
 {
@@ -557,17 +785,14 @@ int clv_attach_open(struct clv_ring *ring, struct clv_attach **out)
 	a->todo.last = &a->todo.first;
 	a->done.last = &a->done.first;
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_cond_init(&a->wanted, NULL);
 	a->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	a->wanted_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	a->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	int err = a->event_fd < 0 ? -errno : -pthread_create(&a->thread, NULL, worker, a);
+	int err = a->event_fd < 0 || a->wanted_fd < 0 ? -errno : -pthread_create(&a->thread, NULL, worker, a);
 
 	if (err) {
-		if (a->event_fd >= 0)
-			close(a->event_fd);
-		pthread_cond_destroy(&a->wanted);
-		pthread_mutex_destroy(&a->lock);
-		free(a);
+		attach_free(a);
 		return err;
 	}
 	*out = a;
@@ -576,17 +801,21 @@ int clv_attach_open(struct clv_ring *ring, struct clv_attach **out)
 
 static int attach_queue(struct clv_attach *a, bool add, const struct clv_attach_request *request)
 {
-	struct job *j = calloc(1, sizeof(*j));
+	size_t len = request->cgroup ? strlen(request->cgroup) : 0;
+	struct job *j = calloc(1, sizeof(*j) + len + 1);
 
 	if (!j)
 		return -ENOMEM;
 	j->add = add;
 	j->event.request = *request;
+	if (len)
+		memcpy(j->cgroup, request->cgroup, len);
+	j->event.request.cgroup = len ? j->cgroup : NULL;
 	pthread_mutex_lock(&a->lock);
 	queue_put(&a->todo, j);
 	a->pending++;
-	pthread_cond_signal(&a->wanted);
 	pthread_mutex_unlock(&a->lock);
+	eventfd_write(a->wanted_fd, 1);
 	return 0;
 }
 
@@ -595,9 +824,9 @@ int clv_attach_add(struct clv_attach *a, const struct clv_attach_request *reques
 	return attach_queue(a, true, request);
 }
 
-int clv_attach_remove(struct clv_attach *a, uint32_t ifindex)
+int clv_attach_remove(struct clv_attach *a, uint32_t net)
 {
-	return attach_queue(a, false, &(struct clv_attach_request){.ifindex = ifindex});
+	return attach_queue(a, false, &(struct clv_attach_request){.net = net});
 }
 
 unsigned clv_attach_pending(struct clv_attach *a)
@@ -645,18 +874,12 @@ void clv_attach_close(struct clv_attach *a)
 		return;
 	pthread_mutex_lock(&a->lock);
 	a->stop = true;
-	pthread_cond_signal(&a->wanted);
 	pthread_mutex_unlock(&a->lock);
+	eventfd_write(a->wanted_fd, 1);
 	pthread_join(a->thread, NULL);
-	while (a->places) {
-		struct clv_attach_event e = {.request = a->places->request};
-
-		worker_remove(a, &e);
-	}
+	while (a->places)
+		worker_take_off(a, &a->places, &(struct clv_attach_event){0});
 	queue_free(&a->todo);
 	queue_free(&a->done);
-	close(a->event_fd);
-	pthread_cond_destroy(&a->wanted);
-	pthread_mutex_destroy(&a->lock);
-	free(a);
+	attach_free(a);
 }

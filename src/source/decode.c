@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns nothing: a pure function from a captured frame to a TCP segment. Never reads behind the captured bytes,
- * never allocates, never logs; any thread.
+ * Owns nothing: a pure function from a captured frame to a TCP segment or UDP datagram. Never reads behind the captured
+ * bytes, never allocates, never logs; any thread.
  *
  * Two lengths go along: the bytes that were captured and those that were on the wire. Headers must have been
  * captured; the payload need not.
@@ -17,6 +17,7 @@ enum {
 	ETHERTYPE_QINQ_OLD = 0x9100,
 	ETHERTYPE_MPLS = 0x8847,
 	ETHERTYPE_PPPOE = 0x8864,
+	ETHERTYPE_PPP = 0x880b,     /* in GRE (RFC 2637) */
 	ETHERTYPE_TEB = 0x6558,     /* in GRE: an Ethernet frame (RFC 7637) */
 	ETHERTYPE_ERSPAN = 0x88be,  /* in GRE: the same, mirrored; types I and II */
 	ETHERTYPE_ERSPAN3 = 0x22eb, /* type III */
@@ -25,8 +26,10 @@ enum {
 
 enum {
 	PROTO_HOP_BY_HOP = 0,
+	PROTO_IP4 = 4,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
+	PROTO_IP6 = 41,
 	PROTO_ROUTING = 43,
 	PROTO_FRAGMENT = 44,
 	PROTO_GRE = 47,
@@ -71,7 +74,8 @@ static bool rest_drop(struct rest *r, uint32_t len)
 {
 	if (len > r->cap.len)
 		return false;
-	r->cap = clv_slice_from(r->cap, len);
+	r->cap.data += len;
+	r->cap.len -= len;
 	r->wire -= len;
 	return true;
 }
@@ -100,9 +104,31 @@ static enum clv_decoded decode_tcp(struct rest *r)
 	r->out->ack = be32(h + 8);
 	r->out->tcp_flags = h[13];
 	r->out->len = r->wire - header;
-	r->out->payload = clv_slice_from(r->cap, header);
-	r->tcp_options = clv_slice_sub(r->cap, 20, header - 20);
+	size_t captured = header < r->cap.len ? header : r->cap.len;
+
+	r->tcp_options = clv_slice(h + 20, captured - 20);
+	r->out->payload = clv_slice(h + captured, r->cap.len - captured);
 	return CLV_DECODED_TCP;
+}
+
+/* RFC 768. Its length is believed as far as the packet goes; 0 is what jumbograms have (RFC 2675). */
+static enum clv_decoded decode_datagram(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+
+	if (r->cap.len < 8)
+		return CLV_DECODED_MALFORMED;
+
+	uint32_t len = be16(h + 4) ? be16(h + 4) : r->wire;
+
+	if (len < 8)
+		return CLV_DECODED_MALFORMED;
+	r->out->transport = CLV_TRANSPORT_UDP;
+	r->out->src.port = be16(h);
+	r->out->dst.port = be16(h + 2);
+	r->out->len = len - 8;
+	r->out->payload = clv_slice_sub(r->cap, 8, len - 8);
+	return CLV_DECODED_UDP;
 }
 
 /* UDP, VXLAN (RFC 7348 section 5) or VXLAN-GPE, which may name what follows; then Ethernet or IP. */
@@ -113,10 +139,35 @@ static enum clv_decoded decode_udp(struct rest *r)
 
 	if (r->cap.len < 16 || (be16(h + 2) != VXLAN_PORT && be16(h + 2) != VXLAN_GPE_PORT) || !(h[8] & KEY_VALID) ||
 	    r->tunnels == TUNNELS_MAX)
-		return CLV_DECODED_UDP;
+		return decode_datagram(r);
 	r->tunnels++;
 	rest_drop(r, 16);
 	return h[8] & PROTOCOL_VALID && h[11] != PROTOCOL_ETHERNET ? decode_ip(r) : decode_ethernet(r);
+}
+
+/* PPP (RFC 1661 section 2): address and control, and the first byte of the protocol's number, may be left out. */
+static enum clv_decoded decode_ppp(struct rest *r)
+{
+	if (r->cap.len >= 2 && r->cap.data[0] == 0xff && r->cap.data[1] == 0x03)
+		rest_drop(r, 2);
+	if (r->cap.len < 2)
+		return CLV_DECODED_MALFORMED;
+	bool brief = r->cap.data[0] & 1;
+	uint16_t protocol = brief ? r->cap.data[0] : be16(r->cap.data);
+
+	rest_drop(r, brief ? 1 : 2);
+	return protocol == 0x0021 || protocol == 0x0057 ? decode_ip(r) : CLV_DECODED_NOT_IP;
+}
+
+/* GRE as PPTP has it (RFC 2637 section 4.1): with a key, and PPP in it. */
+static enum clv_decoded decode_pptp(struct rest *r)
+{
+	const uint8_t *h = r->cap.data;
+	bool sequence = h[0] & 0x10, ack = h[1] & 0x80;
+
+	if (be16(h + 2) != ETHERTYPE_PPP || !(h[0] & 0x20) || !sequence) /* without a number there is no payload */
+		return CLV_DECODED_OTHER_L4;
+	return rest_drop(r, 12 + (ack ? 4 : 0)) ? decode_ppp(r) : CLV_DECODED_MALFORMED;
 }
 
 /* GRE (RFC 2784, 2890) and what is in it: IP, Ethernet, or a mirrored frame. */
@@ -124,8 +175,10 @@ static enum clv_decoded decode_gre(struct rest *r)
 {
 	const uint8_t *h = r->cap.data;
 
-	if (r->cap.len < 4 || h[1] & 7 || r->tunnels++ == TUNNELS_MAX)
+	if (r->cap.len < 4 || (h[1] & 7) > 1 || r->tunnels++ == TUNNELS_MAX)
 		return CLV_DECODED_OTHER_L4;
+	if (h[1] & 7)
+		return decode_pptp(r);
 	uint32_t header = 4 + (h[0] & 0x80 ? 4 : 0) + (h[0] & 0x20 ? 4 : 0) + (h[0] & 0x10 ? 4 : 0);
 	uint16_t type = be16(h + 2);
 
@@ -149,6 +202,9 @@ static enum clv_decoded decode_l4(uint8_t proto, struct rest *r)
 		return decode_udp(r);
 	case PROTO_GRE:
 		return decode_gre(r);
+	case PROTO_IP4: /* RFC 2003, RFC 4213, RFC 2473 */
+	case PROTO_IP6:
+		return r->tunnels++ == TUNNELS_MAX ? CLV_DECODED_OTHER_L4 : decode_ip(r);
 	default:
 		return CLV_DECODED_OTHER_L4;
 	}
@@ -235,7 +291,7 @@ static enum clv_decoded decode_ip6(struct rest *r)
 
 static enum clv_decoded decode_ip(struct rest *r)
 {
-	if (!r->cap.len)
+	if (!r->cap.data || !r->cap.len) /* the first says it to analyzers */
 		return CLV_DECODED_MALFORMED;
 	switch (r->cap.data[0] >> 4) {
 	case 4:
@@ -361,9 +417,13 @@ static enum clv_decoded decode_sll2(const struct clv_frame *f, struct rest *r)
 		return CLV_DECODED_MALFORMED;
 	r->out->side = side_of(f->side, h[10]);
 
+	/* Only a datagram has it, and goes into no tunnel. */
+	bool own = clv_pcapng_restore_datagram(clv_slice(h + 12, h[11]), r->out);
+	if (own)
+		r->tunnels = TUNNELS_MAX;
 	enum clv_decoded d = decode_ethertype(be16(h), r);
 
-	if (d == CLV_DECODED_TCP && clv_pcapng_restore(r->tcp_options, r->out))
+	if (own || (d == CLV_DECODED_TCP && clv_pcapng_restore(r->tcp_options, r->out)))
 		r->out->net = be32(h + 4);
 	return d;
 }

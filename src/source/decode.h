@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One captured frame to one TCP segment: link layer, IPv4 or IPv6, TCP. The user-space counterpart of
- * bpf/parse.h, and by the same rules.
+ * One captured frame to one TCP segment or UDP datagram: link layer, IPv4 or IPv6, TCP or UDP. The user-space
+ * counterpart of bpf/parse.h, and by the same rules.
  *
  * Frames are hostile: nothing behind the captured bytes is read, and no length is believed that is not checked.
  */
@@ -45,7 +45,7 @@ struct clv_frame {
 
 enum clv_decoded {
 	CLV_DECODED_TCP,
-	CLV_DECODED_UDP,
+	CLV_DECODED_UDP, /* *out is set as for TCP */
 	CLV_DECODED_OTHER_L4,
 	CLV_DECODED_NOT_IP,
 	CLV_DECODED_FRAGMENT,  /* not the first one: it has no TCP header */
@@ -53,8 +53,9 @@ enum clv_decoded {
 };
 
 /*
- * Decodes `f`. With CLV_DECODED_TCP every member of *out but ts_ns is set, the payload borrowed from the frame;
- * otherwise *out is undefined. A first fragment is delivered with the payload it has.
+ * Decodes `f`. With CLV_DECODED_TCP and CLV_DECODED_UDP every member of *out but ts_ns is set, the payload borrowed
+ * from the frame; otherwise *out is undefined. A first fragment is delivered with the payload it has (of a datagram:
+ * cut).
  *
  * Frames of files that clovisor wrote (pcapng.h) come out as the packets that went in: place of capture, side,
  * holes and all.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Owns the descriptor of a capture file and, when it is gzip'ed, zlib's state. Never seeks, so that pipes do as
- * well as files; never holds more than its two buffers, however large or hostile the file. One thread.
+ * well as files; never holds more than its three buffers, however large or hostile the file. One thread.
  */
 #include "source/input.h"
 
@@ -30,6 +30,7 @@ struct clv_input {
 	size_t at, len; /* plain[at, len) waits to be handed out */
 	uint8_t plain[256 * 1024];
 	uint8_t raw[64 * 1024];
+	char buffer[STREAM_BYTES]; /* the stream's; without one of ours it would choose a small one itself */
 };
 
 static void input_fail(struct clv_input *in, int err, const char *error)
@@ -103,8 +104,10 @@ static ssize_t input_cookie_read(void *cookie, char *buf, size_t size)
 	struct clv_input *in = cookie;
 
 	if (in->at == in->len && !in->ended) {
+		if (!in->gzip)
+			return (ssize_t)input_read(in, (uint8_t *)buf, size);
 		in->at = 0;
-		in->len = in->gzip ? gzip_fill(in) : input_read(in, in->plain, sizeof(in->plain));
+		in->len = gzip_fill(in);
 	}
 	if (size > in->len - in->at)
 		size = in->len - in->at;
@@ -176,7 +179,7 @@ int clv_input_open(const char *path, struct clv_input **out, FILE **stream)
 			input_cookie_close(in);
 		return err;
 	}
-	setvbuf(f, NULL, _IOFBF, STREAM_BYTES);
+	setvbuf(f, in->buffer, _IOFBF, sizeof(in->buffer));
 	__fsetlocking(f, FSETLOCKING_BYCALLER);
 	in->stream = f;
 	*out = in;
@@ -188,8 +191,7 @@ bool clv_input_ready(struct clv_input *in, int timeout_ms)
 {
 	struct pollfd p = {.fd = in->fd, .events = POLLIN};
 
-	/* The C library has no call for what its own buffer still holds; its struct is public. */
-	if (in->stream->_IO_read_ptr < in->stream->_IO_read_end)
+	if (clv_input_peek(in->stream).len)
 		return true;
 	if (in->at < in->len || in->z.avail_in || in->ended)
 		return true;

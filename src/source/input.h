@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/slice.h"
+
 struct clv_input;
 
 /*
@@ -14,6 +16,21 @@ struct clv_input;
  * a way that is not read.
  */
 int clv_input_open(const char *path, struct clv_input **out, FILE **stream);
+
+/*
+ * What of the stream lies ready in its buffer, to be read without a copy; empty: nothing. Valid until the next read.
+ * The C library has no call for it; its struct is public.
+ */
+static inline struct clv_slice clv_input_peek(const FILE *stream)
+{
+	return clv_slice(stream->_IO_read_ptr, (size_t)(stream->_IO_read_end - stream->_IO_read_ptr));
+}
+
+/* Steps over the first `len` bytes of it. */
+static inline void clv_input_take(FILE *stream, size_t len)
+{
+	stream->_IO_read_ptr += len;
+}
 
 /* Is there something to read (or the end)? Waits up to timeout_ms for it; a regular file never waits. */
 bool clv_input_ready(struct clv_input *in, int timeout_ms);

@@ -12,8 +12,10 @@
 
 #include <libmnl/libmnl.h>
 #include <net/if_arp.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
+#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
 #include "source/links.h"
@@ -21,6 +23,7 @@
 struct clv_links {
 	struct mnl_socket *ask, *news;
 	uint32_t seq;
+	bool lost; /* news, since clv_links_lost() */
 };
 
 struct link_reader {
@@ -157,10 +160,23 @@ void clv_links_close(struct clv_links *ls)
 	free(ls);
 }
 
+/* An error, an acknowledgement, or the end of a dump, which may be an error, too: -errno or 0 comes first in each. */
+static int end_message(const struct nlmsghdr *h, void *data)
+{
+	int err = 0;
+
+	(void)data;
+	if (mnl_nlmsg_get_payload_len(h) >= sizeof(err))
+		memcpy(&err, mnl_nlmsg_get_payload(h), sizeof(err));
+	errno = -err;
+	return err < 0 ? MNL_CB_ERROR : MNL_CB_STOP;
+}
+
 /* Sends `h` and hands every answer to `fn`. Returns 0 or -errno. */
 static int links_ask(struct clv_links *ls, struct nlmsghdr *h, mnl_cb_t fn, void *data)
 {
 	static const size_t size = 32768;
+	static mnl_cb_t control[] = {[NLMSG_ERROR] = end_message, [NLMSG_DONE] = end_message};
 	char *buf = malloc(size);
 	unsigned port = mnl_socket_get_portid(ls->ask);
 	int run = MNL_CB_OK;
@@ -173,7 +189,9 @@ static int links_ask(struct clv_links *ls, struct nlmsghdr *h, mnl_cb_t fn, void
 	while (run > MNL_CB_STOP) {
 		ssize_t n = mnl_socket_recvfrom(ls->ask, buf, size);
 
-		run = n < 0 ? MNL_CB_ERROR : mnl_cb_run(buf, (size_t)n, h->nlmsg_seq, port, fn, data);
+		run = n < 0 ? MNL_CB_ERROR
+			    : mnl_cb_run2(buf, (size_t)n, h->nlmsg_seq, port, fn, data, control,
+					  sizeof(control) / sizeof(*control));
 	}
 
 	int err = run < 0 ? -errno : 0;
@@ -192,6 +210,7 @@ static int links_dump(struct clv_links *ls, struct link_reader *r)
 	h->nlmsg_type = RTM_GETLINK;
 	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(h, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS); /* they are most of the work */
 	return links_ask(ls, h, link_message, r);
 }
 
@@ -276,9 +295,18 @@ int clv_links_poll(struct clv_links *ls, void (*fn)(void *ctx, const struct clv_
 			return -errno;
 	}
 
+	ls->lost |= lost;
 	int err = lost ? clv_links_list(ls, link_retell, &again) : 0;
 
 	return err ? err : r.count + again.count;
+}
+
+bool clv_links_lost(struct clv_links *ls)
+{
+	bool lost = ls->lost;
+
+	ls->lost = false;
+	return lost;
 }
 
 /* ---- namespaces ------------------------------------------------------------------------------------- */
@@ -348,4 +376,82 @@ int clv_links_netns_id(struct clv_links *ls, int netns_fd, int32_t *nsid)
 		return -ENOENT;
 	*nsid = id;
 	return 0;
+}
+
+/* ---- addresses -------------------------------------------------------------------------------------- */
+
+struct addr_reader {
+	int32_t nsid;
+	void (*fn)(void *ctx, const struct clv_addr *addr);
+	void *ctx;
+};
+
+/* Of one message. */
+struct addr_found {
+	int family;
+	int32_t nsid;
+	bool local; /* IFA_LOCAL was there: IFA_ADDRESS is the other end's */
+	bool any;
+	struct clv_addr addr;
+};
+
+static int addr_attr(const struct nlattr *a, void *data)
+{
+	struct addr_found *f = data;
+	unsigned type = mnl_attr_get_type(a), len = mnl_attr_get_payload_len(a);
+
+	if (type == IFA_TARGET_NETNSID && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+		f->nsid = (int32_t)mnl_attr_get_u32(a);
+	if (type != IFA_LOCAL && (type != IFA_ADDRESS || f->local))
+		return MNL_CB_OK;
+	if (f->family == AF_INET && len == 4)
+		f->addr = clv_addr_v4(mnl_attr_get_payload(a));
+	else if (f->family == AF_INET6 && len == 16)
+		f->addr = clv_addr_v6(mnl_attr_get_payload(a));
+	else
+		return MNL_CB_OK;
+	f->any = true;
+	f->local |= type == IFA_LOCAL;
+	return MNL_CB_OK;
+}
+
+static int addr_message(const struct nlmsghdr *h, void *data)
+{
+	const struct addr_reader *r = data;
+
+	if (h->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(h) < sizeof(struct ifaddrmsg))
+		return MNL_CB_OK;
+
+	const struct ifaddrmsg *m = mnl_nlmsg_get_payload(h);
+	struct addr_found f = {.family = m->ifa_family, .nsid = -1};
+
+	if (m->ifa_scope != RT_SCOPE_UNIVERSE)
+		return MNL_CB_OK;
+	mnl_attr_parse(h, sizeof(*m), addr_attr, &f);
+	if (f.any && f.nsid == r->nsid)
+		r->fn(r->ctx, &f.addr);
+	return MNL_CB_OK;
+}
+
+int clv_links_addresses(struct clv_links *ls, int32_t nsid, void (*fn)(void *ctx, const struct clv_addr *addr),
+			void *ctx)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	struct addr_reader r = {.nsid = nsid, .fn = fn, .ctx = ctx};
+	int on = 1, err = 0;
+
+	/* Without it the kernel does not read what a dump asks for, and lists our own addresses. */
+	if (mnl_socket_setsockopt(ls->ask, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(families) && !err; i++) {
+		char buf[256];
+		struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+
+		h->nlmsg_type = RTM_GETADDR;
+		h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		((struct ifaddrmsg *)mnl_nlmsg_put_extra_header(h, sizeof(struct ifaddrmsg)))->ifa_family = families[i];
+		mnl_attr_put_u32(h, IFA_TARGET_NETNSID, (uint32_t)nsid);
+		err = links_ask(ls, h, addr_message, &r);
+	}
+	return err == -EINTR ? 0 : err; /* EINTR: an address came or went meanwhile */
 }

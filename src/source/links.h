@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/addr.h"
+
 struct clv_link {
 	uint32_t ifindex;
 	char name[IF_NAMESIZE];
@@ -45,6 +47,8 @@ int clv_links_fd(const struct clv_links *ls);
  * of more than once; when the kernel lost some news, all links are told of again. Returns how many, or -errno.
  */
 int clv_links_poll(struct clv_links *ls, void (*fn)(void *ctx, const struct clv_link *l, bool gone), void *ctx);
+/* Since this was last asked, did the kernel lose some? Then links may be gone that nobody was told of. */
+bool clv_links_lost(struct clv_links *ls);
 
 /*
  * Opens the namespace named by `text`: a name under /run/netns (or /var/run/docker/netns), a process id, or a
@@ -56,5 +60,11 @@ int clv_links_netns_open(const char *text);
  * list the links first. Returns 0; -ENOENT when it has none, which means that no link leads there; or -errno.
  */
 int clv_links_netns_id(struct clv_links *ls, int netns_fd, int32_t *nsid);
+/*
+ * Every address of the namespace with that number that is good beyond its link. Returns 0; -EACCES without
+ * CAP_NET_ADMIN there, -ENOPROTOOPT before Linux 4.20, -EINVAL when there is no such namespace any more; or -errno.
+ */
+int clv_links_addresses(struct clv_links *ls, int32_t nsid, void (*fn)(void *ctx, const struct clv_addr *addr),
+			void *ctx);
 
 #endif

@@ -23,7 +23,7 @@
 	X(record_bytes, 0, "captured bytes of those segments, headers included") \
 	X(payload_bytes, 0, "payload bytes of those segments")                   \
 	X(cut_bytes, 0, "payload bytes that were not captured (snaplen)")        \
-	X(udp, 0, "UDP packets (not read yet)")                                  \
+	X(udp, 0, "UDP datagrams")                                               \
 	X(other_l4, 0, "packets of other transports")                            \
 	X(not_ip, 0, "frames that are not IP")                                   \
 	X(drop_fragments, 1, "IP fragments other than the first")                \
@@ -31,11 +31,14 @@
 
 struct clv_pcap {
 	struct clv_source source; /* first: a source points here */
-	struct clv_input *input;  /* owned by libpcap's stream */
+	FILE *stream;             /* owned by libpcap */
+	struct clv_input *input;  /* owned by that stream */
 	pcap_t *pcap;
+	uint32_t snapshot; /* no packet is longer in the file: what is, libpcap cuts */
 	int link_type;
 	enum clv_decode_side side;
-	int ended; /* 0, or what poll() returns from now on */
+	uint32_t tick_ns; /* of the usual format, in this machine's byte order: of its timestamps; 0: another format */
+	int ended;        /* 0, or what poll() returns from now on */
 	struct {
 #define X(name, drop, text) uint64_t name;
 		PCAP_FIGURES(X)
@@ -52,6 +55,7 @@ static void pcap_count(struct clv_pcap *p, enum clv_decoded d)
 		p->count.records++;
 		break;
 	case CLV_DECODED_UDP:
+		p->count.records++;
 		p->count.udp++;
 		break;
 	case CLV_DECODED_OTHER_L4:
@@ -85,13 +89,39 @@ static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const ui
 	p->count.packets++;
 	p->count.bytes += h->len;
 	pcap_count(p, d);
-	if (d != CLV_DECODED_TCP)
+	if (d != CLV_DECODED_TCP && d != CLV_DECODED_UDP)
 		return false;
 	p->count.record_bytes += h->caplen;
 	p->count.payload_bytes += packet.payload.len;
 	p->count.cut_bytes += packet.len - packet.payload.len;
 	packet.ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec; /* nanoseconds, as asked for */
 	fn(ctx, &packet);
+	return true;
+}
+
+/*
+ * A record of the usual format, where its packet lies whole in the stream's buffer: taken from there, without libpcap's
+ * five calls and two copies. False: libpcap is to have a look, at the buffer's end and at whatever is odd.
+ */
+static bool pcap_take(struct clv_pcap *p, struct pcap_pkthdr *h, const uint8_t **data)
+{
+	struct clv_slice s = clv_input_peek(p->stream);
+	struct {
+		int32_t sec, ticks;
+		uint32_t caplen, len;
+	} r;
+
+	if (!p->tick_ns || s.len < sizeof(r))
+		return false;
+	memcpy(&r, s.data, sizeof(r));
+	if (r.caplen > s.len - sizeof(r) || r.caplen > p->snapshot)
+		return false;
+	h->ts.tv_sec = r.sec;
+	h->ts.tv_usec = (suseconds_t)r.ticks * p->tick_ns;
+	h->caplen = r.caplen;
+	h->len = r.len;
+	*data = s.data + sizeof(r);
+	clv_input_take(p->stream, sizeof(r) + r.caplen);
 	return true;
 }
 
@@ -122,14 +152,15 @@ static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, i
 	int delivered = 0;
 
 	for (int n = 0; n < POLL_FRAMES && !p->ended; n++) {
-		struct pcap_pkthdr *h;
+		struct pcap_pkthdr ready, *h = &ready;
 		const uint8_t *data;
+		int r = 1;
 
-		if (!clv_input_ready(p->input, n ? 0 : timeout_ms))
-			return delivered;
-
-		int r = pcap_next_ex(p->pcap, &h, &data);
-
+		if (!pcap_take(p, &ready, &data)) {
+			if (!clv_input_ready(p->input, n ? 0 : timeout_ms))
+				return delivered;
+			r = pcap_next_ex(p->pcap, &h, &data);
+		}
 		if (r == 1)
 			delivered += pcap_frame(p, h, data, fn, ctx);
 		else
@@ -150,6 +181,21 @@ static void pcap_source_close(struct clv_source *s)
 
 static const struct clv_source_ops pcap_ops = {.poll = pcap_source_poll, .close = pcap_source_close};
 
+/* Is it pcap in this machine's byte order? Then how long a tick of its timestamps is, else 0. */
+static uint32_t pcap_tick_ns(FILE *stream)
+{
+	const uint32_t micro = 0xa1b2c3d4, nano = 0xa1b23c4d;
+	uint32_t magic = 0;
+	int first = getc(stream); /* fills the buffer */
+
+	if (first == EOF)
+		return 0;
+	ungetc(first, stream);
+	if (clv_input_peek(stream).len >= sizeof(magic))
+		memcpy(&magic, clv_input_peek(stream).data, sizeof(magic));
+	return magic == micro ? 1000 : magic == nano ? 1 : 0;
+}
+
 /* Each failure says for people what it was; `why` has room for what libpcap says. */
 static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 {
@@ -164,6 +210,7 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 					   : strerror(-err));
 		return err == -ENODATA ? -EINVAL : err;
 	}
+	uint32_t tick_ns = pcap_tick_ns(stream);
 	p->pcap = pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, why);
 	if (!p->pcap) {
 		const char *input_why = clv_input_error(p->input, &err);
@@ -175,6 +222,11 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 		fclose(stream);
 		return err ? err : -EINVAL;
 	}
+	/* Older ones have the two lengths the other way round, some of them. */
+	if (pcap_major_version(p->pcap) == PCAP_VERSION_MAJOR && pcap_minor_version(p->pcap) == PCAP_VERSION_MINOR)
+		p->tick_ns = tick_ns;
+	p->snapshot = (uint32_t)pcap_snapshot(p->pcap);
+	p->stream = stream;
 	p->link_type = pcap_datalink(p->pcap);
 	if (!clv_decode_knows(p->link_type)) {
 		const char *name = pcap_datalink_val_to_name(p->link_type);

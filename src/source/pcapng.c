@@ -8,10 +8,15 @@
  *
  *   block    type, length | interface 0 | time high, low | captured, original length | frame | padding | length
  *   frame    SLL2 (20) | IPv4 (20), or IPv6 (40, and 8 of jumbo length past 64 KiB) | TCP (20) | option | payload
- *   option   kind 254, length | "CL" | version 1 | bits | hole_seq, hole_len (4, 4) | retransmits (2) | end (0)
+ *            SLL2 (20) | IPv4 or IPv6 likewise | UDP (8) | payload
+ *   option   kind 254, length | "CL" | version 1 | bits | hole_seq, hole_len (4, 4) | retransmits (2) |
+ *            total_packets, total_bytes (8, 8) | end (0)
  *
- * The option is RFC 6994's experimental one. `bits`: side (2), sought, probe, and whether a hole and
- * retransmissions follow. Lengths past 64 KiB: the IP header says 0 or jumbo, the original length says it all.
+ * The option is RFC 6994's experimental one. `bits`: side (2; 3: out, and the last of it), sought, probe, whether a
+ * hole and retransmissions follow, walked, and whether totals follow. Lengths past 64 KiB: the IP header says 0 or
+ * jumbo, the original length says it all.
+ *
+ * UDP has no options: there the link-layer address of SLL2, of which there is none, is "CL" | version 1 | bits.
  */
 #include "source/pcapng.h"
 
@@ -23,8 +28,19 @@
 #include <unistd.h>
 
 enum { LINKTYPE_SLL2 = 276 };
-enum { OPT_KIND = 254, OPT_VERSION = 1, OPT_MIN = 6, OPT_HOLE = 8, OPT_RETRANSMITS = 2 };
-enum { BIT_SIDE = 0x03, BIT_SOUGHT = 0x04, BIT_PROBE = 0x08, BIT_HOLE = 0x10, BIT_RETRANSMITS = 0x20 };
+enum { PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { ADDRESS_BYTES = 4, ADDRESS_ROOM = 8 };
+enum { OPT_KIND = 254, OPT_VERSION = 1, OPT_MIN = 6, OPT_HOLE = 8, OPT_RETRANSMITS = 2, OPT_TOTALS = 16 };
+enum { SIDE_LAST = 3 };
+enum {
+	BIT_SIDE = 0x03,
+	BIT_SOUGHT = 0x04,
+	BIT_PROBE = 0x08,
+	BIT_HOLE = 0x10,
+	BIT_RETRANSMITS = 0x20,
+	BIT_WALKED = 0x40,
+	BIT_TOTALS = 0x80
+};
 
 /* Readers refuse frames past 256 KiB, so a longer payload is cut; its length stays true. */
 #define PAYLOAD_MAX (262144u - CLV_PCAPNG_HEADERS_MAX)
@@ -71,6 +87,11 @@ static uint8_t *put_be16(uint8_t *p, uint16_t v)
 static uint8_t *put_be32(uint8_t *p, uint32_t v)
 {
 	return put_be16(put_be16(p, (uint16_t)(v >> 16)), (uint16_t)v);
+}
+
+static uint8_t *put_be64(uint8_t *p, uint64_t v)
+{
+	return put_be32(put_be32(p, (uint32_t)(v >> 32)), (uint32_t)v);
 }
 
 static uint32_t be32(const uint8_t *p)
@@ -176,6 +197,11 @@ static void pcapng_header(struct clv_pcapng *w)
 
 /* ---- a frame ---------------------------------------------------------------------------------------- */
 
+static bool is_datagram(const struct clv_packet *pk)
+{
+	return pk->transport == CLV_TRANSPORT_UDP;
+}
+
 static uint8_t *put_sll2(uint8_t *p, const struct clv_packet *pk, bool v4)
 {
 	p = put_be16(p, v4 ? 0x0800 : 0x86dd);
@@ -183,12 +209,22 @@ static uint8_t *put_sll2(uint8_t *p, const struct clv_packet *pk, bool v4)
 	p = put_be32(p, pk->net);
 	p = put_be16(p, 0xfffe);                 /* ARPHRD_NONE: no hardware address */
 	*p++ = pk->side == CLV_SIDE_OUT ? 4 : 0; /* sent by us, or to us */
-	return put(p, (const uint8_t[9]){0}, 9); /* address length, address */
+	if (!is_datagram(pk)) {
+		*p++ = 0;
+		return put(p, (const uint8_t[ADDRESS_ROOM]){0}, ADDRESS_ROOM);
+	}
+	*p++ = ADDRESS_BYTES;
+	return put(p, (const uint8_t[ADDRESS_ROOM]){'C', 'L', OPT_VERSION, pk->side & BIT_SIDE}, ADDRESS_ROOM);
 }
 
-static uint8_t *put_ip4(uint8_t *h, const struct clv_packet *pk, uint32_t tcp_len)
+static uint8_t protocol_of(const struct clv_packet *pk)
 {
-	uint32_t total = 20 + tcp_len;
+	return is_datagram(pk) ? PROTO_UDP : PROTO_TCP;
+}
+
+static uint8_t *put_ip4(uint8_t *h, const struct clv_packet *pk, uint32_t l4_len)
+{
+	uint32_t total = 20 + l4_len;
 	uint8_t *p = h;
 
 	*p++ = 0x45;
@@ -196,7 +232,7 @@ static uint8_t *put_ip4(uint8_t *h, const struct clv_packet *pk, uint32_t tcp_le
 	p = put_be16(p, total <= 0xffff ? (uint16_t)total : 0);
 	p = put_be32(p, 0x00004000); /* id 0, don't fragment */
 	*p++ = 64;
-	*p++ = 6;
+	*p++ = protocol_of(pk);
 	p = put_be16(p, 0);
 	p = put(p, pk->src.addr.b + 12, 4);
 	p = put(p, pk->dst.addr.b + 12, 4);
@@ -204,19 +240,19 @@ static uint8_t *put_ip4(uint8_t *h, const struct clv_packet *pk, uint32_t tcp_le
 	return p;
 }
 
-static uint8_t *put_ip6(uint8_t *p, const struct clv_packet *pk, uint32_t tcp_len)
+static uint8_t *put_ip6(uint8_t *p, const struct clv_packet *pk, uint32_t l4_len)
 {
-	bool jumbo = tcp_len > 0xffff;
+	bool jumbo = l4_len > 0xffff;
 
 	p = put_be32(p, 0x60000000);
-	p = put_be16(p, jumbo ? 0 : (uint16_t)tcp_len);
-	*p++ = jumbo ? 0 : 6;
+	p = put_be16(p, jumbo ? 0 : (uint16_t)l4_len);
+	*p++ = jumbo ? 0 : protocol_of(pk);
 	*p++ = 64;
 	p = put(p, pk->src.addr.b, 16);
 	p = put(p, pk->dst.addr.b, 16);
 	if (jumbo) { /* RFC 2675: a hop-by-hop header with one option */
-		p = put(p, (const uint8_t[4]){6, 0, 0xc2, 4}, 4);
-		p = put_be32(p, tcp_len + 8);
+		p = put(p, (const uint8_t[4]){protocol_of(pk), 0, 0xc2, 4}, 4);
+		p = put_be32(p, l4_len + 8);
 	}
 	return p;
 }
@@ -224,12 +260,14 @@ static uint8_t *put_ip6(uint8_t *p, const struct clv_packet *pk, uint32_t tcp_le
 static uint8_t *put_own_option(uint8_t *start, const struct clv_packet *pk)
 {
 	uint8_t *p = start + OPT_MIN;
-	uint8_t bits = pk->side & BIT_SIDE;
+	uint8_t bits = pk->last && pk->side == CLV_SIDE_OUT ? SIDE_LAST : pk->side & BIT_SIDE;
 
 	if (pk->sought)
 		bits |= BIT_SOUGHT;
 	if (pk->probe)
 		bits |= BIT_PROBE;
+	if (pk->walked)
+		bits |= BIT_WALKED;
 	if (pk->hole_seq || pk->hole_len) {
 		bits |= BIT_HOLE;
 		p = put_be32(put_be32(p, pk->hole_seq), pk->hole_len);
@@ -237,6 +275,10 @@ static uint8_t *put_own_option(uint8_t *start, const struct clv_packet *pk)
 	if (pk->retransmits) {
 		bits |= BIT_RETRANSMITS;
 		p = put_be16(p, pk->retransmits);
+	}
+	if (pk->total_packets) {
+		bits |= BIT_TOTALS;
+		p = put_be64(put_be64(p, pk->total_packets), pk->total_bytes);
 	}
 	put(start, (const uint8_t[OPT_MIN]){OPT_KIND, (uint8_t)(p - start), 'C', 'L', OPT_VERSION, bits}, OPT_MIN);
 	while ((p - start) % 4)
@@ -258,8 +300,16 @@ static uint8_t *put_tcp(uint8_t *h, const struct clv_packet *pk)
 	return p;
 }
 
-/* Tools verify it where a segment is complete; else it stays 0. */
-static void put_tcp_checksum(uint8_t *tcp, size_t header, const struct clv_packet *pk, bool v4)
+static uint8_t *put_udp(uint8_t *h, const struct clv_packet *pk)
+{
+	uint32_t len = 8 + pk->len;
+	uint8_t *p = put_be16(put_be16(h, pk->src.port), pk->dst.port);
+
+	return put_be16(put_be16(p, len <= 0xffff ? (uint16_t)len : 0), 0);
+}
+
+/* Tools verify it, at `at` of the header, where a segment or datagram is complete; else it stays 0. */
+static void put_checksum(uint8_t *l4, size_t header, size_t at, const struct clv_packet *pk, bool v4)
 {
 	size_t from = v4 ? 12 : 0;
 	uint8_t rest[8];
@@ -267,12 +317,14 @@ static void put_tcp_checksum(uint8_t *tcp, size_t header, const struct clv_packe
 
 	if (pk->payload.len != pk->len)
 		return;
-	put_be32(put_be32(rest, (uint32_t)header + pk->len), 6);
+	put_be32(put_be32(rest, (uint32_t)header + pk->len), protocol_of(pk));
 	sum = sum_add(0, rest, sizeof(rest));
 	sum = sum_add(sum, pk->src.addr.b + from, 16 - from);
 	sum = sum_add(sum, pk->dst.addr.b + from, 16 - from);
-	sum = sum_add(sum, tcp, header);
-	sum_put(tcp + 16, sum_add(sum, pk->payload.data, pk->payload.len));
+	sum = sum_add(sum, l4, header);
+	sum_put(l4 + at, sum_add(sum, pk->payload.data, pk->payload.len));
+	if (is_datagram(pk) && !l4[at] && !l4[at + 1]) /* 0 says that there is none (RFC 768) */
+		l4[at] = l4[at + 1] = 0xff;
 }
 
 static size_t payload_len(const struct clv_packet *pk)
@@ -283,14 +335,14 @@ static size_t payload_len(const struct clv_packet *pk)
 size_t clv_pcapng_frame(const struct clv_packet *pk, uint8_t *frame, uint32_t *wire_len)
 {
 	bool v4 = clv_addr_is_v4(&pk->src.addr) && clv_addr_is_v4(&pk->dst.addr);
-	uint8_t tcp[20 + OPT_MIN + OPT_HOLE + OPT_RETRANSMITS];
-	size_t header = (size_t)(put_tcp(tcp, pk) - tcp);
-	uint32_t tcp_len = (uint32_t)header + pk->len;
+	uint8_t l4[20 + OPT_MIN + OPT_HOLE + OPT_RETRANSMITS + OPT_TOTALS];
+	size_t header = (size_t)((is_datagram(pk) ? put_udp(l4, pk) : put_tcp(l4, pk)) - l4);
+	uint32_t l4_len = (uint32_t)header + pk->len;
 	uint8_t *p = put_sll2(frame, pk, v4);
 
-	put_tcp_checksum(tcp, header, pk, v4);
-	p = v4 ? put_ip4(p, pk, tcp_len) : put_ip6(p, pk, tcp_len);
-	p = put(p, tcp, header);
+	put_checksum(l4, header, is_datagram(pk) ? 6 : 16, pk, v4);
+	p = v4 ? put_ip4(p, pk, l4_len) : put_ip6(p, pk, l4_len);
+	p = put(p, l4, header);
 	*wire_len = (uint32_t)(p - frame) + pk->len;
 	return (size_t)(put(p, pk->payload.data, payload_len(pk)) - frame);
 }
@@ -403,19 +455,37 @@ bool clv_pcapng_restore(struct clv_slice tcp_options, struct clv_packet *p)
 
 	uint8_t bits = o.data[1];
 	const uint8_t *at = o.data + 2;
-	size_t len = 2u + (bits & BIT_HOLE ? OPT_HOLE : 0) + (bits & BIT_RETRANSMITS ? OPT_RETRANSMITS : 0);
+	size_t len = 2u + (bits & BIT_HOLE ? OPT_HOLE : 0) + (bits & BIT_RETRANSMITS ? OPT_RETRANSMITS : 0) +
+		     (bits & BIT_TOTALS ? OPT_TOTALS : 0);
 
-	if (o.len != len || (bits & BIT_SIDE) > CLV_SIDE_OUT)
+	if (o.len != len)
 		return false;
-	p->side = bits & BIT_SIDE;
+	p->last = (bits & BIT_SIDE) == SIDE_LAST;
+	p->side = p->last ? CLV_SIDE_OUT : bits & BIT_SIDE;
 	p->sought = bits & BIT_SOUGHT;
 	p->probe = bits & BIT_PROBE;
+	p->walked = bits & BIT_WALKED;
 	if (bits & BIT_HOLE) {
 		p->hole_seq = be32(at);
 		p->hole_len = be32(at + 4);
 		at += OPT_HOLE;
 	}
-	if (bits & BIT_RETRANSMITS)
+	if (bits & BIT_RETRANSMITS) {
 		p->retransmits = (uint16_t)(at[0] << 8 | at[1]);
+		at += OPT_RETRANSMITS;
+	}
+	if (bits & BIT_TOTALS) {
+		p->total_packets = (uint64_t)be32(at) << 32 | be32(at + 4);
+		p->total_bytes = (uint64_t)be32(at + 8) << 32 | be32(at + 12);
+	}
+	return true;
+}
+
+bool clv_pcapng_restore_datagram(struct clv_slice address, struct clv_packet *p)
+{
+	if (address.len != ADDRESS_BYTES || memcmp(address.data, (const uint8_t[]){'C', 'L', OPT_VERSION}, 3) != 0 ||
+	    address.data[3] > CLV_SIDE_OUT)
+		return false;
+	p->side = address.data[3];
 	return true;
 }

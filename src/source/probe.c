@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One function for each thing that live capture needs, tested by trying it. What a test makes it takes away
- * again before it returns; nothing is attached to any interface but `lo`, for a moment, by the tcx test.
+ * again before it returns; nothing is attached to any interface but `lo`, for a moment, by the tcx test, nor to any
+ * cgroup but the uppermost that is seen, likewise.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -17,6 +18,7 @@
 #include <bpf/libbpf.h>
 
 #include "source/attach.h"
+#include "source/cgroup.h"
 #include "source/probe.h"
 #include "source/ring.h"
 
@@ -178,26 +180,33 @@ static struct clv_probe probe_ring_buffer(void)
 /* The real programs, through the real verifier, with as little memory as goes. */
 static struct clv_probe probe_programs(void)
 {
-	struct clv_ring_config config = {.ring_bytes = 4096, .max_flows = 4};
+	struct clv_ring_config config = {.ring_bytes = 4096, .max_flows = 4, .cgroups = true};
 	struct clv_ring *ring;
-	int err = clv_ring_open(&config, &ring);
+	int with_cgroups = clv_ring_open(&config, &ring), err = with_cgroups;
 
+	if (err) {
+		config.cgroups = false;
+		err = clv_ring_open(&config, &ring);
+	}
 	if (err)
 		return failure("BPF programs", CLV_PROBE_FAIL, "do not load", err,
 			       err == -EPERM ? "grant CAP_BPF and CAP_NET_ADMIN"
 					     : "please report it, with the kernel's version");
-	clv_ring_source(ring)->ops->close(clv_ring_source(ring));
+	clv_ring_close(ring);
+	if (with_cgroups)
+		return failure("BPF programs", CLV_PROBE_WARN, "those for cgroups do not load", with_cgroups,
+			       "--cgroup needs CONFIG_CGROUP_BPF");
 	return answer("BPF programs", CLV_PROBE_OK, "the verifier accepts them", "");
 }
 
-/* The smallest program of their kind: let pass. */
-static int load_pass(void)
+/* The smallest program of a kind: it lets pass. */
+static int load_pass(enum bpf_prog_type type, int32_t pass)
 {
 	const struct bpf_insn insns[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = pass},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "clv_probe", "GPL", insns, 2, NULL);
+	int fd = bpf_prog_load(type, "clv_probe", "GPL", insns, 2, NULL);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -206,7 +215,7 @@ static struct clv_probe probe_tcx(void)
 {
 	static const char fallback[] = "nothing to do: clsact is used instead; tcx needs Linux 6.6";
 	LIBBPF_OPTS(bpf_link_create_opts, opts);
-	int prog = load_pass();
+	int prog = load_pass(BPF_PROG_TYPE_SCHED_CLS, -1);
 
 	if (prog < 0)
 		return failure("tcx", CLV_PROBE_WARN, "cannot be tested", prog, "grant CAP_BPF and CAP_NET_ADMIN");
@@ -238,8 +247,36 @@ static struct clv_probe probe_clsact(void)
 				     : "only needed below Linux 6.6: CONFIG_NET_SCHED, CONFIG_NET_CLS_BPF");
 }
 
+/* For a moment a program is on the uppermost cgroup there is. */
+static struct clv_probe probe_cgroups(void)
+{
+	char mount[64], detail[128];
+	uint64_t id;
+	int err = clv_cgroup_mount(mount, sizeof(mount));
+
+	if (err)
+		return failure("cgroups", CLV_PROBE_WARN, "version 2 is not found", err,
+			       "only needed for --cgroup: mount -t cgroup2; in a container mount the host's "
+			       "/sys/fs/cgroup");
+	int cgroup = clv_cgroup_open(mount, &id), prog = load_pass(BPF_PROG_TYPE_CGROUP_SKB, 1);
+	int link = cgroup < 0 || prog < 0 ? -1 : bpf_link_create(prog, cgroup, BPF_CGROUP_INET_EGRESS, NULL);
+
+	err = cgroup < 0 ? cgroup : prog < 0 ? prog : link < 0 ? -errno : 0;
+	if (cgroup >= 0)
+		close(cgroup);
+	if (prog >= 0)
+		close(prog);
+	if (link >= 0)
+		close(link);
+	snprintf(detail, sizeof(detail), "version 2 at %s, %s", mount,
+		 err ? "but programs cannot be attached" : "links that end with their owner");
+	if (err)
+		return failure("cgroups", CLV_PROBE_WARN, detail, err,
+			       "only needed for --cgroup: CAP_BPF, CAP_NET_ADMIN, CONFIG_CGROUP_BPF");
+	return answer("cgroups", CLV_PROBE_OK, detail, "");
+}
+
 const clv_probe_fn clv_probes[] = {
-	probe_kernel,  probe_capabilities, probe_btf,      probe_lockdown, probe_unprivileged,
-	probe_memlock, probe_ring_buffer,  probe_programs, probe_tcx,      probe_clsact,
-	NULL,
+	probe_kernel,      probe_capabilities, probe_btf, probe_lockdown, probe_unprivileged, probe_memlock,
+	probe_ring_buffer, probe_programs,     probe_tcx, probe_clsact,   probe_cgroups,      NULL,
 };

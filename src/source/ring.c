@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the loaded BPF object and its maps; turns records into packets and verdicts into control words. Never
- * attaches anything, never looks into a payload. Runs on the thread that polls, except where ring.h says so.
- *
- * The reader is woken rarely on purpose: while traffic flows it sleeps CLV_DRAIN_MS between drains, and the
- * kernel wakes it early only when room runs out. After some empty drains it asks for one wake-up and blocks.
+ * Owns the loaded BPF object, its maps and what of them is mapped, and a reader a worker (reader.h), which does all
+ * that is done per packet. Never attaches anything. Runs where ring.h says.
  */
+#include "source/ring.h"
+
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
@@ -21,60 +20,31 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "source/ring.h"
+#include "source/reader.h"
+#include "source/sides.h"
 #include "capture.skel.h"
 
-#define CLV_DRAIN_MS 10
-/* Drains without a record after which the reader blocks. */
-#define CLV_IDLE_DRAINS 3
-/* The lease is renewed by poll(), so poll() never takes longer. */
-#define CLV_POLL_MAX_MS 1000
-/* A drain ends here, so that a flood cannot keep poll() from returning. */
-#define CLV_DRAIN_RECORDS 65536
-/* Between a hook's look at the clock and its reservation there may be a virtual machine's pause. */
-#define CLV_SETTLE_NS (100ull * 1000 * 1000)
-
-#define CLV_WAYS 4 /* bpf/maps.h */
-
-#define LINK_SLOTS (2 * CLV_RING_LINKS)
-
-enum { DRAIN_CUT = -ECANCELED };
-
-/* One word, so that the reader needs no lock: ifindex in the upper half, below it what is known. */
-#define LINK_LIVE 1ull
-#define LINK_POD  2ull
+#define CLV_WAYS 8 /* bpf/maps.h */
 
 struct clv_ring {
-	struct clv_source source;
+	struct clv_reader reader[CLV_RING_WORKERS];
+	uint32_t workers;
+	uint32_t share_bytes;          /* of a worker's ring buffer */
+	int ring_fd[CLV_RING_WORKERS]; /* the first is libbpf's, the others are ours */
+	struct clv_kernel kernel;
 	struct capture *bpf;
-	struct ring_buffer *rb;
-	volatile struct clv_shared *shared;
-	struct clv_ctl *ctl;
-	size_t ctl_bytes;
-	uint32_t slots;
-	int epoll_fd;
-	uint64_t unix_offset_ns; /* CLOCK_MONOTONIC to Unix time, fixed */
-	uint64_t settled_ns;     /* CLOCK_MONOTONIC before the last complete drain */
-	unsigned idle_drains;
-	bool cut; /* the last drain left something */
-
-	/* the drain that is running */
-	clv_packet_fn fn;
-	void *ctx;
-	uint32_t delivered;
-
-	_Atomic uint64_t bad_records;
-	pthread_mutex_t links_lock; /* writers only */
-	uint32_t link_count;
-	_Atomic uint64_t links[LINK_SLOTS];
+	size_t ctl_bytes, counts_bytes, shapes_bytes;
+	pthread_mutex_t ip_lock;
+	int ip_fd[2]; /* the programs of CLV_LAYER_IP: 0: not asked for yet; or -errno. Under ip_lock */
 };
 
-static uint64_t clock_ns(clockid_t id)
+static uint64_t realtime_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(id, &t);
+	clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
@@ -84,8 +54,8 @@ static uint64_t unix_offset(void)
 	uint64_t best = UINT64_MAX, offset = 0;
 
 	for (int i = 0; i < 16; i++) {
-		uint64_t before = clock_ns(CLOCK_MONOTONIC), unix_ns = clock_ns(CLOCK_REALTIME);
-		uint64_t took = clock_ns(CLOCK_MONOTONIC) - before;
+		uint64_t before = clv_clock_ns(), unix_ns = realtime_ns();
+		uint64_t took = clv_clock_ns() - before;
 
 		if (took < best) {
 			best = took;
@@ -95,260 +65,112 @@ static uint64_t unix_offset(void)
 	return offset;
 }
 
-/* ---- interfaces ------------------------------------------------------------------------------------- */
+/* ---- what others see of its parts ------------------------------------------------------------------------ */
 
-static _Atomic uint64_t *link_slot(struct clv_ring *r, uint32_t ifindex)
+int clv_ring_set_link(struct clv_ring *r, uint32_t net, enum clv_viewpoint view)
 {
-	_Atomic uint64_t *free = NULL;
-
-	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
-		_Atomic uint64_t *slot = &r->links[(ifindex + i) % LINK_SLOTS];
-		uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
-
-		if (word >> 32 == ifindex)
-			return slot;
-		if (!free && !(word & LINK_LIVE))
-			free = slot;
-		if (!word)
-			break;
-	}
-	return free;
+	return clv_sides_set(&r->kernel.sides, net, view);
 }
 
-int clv_ring_set_link(struct clv_ring *r, uint32_t ifindex, enum clv_viewpoint view)
+void clv_ring_forget_link(struct clv_ring *r, uint32_t net)
 {
-	int err = -ENOSPC;
+	clv_sides_forget(&r->kernel.sides, net);
+}
 
-	pthread_mutex_lock(&r->links_lock);
-	_Atomic uint64_t *slot = link_slot(r, ifindex);
-	bool live = slot && *slot >> 32 == ifindex && *slot & LINK_LIVE;
+struct clv_source *clv_ring_source(struct clv_ring *r, uint32_t worker)
+{
+	assert(worker < r->workers);
+	return &r->reader[worker].source;
+}
 
-	if (slot && (live || r->link_count < CLV_RING_LINKS)) {
-		r->link_count += !live;
-		*slot = (uint64_t)ifindex << 32 | LINK_LIVE | (view == CLV_VIEW_POD ? LINK_POD : 0);
-		err = 0;
+int clv_ring_wake_on(struct clv_ring *r, uint32_t worker, int fd)
+{
+	assert(worker < r->workers);
+	return clv_reader_wake_on(&r->reader[worker], fd);
+}
+
+/* ---- programs ---------------------------------------------------------------------------------------- */
+
+/* The maps of `c`, not loaded yet, are those that there are. */
+static int ip_share_maps(struct clv_ring *r, struct capture *c)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, c->obj)
+	{
+		int fd = bpf_object__find_map_fd_by_name(r->bpf->obj, bpf_map__name(map));
+
+		err = fd < 0 ? bpf_map__set_autocreate(map, false) : bpf_map__reuse_fd(map, fd);
+		if (err)
+			break;
 	}
-	pthread_mutex_unlock(&r->links_lock);
 	return err;
 }
 
-/* What is known stays until the slot is needed: records may still be on their way. */
-void clv_ring_forget_link(struct clv_ring *r, uint32_t ifindex)
+static int ip_keep(struct clv_ring *r, enum clv_hook hook, const struct bpf_program *prog)
 {
-	pthread_mutex_lock(&r->links_lock);
-	_Atomic uint64_t *slot = link_slot(r, ifindex);
+	int fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 3);
 
-	if (slot && *slot >> 32 == ifindex && *slot & LINK_LIVE) {
-		*slot &= ~LINK_LIVE;
-		r->link_count--;
+	r->ip_fd[hook] = fd < 0 ? -errno : fd;
+	return fd < 0 ? -errno : 0;
+}
+
+/* Hardly a host has interfaces without Ethernet, and the verifier takes its time: only who asks waits for it. */
+static int ip_load(struct clv_ring *r)
+{
+	struct capture *c = capture__open();
+	struct bpf_program *prog;
+	int err = c ? ip_share_maps(r, c) : -errno;
+
+	if (!c)
+		return err;
+	bpf_object__for_each_program(prog, c->obj)
+		bpf_program__set_autoload(prog, prog == c->progs.clovisor_in_l3 || prog == c->progs.clovisor_out_l3);
+	if (!err)
+		err = capture__load(c);
+	if (!err)
+		err = ip_keep(r, CLV_HOOK_INGRESS, c->progs.clovisor_in_l3);
+	if (!err)
+		err = ip_keep(r, CLV_HOOK_EGRESS, c->progs.clovisor_out_l3);
+	capture__destroy(c);
+	return err;
+}
+
+static int ip_prog_fd(struct clv_ring *r, enum clv_hook hook)
+{
+	pthread_mutex_lock(&r->ip_lock);
+	if (!r->ip_fd[hook]) {
+		int err = ip_load(r);
+
+		if (err) {
+			clv_error("cannot load BPF for interfaces without Ethernet: %s", strerror(-err));
+			r->ip_fd[0] = r->ip_fd[1] = err;
+		}
 	}
-	pthread_mutex_unlock(&r->links_lock);
+	int fd = r->ip_fd[hook];
+
+	pthread_mutex_unlock(&r->ip_lock);
+	return fd;
 }
 
-static enum clv_side link_side(struct clv_ring *r, uint32_t ifindex, enum clv_hook hook)
+int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, enum clv_layer layer)
 {
-	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
-		uint64_t word = atomic_load_explicit(&r->links[(ifindex + i) % LINK_SLOTS], memory_order_relaxed);
-
-		if (word >> 32 == ifindex)
-			return !(word & LINK_POD) == (hook == CLV_HOOK_INGRESS) ? CLV_SIDE_IN : CLV_SIDE_OUT;
-		if (!word)
-			break;
-	}
-	return CLV_SIDE_UNKNOWN;
-}
-
-/* ---- records to packets ----------------------------------------------------------------------------- */
-
-static bool record_valid(const struct clv_rec *rec, size_t size)
-{
-	return size >= sizeof(*rec) && rec->cap <= size - sizeof(*rec) && rec->cap <= rec->len;
-}
-
-static void record_deliver(struct clv_ring *r, const struct clv_rec *rec)
-{
-	enum clv_hook hook = rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS;
-	struct clv_packet p = {
-		.ts_ns = rec->ts_ns + r->unix_offset_ns,
-		.src.addr = clv_addr_v6(rec->saddr),
-		.src.port = rec->sport,
-		.dst.addr = clv_addr_v6(rec->daddr),
-		.dst.port = rec->dport,
-		.net = rec->ifindex,
-		.seq = rec->seq,
-		.ack = rec->ack,
-		.len = rec->len,
-		.payload = clv_slice(rec->data, rec->cap),
-		.hole_seq = rec->hole_seq,
-		.hole_len = rec->hole_len,
-		.retransmits = rec->retransmits,
-		.rtt_ns = clv_rtt_unpack(rec->rtt) * 1000ull,
-		.tcp_flags = rec->tcp_flags,
-		.side = link_side(r, rec->ifindex, hook),
-		.sought = rec->flags & CLV_REC_SOUGHT,
-		.probe = rec->flags & CLV_REC_PROBE,
-		.kernel = {.slot = rec->slot, .gen = rec->gen, .hook = hook},
+	const struct bpf_program *const progs[][2] = {
+		[CLV_LAYER_ETHERNET] = {r->bpf->progs.clovisor_in, r->bpf->progs.clovisor_out},
+		[CLV_LAYER_CGROUP] = {r->bpf->progs.clovisor_in_cg, r->bpf->progs.clovisor_out_cg},
 	};
 
-	r->fn(r->ctx, &p);
+	if (layer == CLV_LAYER_IP)
+		return ip_prog_fd(r, hook);
+	int fd = bpf_program__fd(progs[layer][hook]);
+
+	return fd < 0 ? -EOPNOTSUPP : fd;
 }
 
-/* The record counts as read, also when the drain ends with it. */
-static int on_record(void *ctx, void *data, size_t size)
+int clv_ring_number_cgroup(struct clv_ring *r, uint64_t cgroup_id, uint32_t net)
 {
-	struct clv_ring *r = ctx;
-
-	if (record_valid(data, size))
-		record_deliver(r, data);
-	else
-		r->bad_records++;
-	return ++r->delivered == CLV_DRAIN_RECORDS ? DRAIN_CUT : 0;
-}
-
-/* ---- the source ------------------------------------------------------------------------------------- */
-
-/* Returns the number of records, or -errno. */
-static int ring_drain(struct clv_ring *r)
-{
-	uint64_t before = clock_ns(CLOCK_MONOTONIC);
-
-	r->shared->lease_ns = before + CLV_LEASE_NS;
-	r->delivered = 0;
-	int n = ring_buffer__consume(r->rb);
-
-	r->shared->wake_armed = 1;
-	r->cut = n == DRAIN_CUT;
-	if (n < 0 && !r->cut)
-		return n;
-	if (!r->cut)
-		r->settled_ns = before;
-	if (r->delivered) {
-		r->idle_drains = 0;
-		r->shared->want_wake = 0;
-	} else {
-		r->idle_drains++;
-	}
-	return (int)r->delivered;
-}
-
-/* True when one of the caller's descriptors has something. */
-static bool ring_wait(struct clv_ring *r, int ms)
-{
-	struct epoll_event events[4];
-	int n = epoll_wait(r->epoll_fd, events, 4, ms);
-
-	for (int i = 0; i < n; i++)
-		if (events[i].data.u64)
-			return true;
-	return n < 0;
-}
-
-static int min_int(int a, int b)
-{
-	return a < b ? a : b;
-}
-
-static int ring_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms)
-{
-	struct clv_ring *r = (struct clv_ring *)s;
-	int left = timeout_ms < 0 ? CLV_POLL_MAX_MS : min_int(timeout_ms, CLV_POLL_MAX_MS);
-	int first = r->cut ? 0 : min_int(left, CLV_DRAIN_MS);
-	bool block = r->idle_drains >= CLV_IDLE_DRAINS;
-
-	r->fn = fn;
-	r->ctx = ctx;
-	/*
-	 * A record may be between its look at want_wake and its submission: hence the drain before the wait, and
-	 * the short wait with a drain behind it before the long one.
-	 */
-	if (block) {
-		r->shared->want_wake = 1;
-		atomic_thread_fence(memory_order_seq_cst);
-		int n = ring_drain(r);
-
-		if (n)
-			return n;
-	}
-	bool called = ring_wait(r, first);
-	int n = ring_drain(r);
-
-	if (n || called || !block || left == first)
-		return n;
-	ring_wait(r, left - first);
-	return ring_drain(r);
-}
-
-static void ring_verdict(struct clv_source *s, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
-{
-	struct clv_ring *r = (struct clv_ring *)s;
-
-	if (!ref->gen || ref->slot >= r->slots || ref->hook > CLV_HOOK_EGRESS)
-		return;
-
-	struct clv_ctl_dir *d = &r->ctl[ref->slot].dir[ref->hook];
-	uint16_t flags = CLV_WORD_VALID;
-
-	if (v->kind == CLV_VERDICT_SKIP) {
-		__atomic_store_n(&d->skip, clv_word_make(v->seq, ref->gen, flags), __ATOMIC_RELEASE);
-		return;
-	}
-	if (v->kind == CLV_VERDICT_IGNORE)
-		flags |= CLV_WORD_IGNORE;
-	else if (v->kind == CLV_VERDICT_PROBE)
-		flags |= CLV_WORD_PROBE;
-	else if (v->seek)
-		flags |= CLV_WORD_SEEK;
-	__atomic_store_n(&d->window, clv_word_make(v->seq, ref->gen, flags), __ATOMIC_RELEASE);
-}
-
-static uint64_t ring_now_ns(struct clv_source *s)
-{
-	struct clv_ring *r = (struct clv_ring *)s;
-
-	return r->settled_ns + r->unix_offset_ns - CLV_SETTLE_NS;
-}
-
-static void ring_close(struct clv_source *s)
-{
-	struct clv_ring *r = (struct clv_ring *)s;
-
-	if (r->bpf && r->bpf->bss)
-		r->bpf->bss->shared.lease_ns = 0;
-	if (r->ctl)
-		munmap(r->ctl, r->ctl_bytes);
-	ring_buffer__free(r->rb);
-	if (r->epoll_fd >= 0)
-		close(r->epoll_fd);
-	capture__destroy(r->bpf);
-	pthread_mutex_destroy(&r->links_lock);
-	free(r);
-}
-
-static const struct clv_source_ops ring_ops = {
-	.poll = ring_poll,
-	.verdict = ring_verdict,
-	.now_ns = ring_now_ns,
-	.close = ring_close,
-};
-
-struct clv_source *clv_ring_source(struct clv_ring *r)
-{
-	return &r->source;
-}
-
-int clv_ring_wake_on(struct clv_ring *r, int fd)
-{
-	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1};
-
-	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
-}
-
-int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, bool l3)
-{
-	const struct bpf_program *in = l3 ? r->bpf->progs.clovisor_in_l3 : r->bpf->progs.clovisor_in;
-	const struct bpf_program *out = l3 ? r->bpf->progs.clovisor_out_l3 : r->bpf->progs.clovisor_out;
-
-	return bpf_program__fd(hook == CLV_HOOK_INGRESS ? in : out);
+	return bpf_map_update_elem(bpf_map__fd(r->bpf->maps.cgroup_net), &cgroup_id, &net, BPF_EXIST) ? -errno : 0;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
@@ -380,53 +202,108 @@ static uint32_t round_up_power(uint32_t v)
 	return p < v ? 0 : p;
 }
 
+/* ip_load() is for them. */
+static int ring_leave_out_ip(struct clv_ring *r)
+{
+	int err = bpf_program__set_autoload(r->bpf->progs.clovisor_in_l3, false);
+
+	return err ? err : bpf_program__set_autoload(r->bpf->progs.clovisor_out_l3, false);
+}
+
+/* Without them no kernel is asked for BPF on cgroups, nor for the time to verify it. */
+static int ring_leave_out_cgroups(struct clv_ring *r)
+{
+	int err = bpf_program__set_autoload(r->bpf->progs.clovisor_in_cg, false);
+
+	if (!err)
+		err = bpf_program__set_autoload(r->bpf->progs.clovisor_out_cg, false);
+	return err ? err : bpf_map__set_autocreate(r->bpf->maps.cgroup_net, false);
+}
+
 static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 {
-	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
-	uint32_t bytes = round_up_power(c->ring_bytes ? c->ring_bytes : CLV_RING_BYTES);
+	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE), workers = c->workers ? c->workers : 1;
+	uint32_t bytes = round_up_power((c->ring_bytes ? c->ring_bytes : CLV_RING_BYTES) / workers);
 	uint32_t flows = round_up_power(c->max_flows ? c->max_flows : CLV_RING_FLOWS);
 	struct capture__rodata *knobs = r->bpf->rodata;
 
-	if (!bytes || !flows || flows > 1u << 22)
+	if (workers > CLV_RING_WORKERS || !bytes || !flows || flows > 1u << 22)
 		return -EINVAL;
 	bytes = bytes < page ? page : bytes;
 	flows = flows < CLV_WAYS ? CLV_WAYS : flows;
-	r->slots = flows;
+	r->workers = workers;
+	r->share_bytes = bytes;
+	r->kernel.slots = flows;
 	knobs->set_mask = flows / CLV_WAYS - 1;
 	knobs->snaplen = c->snaplen && c->snaplen < CLV_REC_MAX_CAP ? c->snaplen : CLV_REC_MAX_CAP;
+	knobs->workers = workers;
 	knobs->wake_bytes = bytes / 4;
+	knobs->roomy_bytes = bytes / 2;
 	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
 	knobs->measure = c->measure;
+	knobs->count_flows = c->count_flows;
 	knobs->ports_filtered = c->port_count > 0;
+	knobs->net_untold = c->net_untold;
 	for (size_t i = 0; i < c->port_count; i++)
 		knobs->wanted_ports[c->ports[i] / 64] |= 1ull << c->ports[i] % 64;
 	if (getrandom((void *)&knobs->hash_seed, sizeof(knobs->hash_seed), 0) != sizeof(knobs->hash_seed))
 		return -EIO;
+	if (c->count_flows && bpf_map__set_max_entries(r->bpf->maps.counts, flows))
+		return -EINVAL;
+	if (workers == 1 ? bpf_map__set_autocreate(r->bpf->maps.rings, false)
+			 : bpf_map__set_max_entries(r->bpf->maps.rings, workers))
+		return -EINVAL;
 	if (bpf_map__set_max_entries(r->bpf->maps.flows, flows / CLV_WAYS) ||
 	    bpf_map__set_max_entries(r->bpf->maps.ctl, flows) || bpf_map__set_max_entries(r->bpf->maps.ring, bytes))
 		return -EINVAL;
 	return 0;
 }
 
-static int ring_map_memory(struct clv_ring *r)
+/* Maps all of an array of `values` times `size`; *bytes are then what there is to unmap. NULL, and errno, on failure.
+ */
+static void *map_array(const struct bpf_map *map, size_t values, size_t size, int protection, size_t *bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	/* Edge-triggered: data in the ring are no reason to wake up, only the kernel's asking is. */
-	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
 
-	r->ctl_bytes = (r->slots * sizeof(*r->ctl) + page - 1) / page * page;
-	void *ctl = mmap(NULL, r->ctl_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(r->bpf->maps.ctl), 0);
+	*bytes = (values * size + page - 1) / page * page;
+	void *at = mmap(NULL, *bytes, protection, MAP_SHARED, bpf_map__fd(map), 0);
 
-	if (ctl == MAP_FAILED)
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static int ring_map_memory(struct clv_ring *r)
+{
+	struct clv_kernel *k = &r->kernel;
+
+	k->shared = &r->bpf->bss->shared;
+	k->ctl = map_array(r->bpf->maps.ctl, k->slots, sizeof(*k->ctl), PROT_READ | PROT_WRITE, &r->ctl_bytes);
+	if (!k->ctl)
 		return -errno;
-	r->ctl = ctl;
-	r->shared = &r->bpf->bss->shared;
-	r->rb = ring_buffer__new(bpf_map__fd(r->bpf->maps.ring), on_record, r, NULL);
-	if (!r->rb)
+	k->shapes = map_array(r->bpf->maps.shapes, CLV_SHAPES, sizeof(*k->shapes), PROT_READ | PROT_WRITE,
+			      &r->shapes_bytes);
+	if (!k->shapes)
 		return -errno;
-	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (r->epoll_fd < 0 || epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, bpf_map__fd(r->bpf->maps.ring), &e))
-		return -errno;
+	k->shape_count = 1;
+	if (!r->bpf->rodata->count_flows)
+		return 0;
+	k->counts = map_array(r->bpf->maps.counts, k->slots, sizeof(*k->counts), PROT_READ, &r->counts_bytes);
+	return k->counts ? 0 : -errno;
+}
+
+/* The first worker's ring buffer is there; makes the others, and tells the programs of all. */
+static int ring_share_out(struct clv_ring *r)
+{
+	r->ring_fd[0] = bpf_map__fd(r->bpf->maps.ring);
+	for (uint32_t i = 1; i < r->workers; i++) {
+		int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "ring", 0, 0, r->share_bytes, NULL);
+
+		if (fd < 0)
+			return fd;
+		r->ring_fd[i] = fd;
+	}
+	for (uint32_t i = 0; r->workers > 1 && i < r->workers; i++)
+		if (bpf_map_update_elem(bpf_map__fd(r->bpf->maps.rings), &i, &r->ring_fd[i], BPF_ANY))
+			return -errno;
 	return 0;
 }
 
@@ -440,30 +317,76 @@ static int ring_load(struct clv_ring *r, const struct clv_ring_config *config)
 	int err = ring_configure(r, config);
 
 	if (!err)
+		err = ring_leave_out_ip(r);
+	if (!err && !config->cgroups)
+		err = ring_leave_out_cgroups(r);
+	if (!err)
 		err = capture__load(r->bpf);
-	return err ? err : ring_map_memory(r);
+	if (!err)
+		err = ring_map_memory(r);
+	if (!err)
+		err = ring_share_out(r);
+	for (uint32_t i = 0; !err && i < r->workers; i++)
+		err = clv_reader_open(&r->reader[i], &r->kernel, i, r->ring_fd[i], r->share_bytes,
+				      r->bpf->rodata->wake_bytes);
+	return err;
+}
+
+static void ring_unmap(struct clv_ring *r)
+{
+	struct clv_kernel *k = &r->kernel;
+
+	if (k->ctl)
+		munmap(k->ctl, r->ctl_bytes);
+	if (k->counts)
+		munmap((void *)(uintptr_t)k->counts, r->counts_bytes);
+	if (k->shapes)
+		munmap(k->shapes, r->shapes_bytes);
+}
+
+void clv_ring_close(struct clv_ring *r)
+{
+	if (!r)
+		return;
+	if (r->kernel.shared)
+		r->kernel.shared->lease_ns = 0;
+	for (uint32_t i = 0; i < CLV_RING_WORKERS; i++)
+		clv_reader_close(&r->reader[i]);
+	for (uint32_t i = 1; i < CLV_RING_WORKERS; i++)
+		if (r->ring_fd[i] > 0)
+			close(r->ring_fd[i]);
+	ring_unmap(r);
+	for (size_t i = 0; i < 2; i++)
+		if (r->ip_fd[i] > 0)
+			close(r->ip_fd[i]);
+	capture__destroy(r->bpf);
+	pthread_mutex_destroy(&r->ip_lock);
+	pthread_mutex_destroy(&r->kernel.shapes_lock);
+	clv_sides_fini(&r->kernel.sides);
+	free(r);
 }
 
 int clv_ring_open(const struct clv_ring_config *config, struct clv_ring **out)
 {
-	struct clv_ring *r = calloc(1, sizeof(*r));
+	struct clv_ring *r = aligned_alloc(_Alignof(struct clv_ring), sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
-	r->source.ops = &ring_ops;
-	r->epoll_fd = -1;
-	pthread_mutex_init(&r->links_lock, NULL);
+	memset(r, 0, sizeof(*r));
+	for (uint32_t i = 0; i < CLV_RING_WORKERS; i++)
+		r->reader[i].epoll_fd = -1;
+	pthread_mutex_init(&r->ip_lock, NULL);
+	pthread_mutex_init(&r->kernel.shapes_lock, NULL);
+	clv_sides_init(&r->kernel.sides);
 
 	int err = ring_load(r, config);
 
 	if (err) {
-		ring_close(&r->source);
+		clv_ring_close(r);
 		return err;
 	}
-	r->unix_offset_ns = unix_offset();
-	r->settled_ns = clock_ns(CLOCK_MONOTONIC);
-	r->shared->lease_ns = r->settled_ns + CLV_LEASE_NS;
-	r->shared->wake_armed = 1;
+	r->kernel.unix_offset_ns = unix_offset();
+	r->kernel.shared->lease_ns = clv_clock_ns() + CLV_LEASE_NS;
 	*out = r;
 	return 0;
 }
@@ -492,9 +415,12 @@ static int stats_sum(struct clv_ring *r, struct clv_kstats *sum)
 size_t clv_ring_figures(struct clv_ring *r, struct clv_figure out[CLV_RING_FIGURES])
 {
 	struct clv_kstats sum = {0};
+	uint64_t bad_records = 0;
 	size_t n = 0;
 
 	stats_sum(r, &sum);
+	for (uint32_t i = 0; i < r->workers; i++)
+		bad_records += r->reader[i].bad_records;
 #define X(field, dropped, words)                                                           \
 	out[n++] = (struct clv_figure){.name = &#field[dropped ? sizeof("drop_") - 1 : 0], \
 				       .text = words,                                      \
@@ -503,8 +429,9 @@ size_t clv_ring_figures(struct clv_ring *r, struct clv_figure out[CLV_RING_FIGUR
 	CLV_KSTATS(X)
 #undef X
 	out[n++] = (struct clv_figure){
-		.name = "bad_records", .text = "records that made no sense", .drop = true, .value = r->bad_records};
+		.name = "bad_records", .text = "records that made no sense", .drop = true, .value = bad_records};
 	return n;
 }
 
+_Static_assert(CLV_PACKET_CGROUP == CLV_NET_CGROUP, "a place's number goes from the kernel to the engine as it is");
 _Static_assert(sizeof(struct clv_kstats) / sizeof(uint64_t) + 1 <= CLV_RING_FIGURES, "room for every count");

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The live source: the loaded BPF object, its ring buffer read into packets, verdicts stored into the map that
- * the programs read. Attaching them to interfaces is attach.h's business.
+ * the programs read. Attaching them to interfaces and cgroups is attach.h's business.
  *
- * One thread opens, polls and closes; clv_ring_prog_fd(), clv_ring_set_link() and clv_ring_figures() may be
- * called from any thread in between.
+ * The packets come by one ring buffer a worker. The kernel chooses it by the addresses and ports of a packet, the same
+ * for both directions and at every place of capture: so a connection is one worker's from its first packet to its last.
+ *
+ * One thread opens and closes; in between each source may be polled, told verdicts and held by a thread of its own.
+ * clv_ring_prog_fd(), clv_ring_set_link(), clv_ring_number_cgroup() and clv_ring_figures() may be called from any
+ * thread.
  */
 #ifndef CLV_SOURCE_RING_H
 #define CLV_SOURCE_RING_H
@@ -17,25 +21,41 @@
 #include "source/source.h"
 #include "wire/record.h"
 
-/* Holds a fifth of a second of 50,000 small requests a second; mapped twice, so it counts twice in RSS. */
+#define CLV_RING_WORKERS CLV_WAKES
+/*
+ * A small request and its answer take 800 bytes: a tenth of a second of 50,000 of them a second. All of it counts as
+ * memory of this process.
+ */
 #define CLV_RING_BYTES (8u << 20)
 /* 192 B each in the kernel, allocated at load. */
 #define CLV_RING_FLOWS 65536u
 
 struct clv_ring_config {
-	uint32_t ring_bytes;   /* rounded up to a power of two; 0: CLV_RING_BYTES */
+	uint32_t workers;      /* how many ring buffers; at most CLV_RING_WORKERS; 0: one */
+	uint32_t ring_bytes;   /* of all together; a share is rounded up to a power of two; 0: CLV_RING_BYTES */
 	uint32_t max_flows;    /* rounded up to a power of two; 0: CLV_RING_FLOWS */
 	uint32_t snaplen;      /* payload bytes a record carries at most; 0: all */
-	const uint16_t *ports; /* with any, only TCP from or to one of them; copied */
+	const uint16_t *ports; /* with any, only packets from or to one of them; copied */
 	size_t port_count;
-	bool measure;       /* round-trip times, and the bytes of connections that nobody reads: for metrics */
-	bool strict_window; /* copy nothing beyond a window, however empty the ring (tests) */
+	bool measure;        /* round-trip times, and the bytes of connections that nobody reads: for metrics */
+	bool count_flows;    /* packets and bytes of each flow, all of them: clv_packet.total_packets */
+	bool cgroups;        /* load the programs for cgroups, too */
+	uint32_t net_untold; /* what cgroups that were not told their number pass for; 0: they are not looked at (tests)
+			      */
+	bool strict_window;  /* copy nothing beyond a window, however empty the ring (tests) */
 };
 
-/* Whose requests are "in" and "out" on an interface. */
+/* Whose requests are "in" and "out" at a place of capture. */
 enum clv_viewpoint {
-	CLV_VIEW_HOST, /* this machine: what the interface receives comes in */
+	CLV_VIEW_HOST, /* this machine, or a cgroup's processes: what the interface or the cgroup receives comes in */
 	CLV_VIEW_POD,  /* the far end of a veth: what the interface receives went out of the pod */
+};
+
+/* What a program is for: how packets begin there. */
+enum clv_layer {
+	CLV_LAYER_ETHERNET,
+	CLV_LAYER_IP,     /* an interface without Ethernet headers; loaded when first asked for, which takes a while */
+	CLV_LAYER_CGROUP, /* only with config.cgroups */
 };
 
 struct clv_ring;
@@ -46,23 +66,35 @@ struct clv_ring;
  */
 int clv_ring_open(const struct clv_ring_config *config, struct clv_ring **out);
 
-/* The source to poll, tell verdicts and close (which frees the ring). Borrowed. */
-struct clv_source *clv_ring_source(struct clv_ring *r);
+/* NULL is nothing to close. No source is polled any more; the programs are detached, or will find nobody reading. */
+void clv_ring_close(struct clv_ring *r);
 
 /*
- * poll() also returns early, with 0 packets, when `fd` becomes readable; the caller reads it. For signals, link
- * events and attach events. The ring does not own it. Returns 0 or -errno. Polling thread only.
+ * A worker's source, to poll and tell verdicts of what it delivered. Borrowed until the ring is closed; it has no
+ * close() of its own.
  */
-int clv_ring_wake_on(struct clv_ring *r, int fd);
-
-/* The program of a hook, for attaching; `l3`: to a device whose packets have no Ethernet header. Borrowed. */
-int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, bool l3);
+struct clv_source *clv_ring_source(struct clv_ring *r, uint32_t worker);
 
 /*
- * Before attaching: says whose interface it is. Returns 0, or -ENOSPC past CLV_RING_LINKS interfaces at once.
+ * The worker's poll() also returns early, with 0 packets, when `fd` becomes readable; the caller reads it. For signals,
+ * link events and attach events. The ring does not own it. Returns 0 or -errno.
  */
-int clv_ring_set_link(struct clv_ring *r, uint32_t ifindex, enum clv_viewpoint view);
-void clv_ring_forget_link(struct clv_ring *r, uint32_t ifindex);
+int clv_ring_wake_on(struct clv_ring *r, uint32_t worker, int fd);
+
+/* The program of a hook, for attaching. Borrowed; or -errno: it is not loaded, -EOPNOTSUPP: nor was it to be. */
+int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, enum clv_layer layer);
+
+/*
+ * Before attaching: says whose place of capture `net` is (wire/record.h). Returns 0, -ENOSPC past CLV_RING_LINKS of
+ * them at once, or -EINVAL for a number that is none.
+ */
+int clv_ring_set_link(struct clv_ring *r, uint32_t net, enum clv_viewpoint view);
+void clv_ring_forget_link(struct clv_ring *r, uint32_t net);
+/*
+ * Between attaching the first program to a cgroup and the second: `net` is the number of the cgroup with this id (the
+ * inode of its directory). 0: it is not looked at any more. Returns 0 or -errno. Any thread.
+ */
+int clv_ring_number_cgroup(struct clv_ring *r, uint64_t cgroup_id, uint32_t net);
 #define CLV_RING_LINKS 4096u
 
 /* libbpf explains its failures on stderr; from here on only where debug lines are asked for. Open calls it. */

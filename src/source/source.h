@@ -28,6 +28,13 @@ struct clv_source_ops {
 	 * 0 when only packets tell the time (files). May be NULL.
 	 */
 	uint64_t (*now_ns)(struct clv_source *s);
+	/*
+	 * May be NULL: nothing can wait. From hold(true) on, which may be called while poll() delivers, poll() leaves
+	 * packets where they are as long as they are safe there, and returns after a few milliseconds at the latest;
+	 * it delivers no more than makes room for what comes. Until hold(false).
+	 */
+	void (*hold)(struct clv_source *s, bool hold);
+	/* NULL: it is closed with what it is a part of. */
 	void (*close)(struct clv_source *s);
 };
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "engine/limits.h"
 #include "model/span.h"
 
@@ -17,10 +18,89 @@ void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream)
 	clv_list_init(&xs->pending);
 }
 
+/* ---- by id ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Those that wait are the nodes of a binary tree, in which the bits of its scattered id lead to each: the highest one
+ * from the first node to the second, and so on. It needs no balance and no memory of its own, and no choice of ids
+ * makes a way longer than an id has bits.
+ */
+static uint64_t way_to(uint64_t id)
+{
+	return id * 0x9e3779b97f4a7c15; /* odd: no two ids have the same way */
+}
+
+/* Where the tree has a place for one with this id. */
+static struct clv_exchange **place_for(struct clv_exchanges *xs, uint64_t id)
+{
+	struct clv_exchange **at = &xs->by_ids;
+
+	for (uint64_t way = way_to(id); *at; way <<= 1)
+		at = &(*at)->below[way >> 63];
+	return at;
+}
+
+static void tree_add(struct clv_exchanges *xs, struct clv_exchange *x)
+{
+	x->below[0] = x->below[1] = NULL;
+	*place_for(xs, x->id) = x;
+	xs->touched = x;
+}
+
+/* Any that has none below it takes the place of one that goes: its own way leads there, too. */
+static void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
+{
+	struct clv_exchange **at = &xs->by_ids, **last;
+
+	if (xs->touched == x)
+		xs->touched = NULL;
+	for (uint64_t way = way_to(x->id); *at != x; way <<= 1)
+		at = &(*at)->below[way >> 63];
+	for (last = at; (*last)->below[0] || (*last)->below[1];)
+		last = &(*last)->below[(*last)->below[0] ? 0 : 1];
+	struct clv_exchange *y = *last;
+	*last = NULL;
+	if (y == x)
+		return;
+	y->below[0] = x->below[0];
+	y->below[1] = x->below[1];
+	*at = y;
+}
+
 static bool answered(const struct clv_exchange *x)
 {
 	return x->response.ts_ns != 0;
 }
+
+/* `unanswered`: only one that waits for its answer. */
+static struct clv_exchange *tree_find(struct clv_exchanges *xs, uint64_t id, bool unanswered)
+{
+	struct clv_exchange *x = xs->by_ids;
+
+	for (uint64_t way = way_to(id); x; x = x->below[way >> 63], way <<= 1)
+		if (x->id == id && !(unanswered && (answered(x) || x->oneway)))
+			break;
+	if (x)
+		xs->touched = x;
+	return x;
+}
+
+void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id)
+{
+	xs->by_id = by_id;
+	xs->by_ids = xs->touched = NULL;
+	for (struct clv_exchange *x = clv_exchanges_first(xs); by_id && x; x = clv_exchanges_next(xs, x))
+		tree_add(xs, x);
+}
+
+struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id)
+{
+	struct clv_exchange *x = xs->touched;
+
+	return x && x->id == id ? x : tree_find(xs, id, false);
+}
+
+/* ---- requests and answers ---------------------------------------------------------------------------------------- */
 
 /* Does a request beginning at `at` show that its client does not wait for answers? */
 static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_mark *at)
@@ -62,13 +142,23 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 		.head_len = (uint32_t)msg->head.len,
 		.facts_size = msg->facts_size,
 		.context = msg->flags & CLV_MSG_CONTEXT,
+		.oneway = msg->flags & CLV_MSG_ONEWAY,
+		.quiet = msg->flags & CLV_MSG_QUIET,
+		.open = {true},
+		.raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0,
 		.unsure = xs->unsure,
 	};
-	memcpy(x->data, msg->facts, msg->facts_size);
-	memcpy(x->data + msg->facts_size, msg->head.data, msg->head.len);
-	xs->unsure = false;
+	if (msg->flags & CLV_MSG_MIDSTREAM)
+		x->flags |= CLV_SPAN_MIDSTREAM;
+	if (msg->facts_size)
+		memcpy(x->data, msg->facts, msg->facts_size);
+	if (msg->head.len)
+		memcpy(x->data + msg->facts_size, msg->head.data, msg->head.len);
+	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
 	xs->any = true;
 	clv_list_append(&xs->pending, &x->node);
+	if (xs->by_id)
+		tree_add(xs, x);
 	xs->count++;
 	xs->bytes += x->facts_size + x->head_len;
 	return x;
@@ -87,19 +177,44 @@ static bool possible(const struct clv_exchange *x, const struct clv_mark *at)
 
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
+	if (xs->by_id)
+		return tree_find(xs, msg->id, true);
 	struct clv_exchange *x = clv_exchanges_first(xs);
-
-	while (x && (answered(x) || (xs->by_id && x->id != msg->id)))
+	while (x && (answered(x) || x->oneway))
 		x = clv_exchanges_next(xs, x);
-	if (!x || xs->by_id)
-		return x;
+	if (!x)
+		return NULL;
 	if (!x->unsure)
 		return possible(x, at) ? x : NULL;
 	if (xs->pipelined)
 		return NULL;
-	while (x && (answered(x) || (uint32_t)at->pos != x->request.ack_seq || !possible(x, at)))
+	while (x && (answered(x) || x->oneway || (uint32_t)at->pos != x->request.ack_seq || !possible(x, at)))
 		x = clv_exchanges_next(xs, x);
 	return x;
+}
+
+void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_slice keep)
+{
+	keep = clv_slice_head(keep, CLV_KEEP_MAX);
+	uint8_t *room = keep.len ? clv_mem_alloc(mem, keep.len) : NULL;
+
+	if (!room)
+		return;
+	memcpy(room, keep.data, keep.len);
+	if (x->answer)
+		clv_mem_free(mem, x->answer, x->answer_len);
+	x->answer = room;
+	x->answer_len = (uint32_t)keep.len;
+}
+
+void clv_exchange_amend(struct clv_exchange *x, enum clv_dir dir, const struct clv_end *end)
+{
+	x->cancelled |= end->cancelled;
+	x->quiet &= !end->failed;
+	/* Of a request that another protocol left behind this one's facts say nothing. */
+	if (!end->facts || end->facts_size != (dir == CLV_TO_SERVER ? x->facts_size : x->response_facts_size))
+		return;
+	memcpy(dir == CLV_TO_SERVER ? x->data : x->response_facts, end->facts, end->facts_size);
 }
 
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
@@ -108,8 +223,12 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 	x->response = *at;
 	x->response_seen_ns = at->ts_ns;
 	x->unsure = x->tentative = false;
+	x->open[CLV_TO_CLIENT] = true;
 	x->response_facts_size = msg->facts_size;
-	memcpy(x->response_facts, msg->facts, msg->facts_size);
+	if (msg->facts_size)
+		memcpy(x->response_facts, msg->facts, msg->facts_size);
+	if (msg->flags & CLV_MSG_MIDSTREAM)
+		x->flags |= CLV_SPAN_MIDSTREAM;
 	if (msg->flags & CLV_MSG_TRUNCATED)
 		x->flags |= CLV_SPAN_TRUNCATED;
 }
@@ -127,9 +246,18 @@ void clv_exchanges_lost_answers(struct clv_exchanges *xs)
 	xs->unsure = !xs->by_id;
 }
 
+void clv_exchanges_doubt(struct clv_exchanges *xs)
+{
+	clv_exchanges_lost_answers(xs);
+	for (struct clv_exchange *x = clv_exchanges_first(xs); x; x = clv_exchanges_next(xs, x))
+		x->unsure |= !xs->by_id && !answered(x);
+}
+
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	clv_list_remove(&x->node);
+	if (xs->by_id)
+		tree_remove(xs, x);
 	xs->count--;
 	xs->bytes -= x->facts_size + x->head_len;
 }
@@ -138,5 +266,7 @@ void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x)
 {
 	if (x->kept)
 		clv_mem_free(mem, x->kept, x->kept_len);
+	if (x->answer)
+		clv_mem_free(mem, x->answer, x->answer_len);
 	clv_mem_free(mem, x, sizeof(*x) + x->facts_size + x->head_len);
 }

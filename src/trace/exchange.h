@@ -16,6 +16,8 @@
 #include "base/mem.h"
 #include "model/msg.h"
 
+struct clv_proto;
+
 /* Where and when a message begins: what pairing and ids are made from. */
 struct clv_mark {
 	uint64_t pos;     /* stream position of the first byte; low 32 bits: its sequence number */
@@ -25,6 +27,8 @@ struct clv_mark {
 
 struct clv_exchange {
 	struct clv_node node;
+	struct clv_exchange *below[2]; /* of pairs by id: a tree of those that wait */
+	const struct clv_proto *proto; /* of the request; the connection may have changed it since */
 	struct clv_mark request;
 	struct clv_mark response; /* ts_ns 0: none yet */
 	uint64_t request_end_ns;  /* 0: not ended */
@@ -32,23 +36,34 @@ struct clv_exchange {
 	uint64_t response_seen_ns; /* newest byte of an unfinished response */
 	uint64_t request_body_bytes, response_body_bytes;
 	uint64_t retransmits_before; /* of the connection, when the request began */
+	uint32_t asked_again;        /* a datagram: how often it was sent again */
 	uint64_t id;                 /* as clv_msg.id */
+	uint64_t raw_hash;           /* of clv_msg.raw; 0: there was none */
 	uint32_t flags;              /* enum clv_span_flag */
 	uint32_t head_len;
 	struct clv_slice method; /* as clv_msg.method */
 	uint32_t kept_len;       /* of kept */
 	uint8_t *kept;           /* fields of the response that were asked for (fields.h); NULL: none */
+	uint32_t answer_len;     /* of answer */
+	uint8_t *answer;         /* of the response, as its parser asked (clv_msg.keep); NULL: nothing */
 	uint16_t facts_size, response_facts_size;
 	bool context;   /* as CLV_MSG_CONTEXT */
 	bool unsure;    /* requests that nobody saw may lie before this one */
 	bool tentative; /* found in the middle of something: a request only if an answer confirms it */
+	bool open[2];   /* by enum clv_dir: that message was begun and has not ended */
+	bool oneway;    /* as CLV_MSG_ONEWAY */
+	bool cancelled; /* as clv_end.cancelled */
+	bool quiet;     /* as CLV_MSG_QUIET, until its answer says that it failed */
+	bool lingers;   /* as clv_end.lingers */
 	bool counted;   /* an event told of its beginning: one will tell of its end */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
 };
 
 struct clv_exchanges {
-	struct clv_node pending; /* by order of requests; the answered but unfinished are in it, too */
+	struct clv_node pending;      /* by order of requests; the answered but unfinished are in it, too */
+	struct clv_exchange *by_ids;  /* the same of pairs by id, as a tree; NULL: none */
+	struct clv_exchange *touched; /* the one of them that was asked for last; NULL: none */
 	uint32_t count;
 	uint32_t bytes; /* of their facts and heads */
 	bool by_id;
@@ -60,6 +75,8 @@ struct clv_exchanges {
 };
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
+/* From now on pairs are made by id, or not; what waits already stays. */
+void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id);
 
 /* Are there as many, or as long ones, that this request cannot be kept as well? */
 bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg);
@@ -77,8 +94,15 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
 					 const struct clv_mark *at);
 
+/* By clv_msg.id, whether answered or not; NULL when there is none. Of pairs by id only. */
+struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id);
+
 /* Notes the response on the exchange. */
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
+/* Keeps `keep` of the response in place of what was kept before; without memory what was kept stays. */
+void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_slice keep);
+/* Facts that a message's end brought take the place of the head's, if they have their size. */
+void clv_exchange_amend(struct clv_exchange *x, enum clv_dir dir, const struct clv_end *end);
 
 /*
  * Requests were missed, while the server had been heard up to sequence number `heard`. The next request needs
@@ -88,6 +112,9 @@ void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard);
 
 /* Answers were missed, to requests that the caller has taken out. The next request needs evidence. */
 void clv_exchanges_lost_answers(struct clv_exchanges *xs);
+
+/* The same, to requests that are still there: each of them needs evidence. */
+void clv_exchanges_doubt(struct clv_exchanges *xs);
 
 /* Takes the exchange out of the list; it stays the caller's until freed. */
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x);

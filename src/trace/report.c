@@ -6,6 +6,7 @@
 #include "trace/report.h"
 
 #include "base/buf.h"
+#include "model/packet.h"
 #include "trace/ids.h"
 
 #define REDACTED CLV_LIT("REDACTED")
@@ -14,7 +15,7 @@
 
 static void set_ids(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
-	struct clv_slice head = clv_exchange_head(x);
+	struct clv_slice head = x->raw_hash ? clv_slice(&x->raw_hash, sizeof(x->raw_hash)) : clv_exchange_head(x);
 	uint32_t response_seq = x->response.ts_ns ? (uint32_t)x->response.pos : x->request.ack_seq;
 	struct clv_exchange_ids ids = clv_ids_derive((uint32_t)x->request.pos, response_seq, head);
 
@@ -23,9 +24,9 @@ static void set_ids(const struct clv_report *r, const struct clv_exchange *x, st
 		memcpy(span->span_id, ids.client_span_id, sizeof(span->span_id));
 	} else {
 		memcpy(span->span_id, ids.server_span_id, sizeof(span->span_id));
-		/* The caller's span, by whoever sees that side; a file that knows no sides has no other observer. */
+		/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
 		memcpy(span->parent_id, ids.client_span_id, sizeof(span->parent_id));
-		span->has_parent = r->side_known;
+		span->has_parent = r->side_known && !r->both_ends;
 	}
 }
 
@@ -61,7 +62,7 @@ static void set_context(const struct clv_report *r, const struct clv_exchange *x
 	struct clv_context_fields f;
 	struct clv_context c;
 
-	if (!x->context || (p->chosen && !p->count))
+	if (!x->context || !r->proto->fields || (p->chosen && !p->count))
 		return;
 	memset(&f, 0, sizeof(f));
 	r->proto->fields(clv_exchange_head(x), take_field, &f);
@@ -85,7 +86,7 @@ static void set_times(const struct clv_report *r, const struct clv_exchange *x, 
 		span->end_ns = x->response_end_ns;
 	else if (x->response_seen_ns)
 		span->end_ns = x->response_seen_ns;
-	else if (r->error)
+	else if (r->error && !x->cancelled)
 		span->end_ns = r->closed_ns;
 	else
 		span->end_ns = x->request_end_ns;
@@ -98,9 +99,13 @@ static void set_missing(const struct clv_report *r, const struct clv_exchange *x
 	bool answered = x->response.ts_ns != 0, ended = x->response_end_ns != 0;
 
 	span->flags = x->flags;
-	if (!answered && !r->error)
+	if (r->open)
+		return;
+	if (x->cancelled || (x->oneway && !x->open[CLV_TO_SERVER]))
+		return;
+	if (!answered && !r->error && !x->oneway)
 		span->flags |= CLV_SPAN_UNPAIRED;
-	if (answered && !ended && !r->error && !(x->flags & CLV_SPAN_GAP))
+	if ((answered || x->oneway) && !ended && !r->error && !(x->flags & CLV_SPAN_GAP))
 		span->flags |= CLV_SPAN_TRUNCATED;
 	if (!ended && r->error) {
 		span->status = CLV_STATUS_ERROR;
@@ -125,8 +130,10 @@ static void set_observed(const struct clv_report *r, const struct clv_exchange *
 		clv_span_int(span, CLV_ATTR_CLOVISOR_TIME_TO_FIRST_BYTE,
 			     span->first_ns > span->start_ns ? (int64_t)(span->first_ns - span->start_ns) : 0);
 	/* The first request seen of a connection joined midstream may have had others before it. */
-	if (span->flags & CLV_SPAN_REUSED || !(span->flags & CLV_SPAN_MIDSTREAM))
+	if (r->transport == CLV_TRANSPORT_TCP && (span->flags & CLV_SPAN_REUSED || !(span->flags & CLV_SPAN_MIDSTREAM)))
 		clv_span_bool(span, CLV_ATTR_CLOVISOR_CONNECTION_REUSED, span->flags & CLV_SPAN_REUSED);
+	if (x->cancelled)
+		clv_span_bool(span, CLV_ATTR_CLOVISOR_CANCELLED, true);
 	if (r->retransmits > x->retransmits_before)
 		clv_span_int(span, CLV_ATTR_CLOVISOR_RETRANSMITS, (int64_t)(r->retransmits - x->retransmits_before));
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
@@ -152,7 +159,7 @@ static void set_headers(const struct clv_report *r, const struct clv_exchange *x
 	const struct clv_capture *c = r->rules->capture;
 	size_t n = 0;
 
-	if (c && c->request.count)
+	if (c && c->request.count && r->proto->fields)
 		n = clv_capture_gather(&c->request, r->proto, clv_exchange_head(x), false, span->header,
 				       CLV_SPAN_HEADERS, r->counts.headers_dropped);
 	if (x->kept)
@@ -235,6 +242,27 @@ static void redact_attr(const struct clv_report *r, struct clv_span *span, struc
 		a->s = redacted(r, span, a->s);
 }
 
+/* Each of the strings by itself; without room for all of them, none. */
+static void redact_strs(const struct clv_report *r, struct clv_span *span, struct clv_attr *a)
+{
+	struct clv_slice rest = text_of(a);
+	struct clv_buf b = clv_buf(a ? clv_span_scratch(span, 2 * rest.len) : NULL, 2 * rest.len);
+
+	if (!rest.len)
+		return;
+	b.cut = !b.data;
+	while (rest.len && !b.cut) {
+		size_t len = clv_slice_find(rest, 0, '\0');
+
+		clv_buf_slice(&b,
+			      clv_redact_apply(r->rules->redact, clv_slice_head(rest, len), r->counts.redacted_whole));
+		clv_buf_char(&b, '\0');
+		rest = clv_slice_from(rest, len + 1);
+	}
+	*r->counts.redacted_whole += b.cut;
+	a->s = b.cut ? CLV_LIT("REDACTED\0") : clv_slice(b.data, b.len);
+}
+
 static void redact_span(const struct clv_report *r, struct clv_span *span)
 {
 	struct clv_attr *path = get(span, CLV_ATTR_URL_PATH), *query = get(span, CLV_ATTR_URL_QUERY);
@@ -250,6 +278,12 @@ static void redact_span(const struct clv_report *r, struct clv_span *span)
 		full->s = redacted_url(r, span, full->s, &p);
 	span->target = same ? full->s : redacted_url(r, span, span->target, &p);
 	redact_attr(r, span, get(span, CLV_ATTR_USER_AGENT_ORIGINAL));
+	redact_attr(r, span, get(span, CLV_ATTR_DNS_QUESTION_NAME));
+	redact_strs(r, span, get(span, CLV_ATTR_DNS_ANSWERS));
+	/* Nobody here knows what a plugin's own attributes hold. */
+	for (uint16_t i = 0; i < span->attr_count; i++)
+		if (span->attr[i].key >= CLV_ATTR_COUNT && span->attr[i].type == CLV_TYPE_STRING)
+			redact_attr(r, span, &span->attr[i]);
 	for (uint16_t i = 0; i < span->header_count; i++)
 		span->header[i].value = redacted(r, span, span->header[i].value);
 }
@@ -311,8 +345,10 @@ void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, s
 	span->overflow = r->overflow;
 	span->overflow_used = 0;
 	span->kind = r->kind;
+	span->protocol = r->proto->name;
 	span->side_known = r->side_known;
 	span->net = r->net;
+	span->transport = r->transport;
 	span->client = r->client;
 	span->server = r->server;
 	span->bytes = x->request_body_bytes + x->response_body_bytes;
@@ -323,6 +359,7 @@ void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, s
 		.request_head = clv_exchange_head(x),
 		.request = clv_exchange_facts(x),
 		.response = x->response.ts_ns ? x->response_facts : NULL,
+		.kept = clv_slice(x->answer, x->answer_len),
 		.request_body_bytes = x->request_body_bytes,
 		.response_body_bytes = x->response_body_bytes,
 		.request_ended = x->request_end_ns != 0,

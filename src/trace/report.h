@@ -39,6 +39,9 @@ struct clv_report {
 	struct clv_endpoint client, server;
 	enum clv_span_kind kind;
 	bool side_known;
+	bool both_ends;       /* the caller is at the same place, and nobody else reports what it sees */
+	bool open;            /* it goes on: a span as it stands, in which nothing counts as missing yet */
+	uint8_t transport;    /* enum clv_transport */
 	uint32_t net;         /* the place of capture */
 	uint64_t retransmits; /* of the connection, until now */
 	uint64_t closed_ns;   /* when it ended under the exchange; 0: it did not */
