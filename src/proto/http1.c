@@ -24,6 +24,8 @@
 #define HTTP1_METHOD_BYTES 64u
 /* So much of a known method and a target without a line end can be nothing else. */
 #define HTTP1_SURE_BYTES 512u
+/* The stream of HTTP/2 that answers a request which asked for the change to it (RFC 7540 section 3.2). */
+#define HTTP1_UPGRADED_ID 1u
 
 _Static_assert(CLV_HEAD_BYTES <= 65536, "struct clv_http1_field holds offsets into a head in 16 bits");
 _Static_assert(sizeof(struct clv_http1_facts) <= CLV_FACTS_MAX, "facts outgrew their place");
@@ -209,6 +211,11 @@ static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
 		f->flags |= CLV_HTTP1_CONNECT;
 }
 
+void clv_http1_set_method(struct clv_http1_facts *f, struct clv_slice method)
+{
+	http1_method(f, method);
+}
+
 static bool http1_request_line(struct clv_slice line, struct clv_http1_facts *f)
 {
 	size_t method = http1_token(line, 0), end = line.len - 8;
@@ -300,6 +307,10 @@ static bool http1_start_line(enum clv_dir dir, struct clv_slice line, struct clv
 /* Equal repetitions count once, different ones are an error (RFC 9112 section 6.3, point 5). */
 static void http1_content_length(struct http1_head *h, struct clv_slice value)
 {
+	if (!h->has_length && http1_decimal(value, &h->length)) { /* once, as nearly always */
+		h->has_length = true;
+		return;
+	}
 	do {
 		uint64_t length;
 		if (!http1_decimal(http1_element(&value), &length) || (h->has_length && length != h->length))
@@ -326,103 +337,89 @@ static void http1_transfer_encoding(struct http1_head *h, struct clv_slice value
 	} while (value.len);
 }
 
-static void http1_first(struct clv_http1_field *f, size_t at, size_t len)
+/* A list of protocols, each maybe with a version (RFC 9110 section 7.8). */
+static void http1_upgrade(struct clv_http1_facts *f, struct clv_slice value)
 {
-	if (!f->len)
-		*f = http1_field_at(at, len);
+	if (value.len)
+		f->flags |= CLV_HTTP1_UPGRADE;
+	while (value.len) {
+		struct clv_slice name = http1_element(&value);
+
+		if (clv_slice_eq_nocase(name, CLV_LIT("websocket")))
+			f->flags |= CLV_HTTP1_WEBSOCKET;
+		else if (clv_slice_eq_nocase(name, CLV_LIT("h2c")))
+			f->flags |= CLV_HTTP1_H2C;
+	}
 }
 
-/*
- * One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. Trace
- * context is only noticed here (trace/context.c knows what it means); a tracestate alone means nothing.
- */
-static void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
-{
-	static const bool ours[32] = {['b' & 31] = true, ['c' & 31] = true, ['f' & 31] = true, ['h' & 31] = true,
-				      ['t' & 31] = true, ['u' & 31] = true, ['x' & 31] = true};
-	/* The longest name of ours, some white space, and the colon. */
-	const size_t reach = 32;
+/* What a field is to us. Trace context is only noticed here (trace/context.c knows what it means). */
+enum http1_meaning {
+	HTTP1_IS_CONTEXT, /* but a tracestate alone means nothing */
+	HTTP1_IS_HOST,
+	HTTP1_IS_AGENT,
+	HTTP1_IS_FORWARDED,
+	HTTP1_IS_FORWARDED_FOR,
+	HTTP1_IS_FORWARDED_HOST,
+	HTTP1_IS_LENGTH,
+	HTTP1_IS_CODING,
+	HTTP1_IS_UPGRADE,
+};
 
-	if (!ours[p[at] & 31])
-		return;
-	const uint8_t *colon = memchr(p + at, ':', end - at < reach ? end - at : reach);
-	if (!colon)
-		return;
-	struct clv_slice name = clv_slice(p + at, (size_t)(colon - p) - at);
-	bool spaced = http1_is_ws(name.data[name.len - 1]);
-	if (spaced)
-		name = clv_slice_trim(name);
+struct http1_name {
+	struct clv_slice text;
+	enum http1_meaning meaning;
+};
 
-	size_t from = (size_t)(colon - p) + 1;
-	while (from < end && (http1_is_ws(p[from]) || p[from] == '\r' || p[from] == '\n'))
-		from++;
-	while (end > from && (http1_is_ws(p[end - 1]) || p[end - 1] == '\r' || p[end - 1] == '\n'))
-		end--;
-	size_t len = end - from;
-	struct clv_http1_facts *f = &h->facts;
+/* Our names, by their first letter. */
+static const struct http1_name http1_b[] = {{CLV_LIT("b3"), HTTP1_IS_CONTEXT}};
+static const struct http1_name http1_c[] = {{CLV_LIT("content-length"), HTTP1_IS_LENGTH}};
+static const struct http1_name http1_f[] = {{CLV_LIT("forwarded"), HTTP1_IS_FORWARDED}};
+static const struct http1_name http1_h[] = {{CLV_LIT("host"), HTTP1_IS_HOST}};
+static const struct http1_name http1_t[] = {{CLV_LIT("traceparent"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("transfer-encoding"), HTTP1_IS_CODING}};
+static const struct http1_name http1_u[] = {{CLV_LIT("user-agent"), HTTP1_IS_AGENT},
+					    {CLV_LIT("upgrade"), HTTP1_IS_UPGRADE},
+					    {CLV_LIT("uber-trace-id"), HTTP1_IS_CONTEXT}};
+static const struct http1_name http1_x[] = {{CLV_LIT("x-forwarded-for"), HTTP1_IS_FORWARDED_FOR},
+					    {CLV_LIT("x-forwarded-host"), HTTP1_IS_FORWARDED_HOST},
+					    {CLV_LIT("x-request-id"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("x-b3-traceid"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("x-b3-spanid"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("x-b3-sampled"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("x-b3-flags"), HTTP1_IS_CONTEXT},
+					    {CLV_LIT("x-amzn-trace-id"), HTTP1_IS_CONTEXT}};
 
-#define IS(text) clv_slice_eq_nocase(name, CLV_LIT(text))
-	switch (name.len) {
-	case 2:
-		if (IS("b3"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 4:
-		if (IS("host"))
-			http1_first(&f->host, from, len);
-		break;
-	case 7:
-		if (len && IS("upgrade"))
-			f->flags |= CLV_HTTP1_UPGRADE;
-		break;
-	case 9:
-		if (IS("forwarded"))
-			http1_first(&f->forwarded, from, len);
-		break;
-	case 10:
-		if (IS("user-agent"))
-			http1_first(&f->user_agent, from, len);
-		else if (IS("x-b3-flags"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 11:
-		if (IS("traceparent") || IS("x-b3-spanid"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 12:
-		if (IS("x-b3-traceid") || IS("x-b3-sampled") || IS("x-request-id"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 13:
-		if (IS("uber-trace-id"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 14:
-		if (!IS("content-length"))
-			break;
-		http1_content_length(h, clv_slice(p + from, len));
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	case 15:
-		if (IS("x-forwarded-for"))
-			http1_first(&f->forwarded_for, from, len);
-		else if (IS("x-amzn-trace-id"))
-			f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case 16:
-		if (IS("x-forwarded-host"))
-			http1_first(&f->forwarded_host, from, len);
-		break;
-	case 17:
-		if (!IS("transfer-encoding"))
-			break;
-		http1_transfer_encoding(h, clv_slice(p + from, len));
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	default:
-		break;
+#define HTTP1_GROUP(names)                                  \
+	{                                                   \
+		(names), sizeof(names) / sizeof((names)[0]) \
 	}
-#undef IS
+static const struct http1_group {
+	const struct http1_name *name;
+	size_t count;
+} http1_names[32] = {
+	['b' & 31] = HTTP1_GROUP(http1_b), ['c' & 31] = HTTP1_GROUP(http1_c), ['f' & 31] = HTTP1_GROUP(http1_f),
+	['h' & 31] = HTTP1_GROUP(http1_h), ['t' & 31] = HTTP1_GROUP(http1_t), ['u' & 31] = HTTP1_GROUP(http1_u),
+	['x' & 31] = HTTP1_GROUP(http1_x),
+};
+#undef HTTP1_GROUP
+
+/* A name of ours and its colon, white space before it included, are no longer. */
+#define HTTP1_NAME_BYTES 32u
+
+/*
+ * The colon behind `name`, if that is what a line begins with, of which `line` is as much as may hold the two; else
+ * NULL. What stands where the name must end tells nearly always.
+ */
+static inline const uint8_t *http1_colon(struct clv_slice line, struct clv_slice name)
+{
+	const uint8_t *c = line.data + name.len, *end = line.data + line.len;
+
+	if (name.len >= line.len || (*c != ':' && !http1_is_ws(*c)) ||
+	    !clv_slice_eq_nocase(clv_slice(line.data, name.len), name))
+		return NULL;
+	while (c < end && http1_is_ws(*c))
+		c++;
+	return c < end && *c == ':' ? c : NULL;
 }
 
 /* Without white space and line folds at both ends. */
@@ -433,6 +430,77 @@ static struct clv_slice http1_trim(struct clv_slice s)
 	while (s.len && (http1_is_ws(s.data[s.len - 1]) || s.data[s.len - 1] == '\r' || s.data[s.len - 1] == '\n'))
 		s.len--;
 	return s;
+}
+
+static void http1_first(struct clv_http1_field *f, const uint8_t *p, struct clv_slice value)
+{
+	if (!f->len)
+		*f = http1_field_at((size_t)(value.data - p), value.len);
+}
+
+/* A field of ours in the head that begins at p. `spaced`: white space before its colon. */
+static void http1_mean(struct http1_head *h, enum http1_meaning meaning, const uint8_t *p, struct clv_slice value,
+		       bool spaced)
+{
+	struct clv_http1_facts *f = &h->facts;
+
+	switch (meaning) {
+	case HTTP1_IS_CONTEXT:
+		f->flags |= CLV_HTTP1_CONTEXT;
+		break;
+	case HTTP1_IS_HOST:
+		http1_first(&f->host, p, value);
+		break;
+	case HTTP1_IS_AGENT:
+		http1_first(&f->user_agent, p, value);
+		break;
+	case HTTP1_IS_FORWARDED:
+		http1_first(&f->forwarded, p, value);
+		break;
+	case HTTP1_IS_FORWARDED_FOR:
+		http1_first(&f->forwarded_for, p, value);
+		break;
+	case HTTP1_IS_FORWARDED_HOST:
+		http1_first(&f->forwarded_host, p, value);
+		break;
+	case HTTP1_IS_LENGTH:
+		http1_content_length(h, value);
+		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
+		break;
+	case HTTP1_IS_CODING:
+		http1_transfer_encoding(h, value);
+		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
+		break;
+	case HTTP1_IS_UPGRADE:
+		http1_upgrade(f, value);
+		break;
+	}
+}
+
+/* One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. */
+static inline void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
+{
+	const struct http1_group *group = &http1_names[p[at] & 31];
+	const struct clv_slice line = clv_slice_head(clv_slice(p + at, end - at), HTTP1_NAME_BYTES);
+
+	for (size_t i = 0; i < group->count; i++) {
+		const struct http1_name *name = &group->name[i];
+		const uint8_t *colon = http1_colon(line, name->text);
+
+		if (!colon)
+			continue;
+		struct clv_slice value = http1_trim(clv_slice(colon + 1, (size_t)(p + end - colon) - 1));
+		http1_mean(h, name->meaning, p, value, colon != p + at + name->text.len);
+		return;
+	}
+}
+
+void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t at, size_t end)
+{
+	struct http1_head h = {.facts = *f};
+
+	http1_field(&h, head, at, end);
+	*f = h.facts;
 }
 
 /* The LF that ends the field line at `at`, folds included; in.len when it is not there, or not certain yet. */
@@ -479,7 +547,7 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 }
 
 /* clv_proto.fields: the lines as http1_head() goes through them, names of any length. */
-static void http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
+void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
 {
 	size_t lf = clv_slice_find(head, 0, '\n');
 
@@ -524,6 +592,20 @@ static bool http1_plausible(enum clv_dir dir, struct clv_slice in)
 	return method == in.len ? method <= HTTP1_METHOD_BYTES : method > 0 && http1_is_ws(in.data[method]);
 }
 
+/* What a 101 switches to; NULL: nothing that is known here. */
+static const struct clv_proto *http1_switches_to(const struct clv_http1_facts *f)
+{
+	if (f->flags & CLV_HTTP1_WEBSOCKET)
+		return clv_proto_find("websocket");
+	return f->flags & CLV_HTTP1_H2C ? clv_proto_find("http2") : NULL;
+}
+
+/* A 101 is the answer to its request; but one that switches to HTTP/2 is followed by the answer, in there. */
+static bool http1_is_answer(const struct clv_http1_facts *f)
+{
+	return f->status >= 200 || (f->status == 101 && !(f->flags & CLV_HTTP1_H2C && http1_switches_to(f)));
+}
+
 /* Tells the sink. Returns the facts of the request that a response answers, or NULL. */
 static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum clv_dir dir, struct clv_slice in,
 						  size_t at, size_t len, const struct clv_http1_facts *f,
@@ -535,6 +617,7 @@ static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum cl
 		.head = clv_slice_sub(in, at, len),
 		.facts = f,
 		.facts_size = sizeof(*f),
+		.id = HTTP1_UPGRADED_ID,
 	};
 
 	if (dir == CLV_TO_SERVER) {
@@ -542,7 +625,7 @@ static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum cl
 		msg.method = clv_http1_method_name((enum clv_http1_method)f->method);
 		msg.flags |= f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
 	} else {
-		msg.role = f->status < 200 && f->status != 101 ? CLV_INTERIM : CLV_RESPONSE;
+		msg.role = f->status < 200 && !http1_is_answer(f) ? CLV_INTERIM : CLV_RESPONSE;
 	}
 	return sink->head(sink, dir, &msg);
 }
@@ -569,7 +652,7 @@ static struct clv_fed http1_bad(struct http1_side *s, size_t used)
 static struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
 {
 	http1_reset(s);
-	sink->end(sink, dir, (uint32_t)at);
+	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
 	return http1_fed(CLV_FED_OK, at, 0);
 }
 
@@ -689,6 +772,12 @@ static struct clv_fed http1_response(struct http1_state *st, struct http1_head *
 	const struct clv_http1_facts *request = http1_report(sink, CLV_TO_CLIENT, in, at, h->len, &h->facts, 0);
 	uint8_t asked = request ? request->flags : 0;
 
+	const struct clv_proto *next = status == 101 ? http1_switches_to(&h->facts) : NULL;
+
+	if (next) {
+		http1_reset(s);
+		return (struct clv_fed){.v = CLV_FED_SWITCH, .used = (uint32_t)(at + h->len), .next = next};
+	}
 	if (status == 101 || (status / 100 == 2 && asked & CLV_HTTP1_CONNECT)) {
 		struct clv_fed fed = http1_done(s, CLV_TO_CLIENT, at + h->len, sink);
 		fed.v = CLV_FED_OPAQUE;
@@ -916,14 +1005,16 @@ static enum clv_match http1_probe_request(struct clv_slice in, enum http1_trust 
 	return in.len < CLV_DETECT_BYTES ? CLV_MATCH_MAYBE : CLV_MATCH_NO;
 }
 
-static enum clv_match http1_probe(enum clv_dir dir, struct clv_slice in, bool first)
+static enum clv_match http1_probe(enum clv_dir dir, struct clv_slice in, enum clv_where where)
 {
+	if (where == CLV_WHERE_DATAGRAM)
+		return CLV_MATCH_NO;
 	in = clv_slice_from(in, http1_empty_lines(in));
 	if (!in.len || (in.len == 1 && in.data[0] == '\r'))
 		return CLV_MATCH_MAYBE;
 	if (dir == CLV_TO_CLIENT)
 		return http1_probe_status(in);
-	return http1_probe_request(in, first ? HTTP1_FIRST : HTTP1_ANY);
+	return http1_probe_request(in, where == CLV_WHERE_START ? HTTP1_FIRST : HTTP1_ANY);
 }
 
 /*
@@ -1010,6 +1101,6 @@ const struct clv_proto clv_http1 = {
 	.gap = http1_gap,
 	.resync = http1_resync,
 	.fin = http1_fin,
-	.fields = http1_fields,
+	.fields = clv_http1_fields,
 	.describe = clv_http1_describe,
 };

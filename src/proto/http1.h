@@ -19,6 +19,8 @@ enum clv_http1_flag {
 	CLV_HTTP1_CONFLICT = 1 << 3,   /* what says where the body ends contradicts itself */
 	CLV_HTTP1_CONTEXT = 1 << 4,    /* there are fields that may carry trace context */
 	CLV_HTTP1_NO_VERSION = 1 << 5, /* the request line names no version that can be read */
+	CLV_HTTP1_WEBSOCKET = 1 << 6,  /* Upgrade is "websocket" (RFC 6455 section 4.1) */
+	CLV_HTTP1_H2C = 1 << 7,        /* Upgrade is, or offers, "h2c" (RFC 7540 section 3.2) */
 };
 
 /* Facts of a request or response. Fields are those of requests; a header that occurs twice counts once, the first. */
@@ -51,7 +53,26 @@ struct clv_slice clv_http1_method_name(enum clv_http1_method method);
 
 extern const struct clv_proto clv_http1;
 
+/*
+ * For other versions of HTTP, whose heads are written down as this one's. The method, and what it means for the answer;
+ * what is kept of the field line head[at..end), without its line end; clv_proto.fields.
+ */
+void clv_http1_set_method(struct clv_http1_facts *f, struct clv_slice method);
+void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t at, size_t end);
+void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx);
+
 /* clv_proto.describe (http1_span.c). */
 void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span);
+
+/* What the versions of HTTP say differently. */
+struct clv_http_form {
+	struct clv_slice version; /* as network.protocol.version has it; empty: not known */
+	struct clv_slice scheme;
+	bool partial;          /* parts of the request may be unknown: what is not there is left out */
+	bool sizes_unknown[2]; /* by enum clv_dir: not all of that body was seen */
+};
+
+/* For any of them: the facts of request and response begin with struct clv_http1_facts. */
+void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span);
 
 #endif

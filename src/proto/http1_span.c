@@ -7,8 +7,8 @@
  */
 #include "proto/http1.h"
 
-#include "base/buf.h"
 #include "model/span.h"
+#include "proto/describe.h"
 #include "proto/http1_text.h"
 
 /* A request target, taken apart (RFC 9112 section 3.2). What is not there is empty. */
@@ -38,9 +38,9 @@ static size_t http1_scheme(struct clv_slice target)
 	return clv_slice_starts(clv_slice_from(target, n), CLV_LIT("://")) ? n : 0;
 }
 
-static struct http1_url http1_url(struct clv_slice target, bool connect)
+static struct http1_url http1_url(struct clv_slice target, struct clv_slice scheme_said, bool connect)
 {
-	struct http1_url u = {.scheme = CLV_LIT("http")};
+	struct http1_url u = {.scheme = scheme_said};
 
 	bool origin = clv_slice_starts(target, CLV_LIT("/"));
 
@@ -127,14 +127,19 @@ static struct clv_slice http1_forwarded(struct clv_slice value, struct clv_slice
 	return clv_slice(NULL, 0);
 }
 
+/* The same of the request's own Forwarded, if it has one. */
+static struct clv_slice http1_said(const struct clv_http1_facts *f, struct clv_slice head, struct clv_slice name)
+{
+	return f->forwarded.len ? http1_forwarded(http1_get(head, f->forwarded), name) : clv_slice(NULL, 0);
+}
+
 /* Where the request was meant to go: a proxy's word first (servers only), then the target, then Host. */
 static struct http1_host http1_server(const struct clv_http1_facts *f, struct clv_slice head, const struct http1_url *u,
 				      enum clv_span_kind kind)
 {
 	struct clv_slice forwarded_host = http1_get(head, f->forwarded_host);
 	struct clv_slice said[] = {
-		kind == CLV_KIND_SERVER ? http1_forwarded(http1_get(head, f->forwarded), CLV_LIT("host"))
-					: u->authority,
+		kind == CLV_KIND_SERVER ? http1_said(f, head, CLV_LIT("host")) : u->authority,
 		kind == CLV_KIND_SERVER ? http1_element(&forwarded_host) : u->authority,
 		u->authority,
 		http1_get(head, f->host),
@@ -142,7 +147,8 @@ static struct http1_host http1_server(const struct clv_http1_facts *f, struct cl
 	struct http1_host h = {0};
 
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]) && !h.name.len; i++)
-		h = http1_host(said[i]);
+		if (said[i].len)
+			h = http1_host(said[i]);
 	return h;
 }
 
@@ -150,42 +156,14 @@ static struct http1_host http1_server(const struct clv_http1_facts *f, struct cl
 static struct clv_slice http1_client(const struct clv_http1_facts *f, struct clv_slice head)
 {
 	struct clv_slice list = http1_get(head, f->forwarded_for);
-	struct clv_slice said[] = {http1_forwarded(http1_get(head, f->forwarded), CLV_LIT("for")),
-				   http1_element(&list)};
+	struct clv_slice said[] = {http1_said(f, head, CLV_LIT("for")), http1_element(&list)};
 
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
-		struct clv_slice name = http1_host(said[i]).name;
+		struct clv_slice name = said[i].len ? http1_host(said[i]).name : said[i];
 		if (name.len && name.data[0] != '_' && !clv_slice_eq_nocase(name, CLV_LIT("unknown")))
 			return name;
 	}
 	return clv_slice(NULL, 0);
-}
-
-/* Room for `cap` bytes in the span; without it the buffer counts as cut. */
-static struct clv_buf http1_room(struct clv_span *span, size_t cap)
-{
-	struct clv_buf b = clv_buf(clv_span_scratch(span, cap), cap);
-
-	b.cut = !b.data;
-	return b;
-}
-
-static struct clv_slice http1_text(const struct clv_buf *b)
-{
-	return clv_slice(b->data, b->cut ? 0 : b->len);
-}
-
-static void http1_put_str(struct clv_span *span, enum clv_attr_key key, struct clv_slice value)
-{
-	if (value.len)
-		clv_span_str(span, key, value);
-}
-
-static struct clv_slice http1_addr(struct clv_span *span, const struct clv_addr *a)
-{
-	char *text = clv_span_scratch(span, CLV_ADDR_TEXT);
-
-	return clv_slice(text, text ? clv_addr_format(a, text) : 0);
 }
 
 /* A value without its line folds (RFC 9112 section 5.2: each is as good as spaces). */
@@ -193,10 +171,10 @@ static struct clv_slice http1_unfold(struct clv_span *span, struct clv_slice val
 {
 	if (clv_slice_find(value, 0, '\n') == value.len)
 		return value;
-	struct clv_buf b = http1_room(span, value.len);
+	struct clv_buf b = clv_describe_room(span, value.len);
 	for (size_t i = 0; i < value.len; i++)
 		clv_buf_char(&b, value.data[i] == '\r' || value.data[i] == '\n' ? ' ' : (char)value.data[i]);
-	return http1_text(&b);
+	return clv_describe_text(&b);
 }
 
 /* Keys whose values are secrets: OpenTelemetry's list for url.full and url.query. Case-sensitive. */
@@ -231,7 +209,7 @@ static struct clv_slice http1_redact(struct clv_span *span, struct clv_slice que
 	}
 	if (!secrets)
 		return query;
-	struct clv_buf b = http1_room(span, query.len + secrets * (sizeof("=REDACTED") - 1));
+	struct clv_buf b = clv_describe_room(span, query.len + secrets * (sizeof("=REDACTED") - 1));
 	for (struct clv_slice rest = query; rest.len;) {
 		struct clv_slice param = http1_param(&rest);
 		struct clv_slice key = clv_slice_head(param, clv_slice_find(param, 0, '='));
@@ -241,7 +219,7 @@ static struct clv_slice http1_redact(struct clv_span *span, struct clv_slice que
 		if (param.data + param.len < query.data + query.len)
 			clv_buf_char(&b, '&');
 	}
-	return http1_text(&b);
+	return clv_describe_text(&b);
 }
 
 /* scheme://authority/path?query, for url.full. The asterisk is no path (RFC 9110 section 7.1). */
@@ -249,7 +227,7 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 {
 	struct clv_slice authority = u->authority.len ? u->authority : host;
 	size_t userinfo = http1_userinfo(authority);
-	struct clv_buf b = http1_room(span, u->scheme.len + authority.len + u->path.len + u->query.len + 96);
+	struct clv_buf b = clv_describe_room(span, u->scheme.len + authority.len + u->path.len + u->query.len + 96);
 
 	clv_buf_slice(&b, u->scheme);
 	clv_buf_lit(&b, "://");
@@ -264,7 +242,7 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 		clv_buf_put(&b, "[", !v4);
 		clv_buf_put(&b, text, len);
 		clv_buf_put(&b, "]", !v4);
-		if (span->server.port != 80) {
+		if (span->server.port != (clv_slice_eq(u->scheme, CLV_LIT("https")) ? 443 : 80)) {
 			clv_buf_char(&b, ':');
 			clv_buf_u64(&b, span->server.port);
 		}
@@ -275,12 +253,12 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 		clv_buf_char(&b, '?');
 		clv_buf_slice(&b, u->query);
 	}
-	return http1_text(&b);
+	return clv_describe_text(&b);
 }
 
 /* Method, URL, and the target for people, without its secrets. */
 static void http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head, struct http1_url *u,
-				   struct clv_span *span)
+				   const struct clv_http_form *form, struct clv_span *span)
 {
 	struct clv_slice method = clv_slice_head(head, f->method_len), target = http1_get(head, f->target);
 	bool known = f->method != CLV_HTTP1_OTHER;
@@ -289,28 +267,30 @@ static void http1_describe_request(const struct clv_http1_facts *f, struct clv_s
 
 	span->method = method;
 	span->name = known ? clv_http1_method_name((enum clv_http1_method)f->method) : CLV_LIT("HTTP");
-	clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD, clv_http1_method_name((enum clv_http1_method)f->method));
-	if (!known)
+	if (method.len || !form->partial)
+		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD,
+			     clv_http1_method_name((enum clv_http1_method)f->method));
+	if (!known && method.len)
 		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD_ORIGINAL, method);
 
 	u->query = query;
-	http1_put_str(span, CLV_ATTR_URL_PATH, u->path);
-	http1_put_str(span, CLV_ATTR_URL_QUERY, query);
+	clv_describe_str(span, CLV_ATTR_URL_PATH, u->path);
+	clv_describe_str(span, CLV_ATTR_URL_QUERY, query);
 	clv_span_str(span, CLV_ATTR_URL_SCHEME, u->scheme);
 	struct clv_slice host = http1_unfold(span, http1_get(head, f->host));
 	struct clv_slice full = {0};
 	/* A proxy is asked for a whole URL: that, not its path alone, is what the request says. */
-	bool whole = span->kind == CLV_KIND_CLIENT || u->authority.len;
+	bool whole = (span->kind == CLV_KIND_CLIENT || u->authority.len) && (target.len || !form->partial);
 	if (whole || secret)
 		full = http1_full(span, u, host);
 	if (whole)
-		http1_put_str(span, CLV_ATTR_URL_FULL, full);
+		clv_describe_str(span, CLV_ATTR_URL_FULL, full);
 	span->target = target;
 	if (secret && u->authority.len)
 		span->target = full;
 	else if (secret)
 		span->target = clv_slice_from(full, full.len - u->path.len - 1 - query.len);
-	http1_put_str(span, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, http1_get(head, f->user_agent)));
+	clv_describe_str(span, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, http1_get(head, f->user_agent)));
 }
 
 /* Who spoke to whom: as the heads say, and as the wire does. */
@@ -318,18 +298,18 @@ static void http1_describe_ends(const struct clv_http1_facts *f, struct clv_slic
 				struct clv_span *span)
 {
 	bool serving = span->kind == CLV_KIND_SERVER;
-	struct clv_slice client_addr = http1_addr(span, &span->client.addr), server_addr = {0};
+	struct clv_slice client_addr = clv_describe_addr(span, &span->client.addr), server_addr = {0};
 	struct http1_host server = http1_server(f, head, u, span->kind);
 	struct clv_slice client = serving ? http1_client(f, head) : clv_slice(NULL, 0);
 
 	if (!serving || !server.name.len)
-		server_addr = http1_addr(span, &span->server.addr);
-	http1_put_str(span, CLV_ATTR_SERVER_ADDRESS, server.name.len ? server.name : server_addr);
+		server_addr = clv_describe_addr(span, &span->server.addr);
+	clv_describe_str(span, CLV_ATTR_SERVER_ADDRESS, server.name.len ? server.name : server_addr);
 	clv_span_int(span, CLV_ATTR_SERVER_PORT, server.port ? server.port : span->server.port);
-	http1_put_str(span, CLV_ATTR_CLIENT_ADDRESS, client.len ? client : client_addr);
+	clv_describe_str(span, CLV_ATTR_CLIENT_ADDRESS, client.len ? client : client_addr);
 	if (!client.len)
 		clv_span_int(span, CLV_ATTR_CLIENT_PORT, span->client.port);
-	http1_put_str(span, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
+	clv_describe_str(span, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
 	clv_span_int(span, CLV_ATTR_NETWORK_PEER_PORT, serving ? span->client.port : span->server.port);
 	clv_span_str(span, CLV_ATTR_NETWORK_TRANSPORT, CLV_LIT("tcp"));
 	clv_span_str(span, CLV_ATTR_NETWORK_TYPE,
@@ -338,17 +318,37 @@ static void http1_describe_ends(const struct clv_http1_facts *f, struct clv_slic
 
 static void http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span)
 {
-	struct clv_buf b = http1_room(span, 3);
+	struct clv_buf b = clv_describe_room(span, 3);
 	bool error = f->status >= (span->kind == CLV_KIND_SERVER ? 500 : 400);
 
 	clv_buf_u64(&b, f->status);
-	span->result = http1_text(&b);
+	span->result = clv_describe_text(&b);
 	span->status_code = f->status;
 	clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, f->status);
 	if (error) {
 		span->status = CLV_STATUS_ERROR;
-		http1_put_str(span, CLV_ATTR_ERROR_TYPE, span->result);
+		clv_describe_str(span, CLV_ATTR_ERROR_TYPE, span->result);
 	}
+}
+
+void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
+{
+	const struct clv_http1_facts *request = pair->request, *response = pair->response;
+	struct clv_slice head = pair->request_head;
+	struct http1_url u =
+		http1_url(http1_get(head, request->target), form->scheme, request->flags & CLV_HTTP1_CONNECT);
+
+	http1_describe_request(request, head, &u, form, span);
+	http1_describe_ends(request, head, &u, span);
+	clv_describe_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, form->version);
+	if (response && response->status)
+		http1_describe_response(response, span);
+	if (pair->request_ended && !form->sizes_unknown[CLV_TO_SERVER])
+		clv_span_int(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
+	if (response && pair->response_ended && !form->sizes_unknown[CLV_TO_CLIENT])
+		clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
+	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
+		clv_span_bool(span, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
 }
 
 void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
@@ -357,20 +357,10 @@ void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
 		CLV_LIT("1.0"), CLV_LIT("1.1"), CLV_LIT("1.2"), CLV_LIT("1.3"), CLV_LIT("1.4"),
 		CLV_LIT("1.5"), CLV_LIT("1.6"), CLV_LIT("1.7"), CLV_LIT("1.8"), CLV_LIT("1.9"),
 	};
-	const struct clv_http1_facts *request = pair->request, *response = pair->response;
-	struct clv_slice head = pair->request_head;
-	struct http1_url u = http1_url(http1_get(head, request->target), request->flags & CLV_HTTP1_CONNECT);
+	const struct clv_http1_facts *request = pair->request;
+	struct clv_http_form form = {.scheme = CLV_LIT("http")};
 
-	http1_describe_request(request, head, &u, span);
-	http1_describe_ends(request, head, &u, span);
 	if (!(request->flags & CLV_HTTP1_NO_VERSION))
-		clv_span_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, versions[request->minor]);
-	if (response)
-		http1_describe_response(response, span);
-	if (pair->request_ended)
-		clv_span_int(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
-	if (response && pair->response_ended)
-		clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
-	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
-		clv_span_bool(span, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
+		form.version = versions[request->minor];
+	clv_http_describe(pair, &form, span);
 }

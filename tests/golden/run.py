@@ -5,7 +5,8 @@
     run.py [--clovisor PATH] [--update] [--keep DIR] [NAME...]
 
 NAME.txt describes a capture (tools/mkpcap.py says how), NAME.json holds the spans as `clovisor read --json` prints
-them, in this order. Each capture is also copied with `clovisor read -w` and read again: the spans must be the same.
+them, in this order. Each capture is also copied with `clovisor read -w` and read again: the spans must be the
+same; and so must those that several workers find.
 --update writes the NAME.json of the named cases (all without names) anew: read the difference before you commit it.
 """
 
@@ -21,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 sys.dont_write_bytecode = True
+WORKERS = ("2", "3", "8")
 
 import mkpcap  # noqa: E402
 
@@ -68,6 +70,14 @@ class Case:
         expected = self.expected.read_text(encoding="utf-8").splitlines()
         if lines != expected:
             return list(difflib.unified_diff(pretty(expected), pretty(lines), "expected", "found", lineterm="", n=4))
+        # Threads that share the connections see the same, in any order; so do those of a capture that ends badly.
+        for workers in WORKERS:
+            run = self.read(self.pcap, "--workers", workers)
+            found = sorted(run.stdout.decode().splitlines())
+            if found != sorted(expected) or run.returncode != self.capture.exit:
+                return ["by %s workers, exit status %d:" % (workers, run.returncode),
+                        *difflib.unified_diff(pretty(sorted(expected)), pretty(found), "expected", "found",
+                                              lineterm="", n=4)]
         copy = self.read(self.copy).stdout.decode().splitlines()
         if copy != expected:
             return ["read again from what -w wrote:",

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes that many protocols set alike. Owns nothing, allocates nothing; engine thread. */
+#include "proto/describe.h"
+
+#include "model/packet.h"
+
+struct clv_buf clv_describe_room(struct clv_span *span, size_t cap)
+{
+	struct clv_buf b = clv_buf(clv_span_scratch(span, cap), cap);
+
+	b.cut = !b.data;
+	return b;
+}
+
+struct clv_slice clv_describe_text(const struct clv_buf *b)
+{
+	return clv_slice(b->data, b->cut ? 0 : b->len);
+}
+
+struct clv_slice clv_describe_number(struct clv_span *span, uint64_t n)
+{
+	struct clv_buf b = clv_describe_room(span, 20);
+
+	clv_buf_u64(&b, n);
+	return clv_describe_text(&b);
+}
+
+struct clv_slice clv_describe_addr(struct clv_span *span, const struct clv_addr *addr)
+{
+	char *text = clv_span_scratch(span, CLV_ADDR_TEXT);
+
+	return clv_slice(text, text ? clv_addr_format(addr, text) : 0);
+}
+
+void clv_describe_ends(struct clv_span *span, struct clv_slice server)
+{
+	bool serving = span->kind == CLV_KIND_SERVER;
+	struct clv_slice client_addr = clv_describe_addr(span, &span->client.addr), server_addr = {0};
+
+	if (!serving || !server.len)
+		server_addr = clv_describe_addr(span, &span->server.addr);
+	clv_describe_str(span, CLV_ATTR_SERVER_ADDRESS, server.len ? server : server_addr);
+	clv_span_int(span, CLV_ATTR_SERVER_PORT, span->server.port);
+	clv_describe_str(span, CLV_ATTR_CLIENT_ADDRESS, client_addr);
+	clv_span_int(span, CLV_ATTR_CLIENT_PORT, span->client.port);
+	clv_describe_str(span, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
+	clv_span_int(span, CLV_ATTR_NETWORK_PEER_PORT, serving ? span->client.port : span->server.port);
+	clv_span_str(span, CLV_ATTR_NETWORK_TRANSPORT,
+		     span->transport == CLV_TRANSPORT_UDP ? CLV_LIT("udp") : CLV_LIT("tcp"));
+	clv_span_str(span, CLV_ATTR_NETWORK_TYPE,
+		     clv_addr_is_v4(&span->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
+}
+
+void clv_describe_error(struct clv_span *span, struct clv_slice type)
+{
+	span->status = CLV_STATUS_ERROR;
+	clv_describe_str(span, CLV_ATTR_ERROR_TYPE, type);
+}

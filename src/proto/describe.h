@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the describe() of many protocols has in common. Strings that are made here live in the span. Engine thread.
+ */
+#ifndef CLV_PROTO_DESCRIBE_H
+#define CLV_PROTO_DESCRIBE_H
+
+#include "base/buf.h"
+#include "model/span.h"
+
+/* The attribute, unless its value is empty. */
+static inline void clv_describe_str(struct clv_span *span, enum clv_attr_key key, struct clv_slice value)
+{
+	if (value.len)
+		clv_span_str(span, key, value);
+}
+
+/* Room for `cap` bytes in the span; without it the buffer counts as cut. */
+struct clv_buf clv_describe_room(struct clv_span *span, size_t cap);
+/* What was written to it; empty when it was cut. */
+struct clv_slice clv_describe_text(const struct clv_buf *b);
+/* A number as text. */
+struct clv_slice clv_describe_number(struct clv_span *span, uint64_t n);
+struct clv_slice clv_describe_addr(struct clv_span *span, const struct clv_addr *addr);
+
+/*
+ * server.*, client.*, network.peer.*, network.transport and network.type as the wire says them. `server`: whom the
+ * client meant, where the protocol tells (a host name); empty: the address that it reached.
+ */
+void clv_describe_ends(struct clv_span *span, struct clv_slice server);
+
+/* The exchange failed: status ERROR and error.type, `type` of few values. */
+void clv_describe_error(struct clv_span *span, struct clv_slice type);
+
+#endif

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes a decoded header block (RFC 9113 section 8.3) down as http2.h describes it. Owns the scratch of each thread,
+ * in which the head lives until the next one. What cannot stand in a line (CR, LF, NUL) becomes a space there, so that
+ * no value can look like another field. Maps the scratch once, else never allocates. Engine thread.
+ */
+#include "proto/http2_head.h"
+
+#include <sys/mman.h>
+
+#include "base/buf.h"
+#include "engine/limits.h"
+#include "proto/http1_text.h"
+#include "proto/http2_memo.h"
+
+/* Methods and schemes are words. */
+#define HTTP2_WORD_BYTES 64u
+/* A status is three digits, a timeout nine characters. */
+#define HTTP2_TIMEOUT_DIGITS 8u
+
+enum http2_pseudo { HTTP2_METHOD, HTTP2_TARGET, HTTP2_AUTHORITY, HTTP2_PSEUDOS };
+
+/* One head being written. */
+struct http2_writer {
+	struct http2_head *h;
+	struct clv_buf text;
+	bool request;
+	bool begun; /* the first line is written: pseudo-headers come before all others */
+	struct clv_slice pseudo[HTTP2_PSEUDOS];
+	struct clv_buf kept; /* what these point to */
+	uint16_t status;
+};
+
+/* Only a pointer is the thread's own: all of what is gets written to when a thread begins, in those that parse nothing
+ * as well. */
+struct http2_scratch *clv_http2_scratch(void)
+{
+	static _Thread_local struct http2_scratch *mine;
+
+	if (mine)
+		return mine;
+	void *p = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mine = p == MAP_FAILED ? NULL : p;
+	return mine;
+}
+
+static bool http2_bad_in_line(uint8_t c)
+{
+	return c == '\r' || c == '\n' || c == 0;
+}
+
+/* Eight bytes at a time: almost no value has a byte that is bad. */
+#define HTTP2_EACH(byte) (UINT64_MAX / 255 * (byte))
+
+static uint64_t http2_word(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* Is one of the bytes below `n`, which is at most 128? */
+static bool http2_has_less(uint64_t word, uint8_t n)
+{
+	return (word - HTTP2_EACH(n)) & ~word & HTTP2_EACH(0x80);
+}
+
+static bool http2_has(uint64_t word, uint8_t byte)
+{
+	return http2_has_less(word ^ HTTP2_EACH(byte), 1);
+}
+
+/* May a byte of it be bad in a line? All that are stand below the space. */
+static bool http2_suspect(const uint8_t *p, size_t len)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= len; i += 8)
+		if (http2_has_less(http2_word(p + i), ' '))
+			return true;
+	for (; i < len; i++)
+		if (p[i] < ' ')
+			return true;
+	return false;
+}
+
+static void http2_mend(uint8_t *p, size_t len)
+{
+	if (!http2_suspect(p, len))
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (http2_bad_in_line(p[i]))
+			p[i] = ' ';
+}
+
+/* Appends a value; returns where it stands. */
+static struct clv_http1_field http2_put_value(struct clv_buf *b, struct clv_slice value)
+{
+	size_t at = b->len;
+
+	clv_buf_slice(b, value);
+	if (b->cut)
+		return (struct clv_http1_field){0};
+	http2_mend((uint8_t *)b->data + at, value.len);
+	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)value.len};
+}
+
+/* A line that does not fit whole is not there at all. */
+static void http2_close_line(struct http2_writer *w, size_t from)
+{
+	clv_buf_lit(&w->text, "\r\n");
+	if (!w->text.cut)
+		return;
+	w->text.cut = false;
+	w->text.len = from;
+	w->h->cut = true;
+}
+
+static void http2_begin_request(struct http2_writer *w)
+{
+	struct clv_http1_facts *f = &w->h->facts.http;
+	struct clv_slice *p = w->pseudo;
+
+	clv_http1_set_method(f, clv_slice_head(p[HTTP2_METHOD], HTTP2_WORD_BYTES));
+	f->method_len = http2_put_value(&w->text, clv_slice_head(p[HTTP2_METHOD], HTTP2_WORD_BYTES)).len;
+	clv_buf_char(&w->text, ' ');
+	/* CONNECT has no path (section 8.5), unless it asks for a protocol (RFC 8441). */
+	bool tunnel = f->flags & CLV_HTTP1_CONNECT && !p[HTTP2_TARGET].len;
+	f->target = http2_put_value(&w->text, p[tunnel ? HTTP2_AUTHORITY : HTTP2_TARGET]);
+	clv_buf_lit(&w->text, " HTTP/2.0");
+	http2_close_line(w, 0);
+	if (w->h->cut) {
+		f->target = (struct clv_http1_field){0};
+		f->method_len = 0;
+		f->method = CLV_HTTP1_OTHER;
+		return;
+	}
+	if (!p[HTTP2_AUTHORITY].len)
+		return;
+	size_t from = w->text.len;
+	clv_buf_lit(&w->text, "host: ");
+	f->host = http2_put_value(&w->text, p[HTTP2_AUTHORITY]);
+	http2_close_line(w, from);
+	if (w->h->cut)
+		f->host = (struct clv_http1_field){0};
+}
+
+static void http2_begin(struct http2_writer *w)
+{
+	if (w->begun)
+		return;
+	w->begun = true;
+	if (w->request) {
+		http2_begin_request(w);
+		return;
+	}
+	clv_buf_lit(&w->text, "HTTP/2.0 ");
+	if (w->status)
+		clv_buf_u64(&w->text, w->status);
+	clv_buf_lit(&w->text, "\r\n");
+	w->h->facts.http.status = w->status;
+}
+
+static void http2_keep_pseudo(struct http2_writer *w, enum http2_pseudo which, struct clv_slice value)
+{
+	size_t at = w->kept.len;
+
+	if (w->pseudo[which].len)
+		return;
+	clv_buf_slice(&w->kept, value);
+	if (w->kept.cut) {
+		w->kept.cut = false;
+		w->h->cut = true;
+		return;
+	}
+	w->pseudo[which] = clv_slice(w->kept.data + at, value.len);
+}
+
+static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
+{
+	uint64_t n;
+
+	if (w->begun)
+		return;
+	if (!w->request) {
+		if (clv_slice_eq(name, CLV_LIT(":status")) && value.len == 3 && http1_decimal(value, &n) && n >= 100)
+			w->status = (uint16_t)n;
+		return;
+	}
+	w->h->request = true;
+	if (clv_slice_eq(name, CLV_LIT(":method"))) {
+		http2_keep_pseudo(w, HTTP2_METHOD, value);
+	} else if (clv_slice_eq(name, CLV_LIT(":path"))) {
+		http2_keep_pseudo(w, HTTP2_TARGET, value);
+	} else if (clv_slice_eq(name, CLV_LIT(":authority"))) {
+		http2_keep_pseudo(w, HTTP2_AUTHORITY, value);
+	} else if (clv_slice_eq(name, CLV_LIT(":scheme"))) {
+		w->h->facts.flags |= CLV_HTTP2_SCHEME;
+		if (clv_slice_eq_nocase(value, CLV_LIT("https")))
+			w->h->facts.flags |= CLV_HTTP2_HTTPS;
+	}
+}
+
+/* "application/grpc", and what may stand behind it. */
+static uint8_t http2_kind(struct clv_slice type)
+{
+	static const struct {
+		struct clv_slice name;
+		uint8_t kind;
+	} kinds[] = {
+		{CLV_LIT("application/grpc-web-text"), CLV_HTTP2_GRPC_WEB_TEXT},
+		{CLV_LIT("application/grpc-web"), CLV_HTTP2_GRPC_WEB},
+		{CLV_LIT("application/grpc"), CLV_HTTP2_GRPC},
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct clv_slice rest = clv_slice_from(type, kinds[i].name.len);
+
+		if (clv_slice_eq_nocase(clv_slice_head(type, kinds[i].name.len), kinds[i].name) &&
+		    (!rest.len || memchr("+; ", rest.data[0], 3)))
+			return kinds[i].kind;
+	}
+	return CLV_HTTP2_PLAIN;
+}
+
+void clv_http2_grpc_status(struct clv_http2_facts *f, struct clv_slice value)
+{
+	uint64_t n;
+
+	if (!http1_decimal(value, &n))
+		return;
+	f->flags |= CLV_HTTP2_STATUS;
+	f->grpc_status = n <= 16 ? (uint8_t)n : UINT8_MAX;
+}
+
+/* At most 8 digits and a unit. */
+static uint64_t http2_timeout_ns(struct clv_slice value)
+{
+	static const char units[] = "numSMH";
+	static const uint64_t ns[] = {
+		1, 1000, 1000000, 1000000000, 60 * 1000000000ull, 3600 * 1000000000ull,
+	};
+	struct clv_slice digits = clv_slice_head(value, value.len ? value.len - 1 : 0);
+	const char *unit = value.len ? memchr(units, value.data[value.len - 1], sizeof(units) - 1) : NULL;
+	uint64_t n;
+
+	if (!unit || digits.len > HTTP2_TIMEOUT_DIGITS || !http1_decimal(digits, &n))
+		return 0;
+	return n * ns[unit - units];
+}
+
+/* What is read of the other fields; `at` is where the line begins. */
+static void http2_facts_of(struct http2_writer *w, struct clv_slice name, struct clv_slice value, size_t at)
+{
+	struct clv_http2_facts *f = &w->h->facts;
+
+	switch (name.data[0]) {
+	case 'c':
+		if (clv_slice_eq(name, CLV_LIT("content-type")))
+			f->kind = http2_kind(value);
+		return;
+	case 'g':
+		if (w->request && clv_slice_eq(name, CLV_LIT("grpc-timeout")))
+			f->timeout_ns = http2_timeout_ns(value);
+		else if (!w->request && clv_slice_eq(name, CLV_LIT("grpc-status")))
+			clv_http2_grpc_status(f, value);
+		return;
+	case 'b':
+	case 'f':
+	case 'h':
+	case 't':
+	case 'u':
+	case 'x':
+		if (w->request)
+			clv_http1_note_field(&f->http, (const uint8_t *)w->text.data, at, w->text.len - 2);
+		return;
+	default:
+		return;
+	}
+}
+
+/* Could the name be a field's? Upper case is malformed, too, but tells what was meant. */
+static bool http2_is_name(struct clv_slice name)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= name.len; i += 8) {
+		uint64_t word = http2_word(name.data + i);
+
+		if (word & HTTP2_EACH(0x80) || http2_has_less(word, ' ' + 1) || http2_has(word, ':') ||
+		    http2_has(word, 0x7f))
+			return false;
+	}
+	for (; i < name.len; i++)
+		if (name.data[i] <= ' ' || name.data[i] == ':' || name.data[i] >= 0x7f)
+			return false;
+	return name.len != 0;
+}
+
+/* A line of its own, whole or not at all. Returns whether it is there. */
+static bool http2_put_line(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
+{
+	struct clv_buf *b = &w->text;
+	size_t bytes = name.len + value.len + 4;
+
+	if (bytes > b->cap - b->len) {
+		w->h->cut = true;
+		return false;
+	}
+	uint8_t *p = (uint8_t *)b->data + b->len;
+	memcpy(p, name.data, name.len);
+	p += name.len;
+	*p++ = ':';
+	*p++ = ' ';
+	if (value.len) /* an empty one may have no pointer */
+		memcpy(p, value.data, value.len);
+	http2_mend(p, value.len);
+	p += value.len;
+	*p++ = '\r';
+	*p = '\n';
+	b->len += bytes;
+	return true;
+}
+
+static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value)
+{
+	struct http2_writer *w = ctx;
+
+	if (name.len && name.data[0] == ':') {
+		http2_pseudo(w, name, value);
+		return;
+	}
+	if (!http2_is_name(name))
+		return;
+	/* It says again what :authority said. */
+	if (w->request && clv_slice_eq(name, CLV_LIT("host")) && value.len &&
+	    clv_slice_eq(value, w->pseudo[HTTP2_AUTHORITY]))
+		return;
+	http2_begin(w);
+	size_t at = w->text.len;
+	if (http2_put_line(w, name, value))
+		http2_facts_of(w, name, value, at);
+}
+
+static enum clv_hpack_result http2_decode(struct clv_hpack *hpack, bool request, struct clv_slice block,
+					  struct http2_head *h)
+{
+	struct http2_scratch *s = clv_http2_scratch();
+
+	memset(h, 0, sizeof(*h));
+	if (!s)
+		return CLV_HPACK_BAD;
+	struct http2_writer w = {
+		.h = h,
+		.request = request,
+		.text = clv_buf(s->text, sizeof(s->text) - 2),
+		.kept = clv_buf(s->kept, sizeof(s->kept)),
+	};
+	enum clv_hpack_result result = clv_hpack_block(hpack, block, http2_field, &w);
+	http2_begin(&w);
+	w.text.cap += 2;
+	clv_buf_lit(&w.text, "\r\n");
+	h->text = clv_slice(w.text.data, w.text.len);
+	h->missing = result != CLV_HPACK_WHOLE;
+	h->cut |= result == CLV_HPACK_BAD;
+	return result;
+}
+
+bool clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request, struct clv_slice block,
+			 struct http2_head *h)
+{
+	struct http2_memo_key key = clv_http2_memo_key(hpack, request, block);
+
+	if (clv_http2_memo_find(memo, &key, h))
+		return true;
+	if (http2_decode(hpack, request, block, h) == CLV_HPACK_BAD)
+		return false;
+	if (hpack->changes == key.table)
+		clv_http2_memo_keep(memo, hpack, &key, h);
+	return true;
+}
