@@ -1,0 +1,3 @@
+module clovisor.test/app
+
+go 1.24.0
