@@ -8,7 +8,9 @@
 #@ make test UNIT=1    unit, laws and golden tests only; no root
 #@ make check          lint: include rules, licences, formatting, clang-tidy, shell scripts
 #@ make fuzz           fuzz the whole engine for a minute, other readers for a quarter each (FUZZ_SECONDS=n for longer)
-#@ sudo make bench     what tracing costs: throughput and CPU beside the same load without it
+#@ sudo make bench     what tracing costs, beside others and without anybody: writes docs/performance.md (15 minutes on a
+#@                     machine with nothing else to do; QUICK=1: two, and only prints)
+#@ sudo make flame     where the engine spends its time: flamegraphs in docs/performance
 #@ make bench-encode   what writing a span costs, as JSON and as OTLP
 #@ sudo make install   into /usr/local (PREFIX=... DESTDIR=... as usual)
 #@ make clean          remove the build directories
@@ -20,7 +22,7 @@ SETUP_build = $(BUILD)/build.ninja
 # As root in somebody's clone: what we built belongs to whom the clone belongs.
 give_back = @[ "$$(id -u)" != 0 ] || for d in build*; do [ ! -d "$$d" ] || chown -R --reference=. "$$d"; done
 
-.PHONY: all demo test bench bench-encode check lint format tidy fuzz install clean help setup-%
+.PHONY: all demo test bench flame bench-encode check lint format tidy fuzz install clean help setup-%
 all: $(SETUP_build)
 	@ninja -C $(BUILD)
 	$(give_back)
@@ -43,9 +45,15 @@ test: setup-test
 
 bench: setup-bench
 	@$(MAKE) --no-print-directory all
-	@ninja -C $(BUILD) --quiet tests/bpf_bench tests/sink
-	@echo "per packet, in the kernel:"; $(BUILD)/tests/bpf_bench
-	@echo "per request:"; tests/bench/run --otlp $(ARGS) $(BUILD)/clovisor
+	@ninja -C $(BUILD) --quiet tests/bpf_bench tests/load tests/mkcapture tests/sink
+	@tests/bench/run $(if $(QUICK),--quick) $(ARGS); status=$$?; \
+		[ "$$(id -u)" != 0 ] || chown -R --reference=. $(BUILD) docs; exit $$status
+
+flame: setup-bench
+	@$(MAKE) --no-print-directory all
+	@ninja -C $(BUILD) --quiet tests/load tests/mkcapture
+	@tests/bench/flame $(ARGS); status=$$?; \
+		[ "$$(id -u)" != 0 ] || chown -R --reference=. build* docs; exit $$status
 
 bench-encode: $(SETUP_build)
 	@ninja -C $(BUILD) --quiet tests/encode_bench
@@ -66,7 +74,7 @@ install: all
 	@meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-flame build-fuzz build-tsan build-image
 
 help:
 	@sed -n 's/^#@ //p' Makefile

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a capture file from a description of TCP conversations that people can read.
+"""Makes a capture file from a description of conversations, over TCP or UDP, that people can read.
 
     mkpcap.py CASE.txt OUT.pcap
 
@@ -24,6 +24,7 @@ For the golden runner, which knows what to expect from it:
 About what follows it:
 
     conn NAME [CLIENT SERVER]   switches to a connection, made at its first mention (10.0.0.1:40000 10.0.0.2:80)
+    udp | tcp                   what the conversation goes over (tcp); with udp each payload is one datagram
     isn CLIENT SERVER           initial sequence numbers (1000 5000); also makes the connection a fresh one
     vlan ID...                  tags, outermost first; none: no tag
     ip-options HEX              IPv4 options, a multiple of 4 bytes
@@ -41,7 +42,8 @@ And what happens ('>' is the client's direction, '<' the server's):
     . TEXT                      more of it, with nothing added at the end
     ack > | fin > | rst > | syn > | synack <        a packet without payload
 
-TEXT knows \\r \\n \\t \\\\ \\xNN and {COUNT*TEXT}. OPTIONS, in brackets and separated by spaces:
+TEXT knows \\r \\n \\t \\\\ \\xNN, {COUNT*TEXT}, {dns WORD...}, a DNS message (its words: see dns_message), and
+{h2 WORD...}, an HTTP/2 frame (see h2_frame). OPTIONS, in brackets and separated by spaces:
 
     segment=N                   split into segments of N bytes
     emit=1,3,2,2                write these segments, in this order (left out: lost; twice: retransmitted)
@@ -49,6 +51,7 @@ TEXT knows \\r \\n \\t \\\\ \\xNN and {COUNT*TEXT}. OPTIONS, in brackets and sep
     flags=SFRPA                 TCP flags (PA)
     zero-length                 IPv4 total length 0, as an interface with segmentation offload sees it
     raw                         the first line ends without CR LF
+    fragment=N                  UDP over IPv4: in fragments of N bytes
 """
 
 import gzip
@@ -75,6 +78,10 @@ def unescape(text):
         return m.group(2) * int(m.group(1))
 
     text = re.sub(r"\{(\d+)\*([^}]*)\}", repeat, text)
+    for name, message in (("dns", dns_message), ("h2", h2_frame)):
+        parts = re.split(r"\{%s ([^}]*)\}" % name, text)
+        if len(parts) > 1:
+            return b"".join(message(part.split()) if i % 2 else unescape(part) for i, part in enumerate(parts))
     out = bytearray()
     i = 0
     while i < len(text):
@@ -91,6 +98,135 @@ def unescape(text):
             out += {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}[n]
             i += 2
     return bytes(out)
+
+
+DNS_TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "OPT": 41,
+             "IXFR": 251, "AXFR": 252, "ANY": 255}
+DNS_FLAGS = {"qr": 0x8000, "aa": 0x0400, "tc": 0x0200, "rd": 0x0100, "ra": 0x0080, "ad": 0x20, "cd": 0x10}
+
+
+def dns_name(name):
+    """Labels; "^" is a pointer to the question's name, as in www.^ ; \\DDD is a byte."""
+    out = b""
+    for label in name.strip(".").split(".") if name.strip(".") else []:
+        if label == "^":
+            return out + b"\xc0\x0c"
+        raw = re.sub(rb"\\(\d\d\d)", lambda m: bytes([int(m.group(1))]), label.encode())
+        out += bytes([len(raw)]) + raw
+    return out + b"\0"
+
+
+def dns_data(kind, words):
+    """Data of a record, from its words."""
+    if kind in ("A", "AAAA"):
+        return socket.inet_pton(socket.AF_INET if kind == "A" else socket.AF_INET6, words[0])
+    if kind in ("MX", "SRV"):
+        return b"".join(struct.pack(">H", int(w)) for w in words[:-1]) + dns_name(words[-1])
+    if kind == "TXT":
+        return b"".join(bytes([len(w)]) + w.encode() for w in words)
+    if kind == "SOA":
+        return dns_name(words[0]) + dns_name(words[1]) + struct.pack(">5I", int(words[2]), 1, 2, 3, 4)
+    return dns_name(words[0])
+
+
+def dns_message(words):
+    """ID, flags (qr, rd, ...), opcode=N, rcode=N, edns (adds an OPT record); ? NAME TYPE [class=N] asks;
+    NAME TYPE:DATA:... adds a record to the section that "answer", "authority" or "additional" began; "tcp" puts the
+    length before it."""
+    bits, rcode, edns, tcp, section, questions = 0, 0, False, False, 0, []
+    records = {"answer": [], "authority": [], "additional": []}
+    words = words[:]
+    ident = int(words.pop(0), 0)
+    while words:
+        word = words.pop(0)
+        key, _, value = word.partition("=")
+        if word in DNS_FLAGS:
+            bits |= DNS_FLAGS[word]
+        elif key == "opcode":
+            bits |= int(value) << 11
+        elif key == "rcode":
+            rcode = int(value)
+        elif word == "edns":
+            edns = True
+        elif word == "tcp":
+            tcp = True
+        elif word in records:
+            section = word
+        elif word == "?":
+            name, kind, number = words.pop(0), words.pop(0), 1
+            if words and words[0].startswith("class="):
+                number = int(words.pop(0)[6:])
+            questions.append(dns_name(name) + struct.pack(">HH", int(DNS_TYPES.get(kind, kind)), number))
+        else:
+            kind, _, data = words.pop(0).partition(":")
+            data = dns_data(kind, [data] if kind == "AAAA" else data.split(":"))
+            records[section].append(dns_name(word) + struct.pack(">HHIH", DNS_TYPES[kind], 1, 300, len(data)) + data)
+    if edns:
+        records["additional"].append(b"\0" + struct.pack(">HHBBHH", 41, 1232, rcode >> 4, 0, 0, 0))
+    message = struct.pack(">HHHHHH", ident, bits | rcode & 15, len(questions), *(len(r) for r in records.values()))
+    message += b"".join(questions) + b"".join(b"".join(r) for r in records.values())
+    return (struct.pack(">H", len(message)) if tcp else b"") + message
+
+
+H2_TYPES = ["DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE",
+            "CONTINUATION"]
+H2_STATIC = [":authority", ":method=GET", ":method=POST", ":path=/", ":path=/index.html", ":scheme=http",
+             ":scheme=https", ":status=200", ":status=204"]  # from 1 on
+
+
+def h2_string(text):
+    data = unescape(text)
+    return bytes([len(data)]) + data
+
+
+def h2_field(word):
+    """A field of a header block: '#62' by its index, '+name=value' into the table, 'name=value' beside it."""
+    if word[0] == "#":
+        return bytes([0x80 | int(word[1:])])
+    if word in H2_STATIC:
+        return bytes([0x81 + H2_STATIC.index(word)])
+    name, _, value = word.lstrip("+").partition("=")
+    return (b"\x40" if word[0] == "+" else b"\0") + h2_string(name) + h2_string(value)
+
+
+def h2_body(word):
+    """A piece of a body: 'grpc=N' a message of N bytes with its prefix, 'zeros=N', or text as it stands."""
+    kind, _, number = word.partition("=")
+    if kind == "grpc":
+        return struct.pack(">BI", 0, int(number)) + b"m" * int(number)
+    return b"\0" * int(number) if kind == "zeros" else unescape(word)
+
+
+def h2_frame(words):
+    """
+    An HTTP/2 frame, uncompressed but for the table: PREFACE, or TYPE STREAM [end] [more] [ack] [pad=N] and its payload,
+    which is fields (HEADERS, CONTINUATION, PUSH_PROMISE after the promised stream; 'more': another frame goes on with
+    them), pieces of a body (DATA, SETTINGS), or numbers of 32 bits.
+    """
+    if words[0] == "PREFACE":
+        return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    kind, stream, words = H2_TYPES.index(words[0]), int(words[1]), words[2:]
+    flags, padding = 0, None
+    if kind in (1, 5, 9) and "more" not in words:
+        flags |= 4
+    while words and (words[0] in ("end", "more", "ack") or words[0].startswith("pad=")):
+        if words[0] in ("end", "ack"):
+            flags |= 1
+        if words[0].startswith("pad="):
+            padding = int(words[0][4:])
+            flags |= 8
+        words = words[1:]
+    if kind in (1, 9):
+        payload = b"".join(map(h2_field, words))
+    elif kind == 5:
+        payload = struct.pack(">I", int(words[0])) + b"".join(map(h2_field, words[1:]))
+    elif kind in (0, 4):
+        payload = b"".join(map(h2_body, words))
+    else:
+        payload = b"".join(struct.pack(">I", int(w)) for w in words)
+    if padding is not None:
+        payload = bytes([padding]) + payload + b"\0" * padding
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def checksum(data):
@@ -112,6 +248,7 @@ def endpoint(text):
 class Conn:
     def __init__(self, client, server):
         self.end = {">": endpoint(client), "<": endpoint(server)}
+        self.udp = False
         self.fresh(1000, 5000)
 
     def fresh(self, client_isn, server_isn):
@@ -158,8 +295,27 @@ class Capture:
         conn = self.current()
         conn.next[way] = (conn.next[way] + count) & 0xffffffff
 
+    def datagram(self, way, options, payload):
+        conn = self.current()
+        src, dst = conn.end[way], conn.end["<" if way == ">" else ">"]
+        body = struct.pack(">HHHH", src[1], dst[1], 8 + len(payload), 0) + payload
+        v6 = len(src[0]) == 16
+        proto = struct.pack(">IHH", len(body), 0, 17)
+        body = body[:6] + struct.pack(">H", checksum(src[0] + dst[0] + proto + body) or 0xffff) + body[8:]
+        size = int(options.get("fragment", 0)) or len(body)
+        for at in range(0, len(body), size):
+            part, more = body[at:at + size], at + size < len(body)
+            if way in self.written:
+                packet = (self.ip6(src[0], dst[0], part, 17) if v6 else
+                          self.ip4(src[0], dst[0], part, False, 17, (0x2000 if more else 0) | at // 8))
+                self.frames.append((self.now, self.link_frame(way, v6, packet)))
+            self.now += PACKET_NS
+
     def data(self, way, options, payload):
         conn = self.current()
+        if conn.udp:
+            self.datagram(way, options, payload)
+            return
         size = int(options.get("segment", 0)) or max(len(payload), 1)
         flags = sum(FLAGS[f] for f in options.get("flags", "PA"))
         start = (conn.next[way] - int(options.get("back", 0))) & 0xffffffff
@@ -203,17 +359,20 @@ class Capture:
         tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp + payload)) + tcp[18:]
         body = tcp + payload
         packet = self.ip6(src[0], dst[0], body) if v6 else self.ip4(src[0], dst[0], body, zero_length)
+        return self.link_frame(way, v6, packet)
+
+    def link_frame(self, way, v6, packet):
         return self.link_header(way, v6) + packet if self.link != "ethernet" else self.ethernet(way, v6, packet)
 
-    def ip4(self, src, dst, body, zero_length):
+    def ip4(self, src, dst, body, zero_length, proto=6, fragment=0x4000):
         ihl = 5 + len(self.ip_options) // 4
         total = 0 if zero_length else ihl * 4 + len(body)
-        h = struct.pack(">BBHHHBBH4s4s", 0x40 | ihl, 0, total, 0, 0x4000, 64, 6, 0, src, dst) + self.ip_options
+        h = struct.pack(">BBHHHBBH4s4s", 0x40 | ihl, 0, total, 0, fragment, 64, proto, 0, src, dst) + self.ip_options
         return h[:10] + struct.pack(">H", checksum(h)) + h[12:] + body
 
-    def ip6(self, src, dst, body):
+    def ip6(self, src, dst, body, proto=6):
         numbers = {"hop": 0, "dest": 60, "routing": 43, "atomic": 44}
-        chain = [numbers[n] for n in self.ip6_headers] + [6]
+        chain = [numbers[n] for n in self.ip6_headers] + [proto]
         extra = b""
         for name, after in zip(self.ip6_headers, chain[1:]):
             rest = {"hop": b"\0\1\4\0\0\0\0", "dest": b"\1\1\14" + b"\0" * 12, "routing": b"\0\3\0\0\0\0\0",
@@ -305,6 +464,8 @@ class Capture:
             self.exit = int(rest[0])
         elif key == "conn":
             self.do_conn(*rest)
+        elif key in ("udp", "tcp"):
+            self.current().udp = key == "udp"
         elif key == "isn":
             self.current().fresh(int(rest[0]), int(rest[1]))
         elif key == "vlan":

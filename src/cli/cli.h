@@ -28,9 +28,13 @@ int clv_command_run(const struct clv_command *c, int argc, char **argv);
 int clv_command_unknown(const char *name);
 
 int clv_cmd_trace(int argc, char **argv);
+int clv_cmd_agent(int argc, char **argv);
 int clv_cmd_read(int argc, char **argv);
+int clv_cmd_bench(int argc, char **argv);
 int clv_cmd_config(int argc, char **argv);
 int clv_cmd_check(int argc, char **argv);
+int clv_cmd_check_plugin(int argc, char **argv);
+int clv_cmd_status(int argc, char **argv);
 int clv_cmd_detach(int argc, char **argv);
 int clv_cmd_version(int argc, char **argv);
 int clv_cmd_help(int argc, char **argv);

@@ -569,23 +569,20 @@ static int config_file(const char *path, struct clv_options *o, struct clv_confi
 	return err;
 }
 
-int clv_config_check(const struct clv_options *o, struct clv_config_errors *errors)
+int clv_config_check(struct clv_options *o, struct clv_config_errors *errors)
 {
 	char why[CLV_OPTION_WHY];
 	size_t entry;
-	enum clv_setting_id id = clv_options_conflict(o, why);
-	unsigned line = 0, column = 0;
+	enum clv_setting_id id = clv_options_conflict(o, &entry, why);
 
-	if (id != CLV_SETTINGS) {
-		line = o->given[id].line;
-		column = o->given[id].column;
-	} else if ((id = clv_rules_conflict(o, &entry, why)) != CLV_SETTINGS) {
-		line = o->given[id].item[entry].line;
-		column = o->given[id].item[entry].column;
-	} else {
+	if (id == CLV_SETTINGS)
+		id = clv_rules_conflict(o, &entry, why);
+	if (id == CLV_SETTINGS)
 		return 0;
-	}
-	errors_add(errors, line, column, "%s: %s", clv_settings[id].key, why);
+	const struct clv_given *g = &o->given[id];
+	bool list = clv_setting_is_list(&clv_settings[id]);
+	errors_add(errors, list ? g->item[entry].line : g->line, list ? g->item[entry].column : g->column, "%s: %s",
+		   clv_settings[id].key, why);
 	return -EINVAL;
 }
 

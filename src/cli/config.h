@@ -35,7 +35,7 @@ int clv_config_parse(struct clv_slice text, struct clv_options *o, struct clv_co
  * Each setting is good, but do they go together, and can the rules about heads be compiled? Adds the first error.
  * Returns 0 or -EINVAL.
  */
-int clv_config_check(const struct clv_options *o, struct clv_config_errors *errors);
+int clv_config_check(struct clv_options *o, struct clv_config_errors *errors);
 
 /*
  * The bytes of a file, up to CLV_CONFIG_BYTES + 1 of them, to be freed. Returns 0 or -errno.

@@ -9,9 +9,13 @@
 
 const struct clv_command clv_commands[] = {
 	{"trace", "show the requests at network interfaces as they happen", clv_cmd_trace},
+	{"agent", "trace the pods of this Kubernetes node, or the containers of this host", clv_cmd_agent},
 	{"read", "show the requests in a capture file", clv_cmd_read},
+	{"bench", "measure what the engine takes for a capture file", clv_cmd_bench},
 	{"config", "check and print configuration files", clv_cmd_config},
 	{"check", "tell what this kernel and these privileges allow", clv_cmd_check},
+	{"check-plugin", "try the laws of protocols on a plugin", clv_cmd_check_plugin},
+	{"status", "tell how the clovisor that runs here is doing", clv_cmd_status},
 	{"detach", "remove what a killed clovisor left behind", clv_cmd_detach},
 	{"version", "print versions", clv_cmd_version},
 	{"help", "explain a command", clv_cmd_help},
@@ -67,9 +71,9 @@ static error_t help_parse(int key, char *arg, struct argp_state *state)
 static void help_overview(void)
 {
 	puts("Usage: clovisor COMMAND [OPTION...]\n"
-	     "Show every HTTP request that a pod, or any network interface, serves and makes.\n");
+	     "Show every request that a pod, or any network interface, serves and makes.\n");
 	for (const struct clv_command *c = clv_commands; c->name; c++)
-		printf("  %-9s %s\n", c->name, c->summary);
+		printf("  %-12s  %s\n", c->name, c->summary);
 	puts("\nExamples:\n"
 	     "  clovisor trace                     every container of this machine\n"
 	     "  clovisor trace -i eth0 --json      this host's requests, one JSON object a line\n"

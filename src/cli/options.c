@@ -17,6 +17,9 @@
 #include "base/log.h"
 #include "cli/cli.h"
 
+/* The longest name of a pod: a DNS subdomain (RFC 1123). */
+#define POD_NAME_MAX 253
+
 static error_t help_parse(int key, char *arg, struct argp_state *state)
 {
 	switch (key) {
@@ -152,17 +155,58 @@ static int parse_prefix(const char *text, size_t len, struct clv_egress_rule *ru
 	return 0;
 }
 
-int clv_parse_egress(const char *text, struct clv_egress_rule *out)
+/* Cuts "=ACTION" off. */
+static int parse_action(struct clv_slice *rest, struct clv_egress_rule *rule)
 {
-	const char *colon = strrchr(text, ':');
-	struct clv_egress_rule rule = {0};
+	size_t at = clv_slice_find(*rest, 0, '=');
+	struct clv_slice action = clv_slice_from(*rest, at + 1);
+
+	if (at == rest->len)
+		return 0;
+	*rest = clv_slice_head(*rest, at);
+	rule->ignore = clv_slice_eq(action, CLV_LIT("ignore"));
+	return rule->ignore || clv_slice_eq(action, CLV_LIT("record")) ? 0 : -EINVAL;
+}
+
+/* A name as Kubernetes has them for pods, or how one begins. */
+static bool is_pod_prefix(struct clv_slice s)
+{
+	if (s.len == 0 || s.len > POD_NAME_MAX || s.data[0] == '-' || s.data[0] == '.')
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-.", s.data[i]))
+			return false;
+	return true;
+}
+
+static int parse_port_and_pod(struct clv_slice rest, struct clv_egress_rule *rule)
+{
+	size_t at = clv_slice_find(rest, 0, ':');
+	char number[8] = "";
 	uint64_t port;
 
-	if (!colon || clv_parse_count(colon + 1, UINT16_MAX, &port))
+	if (at < sizeof(number))
+		memcpy(number, rest.data, at);
+	if (clv_parse_count(number, UINT16_MAX, &port))
 		return -EINVAL;
-	if (colon != text && parse_prefix(text, (size_t)(colon - text), &rule))
+	rule->port = (uint16_t)port;
+	if (at == rest.len)
+		return 0;
+	rule->pod = clv_slice_from(rest, at + 1);
+	return is_pod_prefix(rule->pod) ? 0 : -EINVAL;
+}
+
+int clv_parse_egress(const char *text, struct clv_egress_rule *out)
+{
+	const char *end = *text == '[' ? strchr(text, ']') : text, *colon = end ? strchr(end, ':') : NULL;
+	struct clv_egress_rule rule = {0};
+	struct clv_slice rest;
+
+	if (!colon || (colon != text && parse_prefix(text, (size_t)(colon - text), &rule)))
 		return -EINVAL;
-	rule.port = (uint16_t)port;
+	rest = clv_slice_str(colon + 1);
+	if (parse_action(&rest, &rule) || parse_port_and_pod(rest, &rule))
+		return -EINVAL;
 	*out = rule;
 	return 0;
 }
@@ -532,8 +576,29 @@ bool clv_options_same(const struct clv_options *o, const struct clv_options *oth
 	return true;
 }
 
-enum clv_setting_id clv_options_conflict(const struct clv_options *o, char why[CLV_OPTION_WHY])
+int clv_options_ports(struct clv_options *o, size_t *entry, char why[CLV_OPTION_WHY])
 {
+	const struct clv_given *g = &o->given[CLV_SET_PORTS];
+	char names[CLV_OPTION_WHY / 2];
+
+	for (size_t i = 0; i < g->count; i++) {
+		const char *colon = strchr(g->item[i].text, ':');
+
+		if (!colon || o->ports[i].proto || (o->ports[i].proto = clv_proto_find(colon + 1)))
+			continue;
+		snprintf(why, CLV_OPTION_WHY, "%s: there is no such protocol (there is: %s)", g->item[i].text,
+			 clv_proto_names(names, sizeof(names)));
+		*entry = i;
+		return -EINVAL;
+	}
+	return 0;
+}
+
+enum clv_setting_id clv_options_conflict(struct clv_options *o, size_t *entry, char why[CLV_OPTION_WHY])
+{
+	*entry = 0;
+	if (!o->plugins.count && clv_options_ports(o, entry, why))
+		return CLV_SET_PORTS;
 	if (o->otlp.cert_path && !o->otlp.key_path && o->given[CLV_SET_OTLP_KEY].count == 0) {
 		options_why(why, "a certificate needs its key: export.otlp.key_file (--otlp-key)");
 		return CLV_SET_OTLP_CERT;
@@ -633,19 +698,15 @@ int clv_options_environment(struct clv_options *o)
 enum { OPT_JSON = 256, OPT_SETTING };
 
 static const char where_title[] =
-	"Where to look (without -i and --netns: every veth that leads into another namespace, "
+	"Where to look (without -i, --netns and --cgroup: every veth that leads into another namespace, "
 	"also those that appear later):";
 
 static const char *const group_titles[] = {
-	[CLV_GROUP_WHERE] = where_title,
-	[CLV_GROUP_WHAT] = "What to look at:",
-	[CLV_GROUP_SHOW] = "What to show:",
-	[CLV_GROUP_KEEP] = "What to keep:",
-	[CLV_GROUP_TAKE] = "How much to take:",
-	[CLV_GROUP_SEND] = "Where to send it:",
-	[CLV_GROUP_METRICS] = "Metrics:",
-	[CLV_GROUP_TRACES] = "Traces:",
-	[CLV_GROUP_PRIVACY] = "What to keep private:",
+	[CLV_GROUP_WHERE] = where_title,        [CLV_GROUP_PODS] = "Which pods:",
+	[CLV_GROUP_WHAT] = "What to look at:",  [CLV_GROUP_SHOW] = "What to show:",
+	[CLV_GROUP_KEEP] = "What to keep:",     [CLV_GROUP_TAKE] = "How much to take:",
+	[CLV_GROUP_SEND] = "Where to send it:", [CLV_GROUP_METRICS] = "Metrics:",
+	[CLV_GROUP_TRACES] = "Traces:",         [CLV_GROUP_PRIVACY] = "What to keep private:",
 };
 
 /* The setting of an option; the reverse of options_key(). */
@@ -738,6 +799,8 @@ static struct argp_option *options_group(struct argp_option *next, int group, un
 
 const struct argp *clv_options_argp(unsigned command)
 {
+	const bool once = command & (CLV_COMMAND_CONFIG | CLV_COMMAND_BENCH);
+
 	/* A heading for each group, the two options that are no setting, and the end. */
 	static struct argp_option table[CLV_SETTINGS + sizeof(group_titles) / sizeof(*group_titles) + 4];
 	static const struct argp argp = {.options = table, .parser = options_parse};
@@ -745,7 +808,7 @@ const struct argp *clv_options_argp(unsigned command)
 
 	for (int group = CLV_GROUP_WHERE; group <= CLV_GROUP_PRIVACY; group++) {
 		next = options_group(next, group, command);
-		if (group == CLV_GROUP_SHOW && command != CLV_COMMAND_CONFIG) /* there, --json is another one */
+		if (group == CLV_GROUP_SHOW && !once) /* there, --json is another one */
 			*next++ = (struct argp_option){"json", OPT_JSON, 0, 0, "The same as -o json", group};
 	}
 	*next++ = (struct argp_option){0, 0, 0, 0, "Where settings come from:", CLV_GROUP_PRIVACY + 1};
@@ -753,9 +816,10 @@ const struct argp *clv_options_argp(unsigned command)
 				       'c',
 				       "FILE",
 				       0,
-				       "Read settings from this file, see clovisor.yaml(5), and again when it changes "
-				       "or on SIGHUP. Options count "
-				       "for more than the file",
+				       once ? "Read settings from this file, see clovisor.yaml(5). Options count for "
+					      "more than the file"
+					    : "Read settings from this file, see clovisor.yaml(5), and again when it "
+					      "changes or on SIGHUP. Options count for more than the file",
 				       CLV_GROUP_PRIVACY + 1};
 	*next = (struct argp_option){0};
 	return &argp;

@@ -20,6 +20,9 @@
 enum clv_output { CLV_OUTPUT_AUTO, CLV_OUTPUT_TEXT, CLV_OUTPUT_JSON, CLV_OUTPUT_NONE };
 enum clv_side_choice { CLV_CHOOSE_AUTO, CLV_CHOOSE_POD, CLV_CHOOSE_HOST };
 
+/* Where a pod's packets are seen. AUTO: at its interface where it has one of its own, else at its cgroup. */
+enum clv_capture_choice { CLV_CAPTURE_AUTO, CLV_CAPTURE_INTERFACE, CLV_CAPTURE_CGROUP };
+
 /*
  * Of what another module reads from OTEL_* by itself: CLV_*_UNSET, as NULL and 0 among its strings and numbers, says
  * that neither the file nor the command line has it.
@@ -84,24 +87,37 @@ struct clv_options {
 	const char *config_path; /* -c; NULL: none */
 
 	/* Where to look: trace. */
-	struct clv_strings ifaces, netns;
+	struct clv_strings ifaces, netns, cgroups;
 	int attach;                                           /* enum clv_attach_mode, which is the source's */
 	uint64_t duration_ns, snaplen, ring_bytes, max_flows; /* 0: no end; the source's own default */
 
+	/* Whose: agent. */
+	struct {
+		enum clv_switch enabled;                           /* UNSET: if there is an API server to ask */
+		const char *kubeconfig, *context, *node, *cluster; /* NULL: as found */
+		struct clv_strings namespaces, selectors;
+		enum clv_capture_choice capture;
+		bool all_pods, service_labels;
+		uint64_t name_wait_ns;
+		const char *proc, *cgroup_root;
+	} kube;
+
 	enum clv_side_choice side;
-	struct clv_port_rule ports[CLV_OPTION_REPEAT];
+	struct clv_port_rule ports[CLV_OPTION_REPEAT]; /* of a plugin's protocol once it is loaded (plugins.h) */
 	size_t port_count;
 	struct clv_egress_rule egress[CLV_OPTION_REPEAT];
 	size_t egress_count;
 	uint64_t memory_bytes;
+	uint64_t workers; /* 0: as many as clv_run_workers() says */
 
 	const char *service;       /* of what has no name of its own */
-	struct clv_pairs services; /* by interface or namespace, spelt as in ifaces and netns */
+	struct clv_pairs services; /* by place, spelt as in ifaces, netns and cgroups */
 
 	enum clv_output output;
 	enum clv_color color;
 	struct clv_filter filter;
 	uint64_t limit; /* spans to show; 0: all */
+	bool flows;
 	bool hexdump;
 	bool stats;
 	const char *write_path; /* NULL: none, as below */
@@ -140,6 +156,8 @@ struct clv_options {
 
 	struct clv_strings routes;
 	bool auto_route;
+	bool show_statements;
+	struct clv_strings plugins;
 	struct clv_captures captures;
 	struct clv_strings redact;
 };
@@ -186,12 +204,19 @@ int clv_options_say_again(struct clv_options *o, const struct clv_options *line)
  * warning and left out, as OpenTelemetry asks. 0 or -ENOMEM.
  */
 int clv_options_environment(struct clv_options *o);
-/* Settings that do not go together: the first of them, with the reason in `why`; CLV_SETTINGS: none. */
-enum clv_setting_id clv_options_conflict(const struct clv_options *o, char why[CLV_OPTION_WHY]);
+/* The protocols of ports, by the registry as it is now. 0, or -EINVAL with the reason in `why`, and which text it is.
+ */
+int clv_options_ports(struct clv_options *o, size_t *entry, char why[CLV_OPTION_WHY]);
+/*
+ * Settings that do not go together: the first of them, which of its texts, and the reason in `why`; CLV_SETTINGS: none.
+ * Where plugins are named, ports may have protocols that nobody knows yet.
+ */
+enum clv_setting_id clv_options_conflict(struct clv_options *o, size_t *entry, char why[CLV_OPTION_WHY]);
 
 /*
  * Values of options. Each returns 0, or -EINVAL with *out untouched. Sizes take K, M and G (powers of 1024);
- * times a unit, or seconds without one; an address rule is ADDR[/LEN]:PORT or :PORT, IPv6 in brackets.
+ * times a unit, or seconds without one; an address rule is [ADDR[/LEN]]:PORT[:POD-PREFIX][=record|ignore], IPv6 in
+ * brackets, and borrows the prefix from the text.
  */
 int clv_parse_size(const char *text, uint64_t *out);
 int clv_parse_seconds(const char *text, uint64_t *ns);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns all that a run gives out: the lines and their thread, the exporter, the metrics and their endpoint, the sampler.
- * Never blocks while packets come, unless a file is read. Main thread.
+ * Owns all that a run gives out: the lines and their thread, the exporter, the metrics and their endpoint, the sampler,
+ * and the lanes' outlets. What goes through these is outlet.c's. Main thread.
  */
 #include "cli/outputs.h"
 
@@ -13,28 +13,10 @@
 
 #include "base/log.h"
 #include "cli/export.h"
-#include "export/json.h"
+#include "cli/outputs_internal.h"
 #include "export/metrics_http.h"
-#include "export/out.h"
-#include "export/sample.h"
 
 #define WHY_BYTES 512
-
-struct clv_outputs {
-	const struct clv_options *options;
-	const struct clv_resources *resources;
-	enum clv_output format; /* never AUTO */
-	uint64_t shown;
-	struct clv_out *out; /* NULL: no lines */
-	struct clv_text text;
-	struct clv_json json;
-	struct clv_summary summary;
-	struct clv_sampler sampler;
-	struct clv_otlp *otlp; /* NULL: no collector */
-	bool traces;           /* it takes spans */
-	struct clv_metrics *metrics;
-	struct clv_metrics_http *endpoint;
-};
 
 static uint64_t unix_now_ns(void)
 {
@@ -44,44 +26,8 @@ static uint64_t unix_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* ---- spans and events -------------------------------------------------------------------------------------------- */
-
-static void outputs_line(struct clv_outputs *o, const struct clv_span *span)
-{
-	bool json = o->format == CLV_OUTPUT_JSON;
-	char *line = clv_out_room(o->out, json ? clv_json_bound(&o->json, span) : clv_text_bound(&o->text, span));
-
-	if (line)
-		clv_out_commit(o->out,
-			       json ? clv_json_write(&o->json, span, line) : clv_text_write(&o->text, span, line));
-	o->shown += line != NULL;
-}
-
-void clv_outputs_span(struct clv_outputs *o, struct clv_span *span)
-{
-	bool full = clv_outputs_full(o);
-
-	span->resource = clv_resources_get(o->resources, span->net);
-	bool wanted = !full && clv_filter_match(&o->options->filter, span);
-	bool kept = wanted && o->traces && clv_sampler_takes(&o->sampler, span);
-
-	if (o->metrics) /* an exemplar is a span that can be found somewhere */
-		clv_metrics_span(o->metrics, span, kept || (wanted && o->out && !o->traces));
-	if (!wanted)
-		return;
-	clv_summary_span(&o->summary, span);
-	if (o->out)
-		outputs_line(o, span);
-	else
-		o->shown++;
-	if (kept)
-		clv_otlp_span(o->otlp, span);
-}
-
-void clv_outputs_event(struct clv_outputs *o, const struct clv_event *event)
-{
-	clv_metrics_event(o->metrics, clv_resources_get(o->resources, event->net), event);
-}
+/* ---- state --------------------------------------------------------------------------------------------------------
+ */
 
 bool clv_outputs_counts_events(const struct clv_outputs *o)
 {
@@ -90,7 +36,7 @@ bool clv_outputs_counts_events(const struct clv_outputs *o)
 
 bool clv_outputs_full(const struct clv_outputs *o)
 {
-	return o->options->limit && o->shown >= o->options->limit;
+	return o->options->limit && atomic_load_explicit(&o->shown, memory_order_relaxed) >= o->options->limit;
 }
 
 int clv_outputs_error(struct clv_outputs *o)
@@ -99,16 +45,6 @@ int clv_outputs_error(struct clv_outputs *o)
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
-
-void clv_outputs_tick(struct clv_outputs *o)
-{
-	if (o->out)
-		clv_out_tick(o->out);
-	if (o->otlp)
-		clv_otlp_tick(o->otlp);
-	if (o->out && o->text.width)
-		clv_text_resize(&o->text, STDOUT_FILENO);
-}
 
 /* What metrics call some of the exporter's figures. */
 static void outputs_export_metrics(struct clv_outputs *o, uint64_t now_ns)
@@ -185,6 +121,12 @@ void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
 
 struct clv_summary *clv_outputs_summary(struct clv_outputs *o)
 {
+	const struct clv_summary *shown[CLV_WORKERS_MOST];
+
+	for (unsigned i = 0; i < o->count; i++)
+		shown[i] = o->outlet[i].summary;
+	if (o->count > 1)
+		clv_summary_gather(&o->summary, shown, o->count);
 	return &o->summary;
 }
 
@@ -230,7 +172,7 @@ static enum clv_output outputs_format(const struct clv_options *options, bool el
 	return elsewhere ? CLV_OUTPUT_NONE : CLV_OUTPUT_TEXT;
 }
 
-static int outputs_open_metrics(struct clv_outputs *o)
+static int outputs_open_metrics(struct clv_outputs *o, struct clv_health *health)
 {
 	const struct clv_options *options = o->options;
 	char why[CLV_METRICS_HTTP_WHY];
@@ -248,7 +190,7 @@ static int outputs_open_metrics(struct clv_outputs *o)
 	}
 	if (!options->metrics.listen)
 		return 0;
-	err = clv_metrics_http_open(options->metrics.listen, o->metrics, &o->endpoint, why);
+	err = clv_metrics_http_open(options->metrics.listen, o->metrics, health, &o->endpoint, why);
 	if (err)
 		clv_error("%s", why);
 	return err;
@@ -269,7 +211,7 @@ static int outputs_open_export(struct clv_outputs *o, const struct clv_outputs_c
 		clv_warn("--metrics is for live traffic: of a file no metrics are served");
 	bool metrics = o->options->metrics.listen || (plan && clv_otlp_config_active(plan, CLV_EXPORT_METRICS));
 	if (config->live && metrics) /* a file's metrics would be those of another time */
-		err = outputs_open_metrics(o);
+		err = outputs_open_metrics(o, config->health);
 	o->traces = plan && clv_otlp_config_active(plan, CLV_EXPORT_TRACES);
 	if (!err && plan &&
 	    (err = clv_export_open(plan, config->live, config->stop, o->metrics, &o->otlp, why, sizeof(why))))
@@ -278,15 +220,30 @@ static int outputs_open_export(struct clv_outputs *o, const struct clv_outputs_c
 	return err;
 }
 
+static void outputs_open_outlets(struct clv_outputs *o, enum clv_color color)
+{
+	for (unsigned i = 0; i < o->count; i++) {
+		struct clv_outlet *t = &o->outlet[i];
+
+		t->all = o;
+		t->summary = o->count > 1 ? &t->own : &o->summary;
+		clv_text_init(&t->text, STDOUT_FILENO, color);
+		t->text.started = o->count > 1; /* outlet.c sees to the header */
+	}
+}
+
 int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs **out)
 {
-	struct clv_outputs *o = calloc(1, sizeof(*o));
+	struct clv_outputs *o = calloc(1, sizeof(*o) + config->lanes * sizeof(o->outlet[0]));
 
 	if (!o) {
 		clv_error("cannot start: %s", strerror(ENOMEM));
 		return -ENOMEM;
 	}
 	o->resources = config->resources;
+	o->count = config->lanes;
+	clv_queue_lock_init(&o->lock);
+	outputs_open_outlets(o, config->options->color);
 	clv_outputs_configure(o, config->options);
 	int err = outputs_open_export(o, config);
 	if (err) {
@@ -294,10 +251,8 @@ int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs
 		return err;
 	}
 	o->format = outputs_format(config->options, o->otlp || o->endpoint);
-	if (o->format != CLV_OUTPUT_NONE) {
-		clv_text_init(&o->text, STDOUT_FILENO, config->options->color);
+	if (o->format != CLV_OUTPUT_NONE)
 		err = clv_out_open(STDOUT_FILENO, !config->live, config->stop, &o->out);
-	}
 	if (err) {
 		clv_error("cannot start: %s", strerror(-err));
 		clv_outputs_close(o);
@@ -307,8 +262,15 @@ int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs
 	return 0;
 }
 
+struct clv_outlet *clv_outputs_outlet(struct clv_outputs *o, unsigned lane)
+{
+	return &o->outlet[lane];
+}
+
 void clv_outputs_flush(struct clv_outputs *o)
 {
+	for (unsigned i = 0; i < o->count; i++)
+		clv_outlet_flush(&o->outlet[i]);
 	if (o->otlp)
 		clv_otlp_flush(o->otlp, o->options->flush_timeout_ns);
 }
@@ -336,5 +298,10 @@ void clv_outputs_close(struct clv_outputs *o)
 	clv_otlp_close(o->otlp);
 	clv_metrics_http_close(o->endpoint);
 	clv_metrics_free(o->metrics);
+	for (unsigned i = 0; i < o->count; i++) {
+		clv_parcel_free(&o->outlet[i].lines);
+		clv_parcel_free(&o->outlet[i].spans.parcel);
+	}
+	pthread_mutex_destroy(&o->lock);
 	free(o);
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/plugins.h"
 #include "cli/reload.h"
 #include "cli/run.h"
 #include "cli/workload.h"
@@ -38,6 +39,11 @@ static error_t read_parse(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
+}
+
+static struct clv_source *read_source(void *ctx, unsigned worker)
+{
+	return ctx;
 }
 
 static size_t read_figures(void *ctx, struct clv_figure out[CLV_RUN_FIGURES])
@@ -86,7 +92,8 @@ static int read_run(struct read *r)
 		.line = &r->line,
 		.options = &r->options,
 		.resources = resources,
-		.source = source,
+		.workers = clv_run_workers(&r->options, false),
+		.source = read_source,
 		.ctx = source,
 		.figures = read_figures,
 	});
@@ -104,7 +111,7 @@ int clv_cmd_read(int argc, char **argv)
 	struct argp argp = {
 		.parser = read_parse,
 		.args_doc = "FILE",
-		.doc = "Show the HTTP requests in a capture file: pcap or pcapng, also gzip'ed; - reads standard "
+		.doc = "Show the requests in a capture file: pcap or pcapng, also gzip'ed; - reads standard "
 		       "input.\v"
 		       "Examples:\n"
 		       "  clovisor read capture.pcapng\n"
@@ -122,6 +129,8 @@ int clv_cmd_read(int argc, char **argv)
 			clv_reload_signal();
 		status = clv_config_start(&r.line, &r.options);
 	}
+	if (status == CLV_EXIT_OK)
+		status = clv_plugins_start(&r.options);
 	if (status == CLV_EXIT_OK)
 		status = read_run(&r);
 	clv_options_fini(&r.options);

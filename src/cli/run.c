@@ -1,47 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The run loop. Owns engine, output, capture file and summary for the length of a run; never opens a source.
- * All on the main thread, which is the engine's thread; only the output has one of its own.
+ * The run. Owns lanes, output, capture file and summary for the length of it; never opens a source. The main thread;
+ * of what a lane does only the tap runs on the lane's, live.
  */
 #include "cli/run.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/hurry.h"
+#include "cli/lane.h"
 #include "cli/outputs.h"
 #include "cli/reload.h"
 #include "cli/rules.h"
+#include "cli/status.h"
+#include "proto/sql.h"
+#include "source/feed.h"
 #include "source/pcapng.h"
 
-/* How late the engine's deadlines and --duration may be noticed while nothing flows. */
-#define POLL_MS 100
 /* How long the source may take to stop. */
-#define STOP_NS       (10ull * 1000 * 1000 * 1000)
+#define STOP_NS (10ull * 1000 * 1000 * 1000)
+/* With several workers: how often the main thread looks around, besides when there is news. */
+#define LOOK_MS 20
+/* A poll of a file that brought fewer packets may be followed by one that waits. */
+#define FULL_POLL     256
 #define HEXDUMP_BYTES 256u
 #define WHY_BYTES     512
 
 struct run {
 	const struct clv_run_config *config;
-	const struct clv_options *options; /* in effect now; the engine goes on borrowing from config->options */
+	const struct clv_options *options; /* in effect now; the engines go on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
-	struct clv_engine *engine;
-	struct clv_rules *rules;
 	struct clv_outputs *outputs;
 	struct clv_pcapng *capture;
+	struct clv_status *status; /* NULL: nobody can ask */
 	FILE *summary_file;
-	uint64_t newest_ns; /* of the last packet */
-	uint64_t lag_ns;    /* how late packets came here, at worst since the last figures */
+	unsigned count; /* lanes that there are */
+	struct clv_lane *lane[CLV_WORKERS_MOST];
+	struct clv_feed *feed[CLV_WORKERS_MOST]; /* of a file with several workers */
+	struct clv_gate gate;                    /* closed whenever the main thread does what is not a packet's */
+	uint64_t newest_ns;                      /* of the packets dealt out */
+	uint64_t start_ns, second_ns, look_ns;   /* when it began, has a second more, looks around again */
 	bool failed, write_failed;
 };
 
@@ -74,14 +84,6 @@ void clv_run_signals(void)
 int clv_run_signal_fd(void)
 {
 	return run_signal_fd;
-}
-
-static uint64_t run_clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* ---- per packet and per span ------------------------------------------------------------------------- */
@@ -121,7 +123,7 @@ static void run_write_failed(struct run *r, int err)
 	r->failed = r->write_failed = true;
 }
 
-static void run_on_packet(void *ctx, const struct clv_packet *p)
+static void run_tap(void *ctx, const struct clv_packet *p)
 {
 	struct run *r = ctx;
 
@@ -129,36 +131,21 @@ static void run_on_packet(void *ctx, const struct clv_packet *p)
 		run_hexdump(p);
 	if (r->capture)
 		run_write_failed(r, clv_pcapng_packet(r->capture, p));
-	r->newest_ns = p->ts_ns;
-	clv_engine_packet(r->engine, p);
 }
 
-static void run_on_span(void *ctx, struct clv_span *span)
+/* Does anybody want to see each packet, now or after a reload? */
+static bool run_taps(const struct run *r)
 {
-	struct run *r = ctx;
-
-	clv_outputs_span(r->outputs, span);
-}
-
-static void run_on_event(void *ctx, const struct clv_event *event)
-{
-	struct run *r = ctx;
-
-	clv_outputs_event(r->outputs, event);
+	return r->options->hexdump || r->capture || r->reload;
 }
 
 static void run_on_gone(void *ctx, uint32_t resource_id)
 {
 	struct run *r = ctx;
 
+	if (r->config->gone)
+		r->config->gone(r->config->ctx, resource_id);
 	clv_outputs_gone(r->outputs, resource_id);
-}
-
-static void run_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
-{
-	struct run *r = ctx;
-
-	r->config->source->ops->verdict(r->config->source, ref, v);
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------- */
@@ -177,50 +164,59 @@ static struct clv_figure run_source_figure(struct clv_figure f)
 	return f;
 }
 
+static void run_add_stats(struct clv_engine_stats *sum, const struct clv_engine_stats *e)
+{
+#define X(name, drop, text) sum->name += e->name;
+	CLV_ENGINE_STATS(X)
+#undef X
+}
+
+/* What all engines have counted together. */
+static void run_engine_figures(const struct run *r, struct clv_summary *s)
+{
+	struct clv_engine_stats sum = {0};
+	size_t memory_bytes = 0, flows = 0;
+	uint64_t lag_ns = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct clv_engine *e = clv_lane_engine(r->lane[i]);
+		uint64_t lane_ns = clv_lane_lag_ns(r->lane[i]);
+		size_t bytes;
+
+		run_add_stats(&sum, clv_engine_stats(e));
+		clv_engine_memory(e, &bytes, NULL, NULL);
+		memory_bytes += bytes;
+		flows += clv_engine_flows(e);
+		lag_ns = lane_ns > lag_ns ? lane_ns : lag_ns;
+	}
+#define X(name, drop, text) clv_summary_set(s, (struct clv_figure){#name, text, drop, sum.name});
+	CLV_ENGINE_STATS(X)
+#undef X
+	clv_summary_set(s, (struct clv_figure){"write_lost", "packets that -w could not write", true,
+					       r->capture ? clv_pcapng_lost(r->capture) : 0});
+	clv_summary_set(s, (struct clv_figure){"memory_used", "bytes of connections and unanswered requests", false,
+					       memory_bytes});
+	clv_summary_set(s,
+			(struct clv_figure){"connections_active", "connections that are followed now", false, flows});
+	if (r->config->live)
+		clv_summary_set(
+			s, (struct clv_figure){"engine_lag_ns", "how late packets came to the engine", false, lag_ns});
+}
+
 static void run_figures(struct run *r)
 {
-	const struct clv_engine_stats *e = clv_engine_stats(r->engine);
 	struct clv_figure figures[CLV_RUN_FIGURES];
 	struct clv_summary *s = clv_outputs_summary(r->outputs);
-	size_t memory_bytes;
 
 	clv_summary_reset(s);
 	size_t n = r->config->figures(r->config->ctx, figures);
 	for (size_t i = 0; i < n; i++)
 		clv_summary_set(s, run_source_figure(figures[i]));
-#define X(name, drop, text) clv_summary_set(s, (struct clv_figure){#name, text, drop, e->name});
-	CLV_ENGINE_STATS(X)
-#undef X
-	clv_summary_set(s, (struct clv_figure){"write_lost", "packets that -w could not write", true,
-					       r->capture ? clv_pcapng_lost(r->capture) : 0});
-	clv_engine_memory(r->engine, &memory_bytes, NULL, NULL);
-	clv_summary_set(s, (struct clv_figure){"memory_used", "bytes of connections and unanswered requests", false,
-					       memory_bytes});
-	clv_summary_set(s, (struct clv_figure){"connections_active", "connections that are followed now", false,
-					       clv_engine_flows(r->engine)});
-	if (r->config->live)
-		clv_summary_set(s, (struct clv_figure){"engine_lag_ns", "how late packets came to the engine", false,
-						       r->lag_ns});
+	run_engine_figures(r, s);
 	clv_outputs_figures(r->outputs, s);
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------- */
-
-static void run_tick(struct run *r)
-{
-	struct clv_source *s = r->config->source;
-	uint64_t now_ns = s->ops->now_ns ? s->ops->now_ns(s) : 0;
-
-	if (now_ns)
-		clv_engine_tick(r->engine, now_ns);
-	if (now_ns && r->newest_ns && now_ns > r->newest_ns) {
-		uint64_t lag_ns = now_ns - r->newest_ns;
-
-		r->lag_ns = lag_ns > r->lag_ns ? lag_ns : r->lag_ns;
-		r->newest_ns = 0;
-	}
-	clv_outputs_tick(r->outputs);
-}
 
 static void run_each_second(struct run *r)
 {
@@ -231,137 +227,316 @@ static void run_each_second(struct run *r)
 	if (r->options->stats)
 		clv_summary_line(clv_outputs_summary(r->outputs), stderr);
 	clv_outputs_second(r->outputs);
-	r->lag_ns = 0; /* a quiet second has none */
+	for (unsigned i = 0; i < r->count; i++)
+		clv_lane_forget_lag(r->lane[i]); /* a quiet second has none */
 }
 
-/*
- * Packets do not wait. At the usual priority a busy machine can keep this thread from running for 100 ms, while a
- * window is over in half a millisecond; so it runs before others, as it needs microseconds at a time. Should a flood
- * ever keep it busy for RUN_BURST_US without a pause, the kernel says so, and it takes its turn like everybody else
- * until it has been idle again. Without the privilege it has to do as it is.
- */
-#define RUN_BURST_US 50000
-
-static volatile sig_atomic_t run_is_slow;
-
-static void run_on_burst(int signal)
+/* One set for each lane, as patterns are one thread's. Returns 0, or -errno and says why. */
+static int run_make_rules(const struct clv_options *o, struct clv_rules **rules, unsigned count)
 {
-	static const struct sched_param normal;
+	char why[WHY_BYTES];
+	int err = 0;
 
-	run_is_slow = 1;
-	sched_setscheduler(0, SCHED_OTHER, &normal);
-}
-
-static void run_hurry(void)
-{
-	static const struct sched_param first = {.sched_priority = 1};
-	static const struct rlimit burst = {.rlim_cur = RUN_BURST_US, .rlim_max = RLIM_INFINITY};
-	struct sigaction slow = {.sa_handler = run_on_burst, .sa_flags = SA_RESTART};
-
-	sigaction(SIGXCPU, &slow, NULL);
-	run_is_slow = 0;
-	if (setpriority(PRIO_PROCESS, 0, -15))
-		clv_debug("cannot raise the priority: %s", strerror(errno));
-	if (setrlimit(RLIMIT_RTTIME, &burst) || sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first))
-		clv_debug("cannot run ahead of others: %s", strerror(errno));
+	for (unsigned i = 0; i < count && !err; i++) {
+		err = clv_rules_new(o, &rules[i], why, sizeof(why));
+		while (err && i > 0)
+			clv_rules_free(rules[--i]);
+	}
+	if (err)
+		clv_error("%s", why);
+	return err;
 }
 
 /* The configuration has changed: what may change at once changes here, between two packets; flows go on. */
 static int run_on_reload(void *ctx, const struct clv_options *old, const struct clv_options *now)
 {
 	struct run *r = ctx;
-	struct clv_rules *rules;
-	char why[WHY_BYTES];
-	int err = clv_rules_new(now, &rules, why, sizeof(why));
+	struct clv_rules *rules[CLV_WORKERS_MOST];
+	int err = run_make_rules(now, rules, r->count);
 
-	if (err) {
-		clv_error("%s", why);
+	if (err)
 		return err;
-	}
-	clv_engine_set_rules(r->engine, &rules->head);
-	clv_rules_free(r->rules);
-	r->rules = rules;
+	for (unsigned i = 0; i < r->count; i++)
+		clv_lane_set_rules(r->lane[i], rules[i]);
+	clv_sql_verbatim = now->show_statements;
 	clv_outputs_configure(r->outputs, now);
 	if (r->config->reconfigure)
 		r->config->reconfigure(r->config->ctx, now);
 	return 0;
 }
 
-/* Polls until something ends the run. Returns 0, or what the source said. */
-static int run_loop(struct run *r)
+/* Somebody asks how it goes. */
+static void run_on_question(void *ctx, FILE *f, bool json)
+{
+	struct run *r = ctx;
+	struct clv_engine *engine[CLV_WORKERS_MOST];
+	const struct clv_status_report report = {
+		.engine = engine,
+		.workers = r->count,
+		.resources = r->config->resources,
+		.summary = clv_outputs_summary(r->outputs),
+		.places = r->config->places,
+		.ctx = r->config->ctx,
+	};
+
+	for (unsigned i = 0; i < r->count; i++)
+		engine[i] = clv_lane_engine(r->lane[i]);
+	run_figures(r);
+	clv_status_write(&report, f, json);
+}
+
+/* What is to be done besides packets, once in a while. False: the run is over. */
+static bool run_look(struct run *r)
 {
 	const struct clv_run_config *c = r->config;
-	uint64_t start_ns = run_clock_ns(), second_ns = start_ns + 1000000000;
+	uint64_t now_ns = clv_clock_ns();
 
+	if (c->service && c->service(c->ctx, now_ns)) {
+		r->failed = true;
+		return false;
+	}
+	if (clv_outputs_error(r->outputs)) /* clv_outputs_end_lines() tells it again */
+		return false;
+	if (r->reload)
+		r->options = clv_reload_poll(r->reload, now_ns, run_on_reload, r);
+	clv_status_poll(r->status, now_ns, run_on_question, r);
+	if (now_ns >= r->second_ns) {
+		run_each_second(r);
+		r->second_ns = now_ns + 1000000000;
+	}
+	return !c->duration_ns || now_ns - r->start_ns < c->duration_ns;
+}
+
+/* ---- one worker: all on this thread ------------------------------------------------------------------------------ */
+
+static int run_poll_one(struct run *r, int timeout_ms)
+{
+	int n = clv_lane_poll(r->lane[0], timeout_ms);
+
+	clv_health_alive(r->config->health, clv_lane_alive_ns(r->lane[0]));
+	return n;
+}
+
+/* Polls until something ends the run. Returns 0, or what the source said. */
+static int run_one(struct run *r)
+{
 	while (!clv_run_stop && !clv_outputs_full(r->outputs)) {
-		int n = c->source->ops->poll(c->source, run_on_packet, r, POLL_MS);
+		int n = run_poll_one(r, CLV_LANE_POLL_MS);
 
 		if (n == -EINTR)
 			continue;
 		if (n < 0)
 			return n == CLV_SOURCE_END ? 0 : n;
-		if (n == 0 && run_is_slow)
-			run_hurry();
-		run_tick(r);
-		if (c->service && c->service(c->ctx)) {
-			r->failed = true;
-			return 0;
-		}
-		if (clv_outputs_error(r->outputs)) /* clv_outputs_end_lines() tells it again */
-			return 0;
-		uint64_t now_ns = run_clock_ns();
-		if (r->reload)
-			r->options = clv_reload_poll(r->reload, now_ns, run_on_reload, r);
-		if (now_ns >= second_ns) {
-			run_each_second(r);
-			second_ns = now_ns + 1000000000;
-		}
-		if (c->duration_ns && now_ns - start_ns >= c->duration_ns)
+		if (!run_look(r))
 			return 0;
 	}
 	return 0;
 }
 
 /* No more packets come after this, and none that came is lost. */
-static void run_drain(struct run *r)
+static void run_end_one(struct run *r)
 {
 	const struct clv_run_config *c = r->config;
-	uint64_t end_ns = run_clock_ns() + STOP_NS;
+	uint64_t end_ns = clv_clock_ns() + STOP_NS;
 
-	uint64_t count;
-
-	if (!c->stopped)
-		return;
-	if (read(run_signal_fd, &count, sizeof(count)) < 0)
-		count = 0; /* no signal: fine as well */
-	while (!c->stopped(c->ctx) && run_clock_ns() < end_ns) {
-		if (c->source->ops->poll(c->source, run_on_packet, r, 10) < 0)
-			return;
-		clv_outputs_tick(r->outputs);
-	}
-	while (c->source->ops->poll(c->source, run_on_packet, r, 0) > 0)
-		clv_outputs_tick(r->outputs);
+	while (c->stopped && !c->stopped(c->ctx) && clv_clock_ns() < end_ns)
+		if (run_poll_one(r, 10) < 0)
+			break;
+	if (c->stopped)
+		clv_lane_drain(r->lane[0]);
+	clv_lane_flush(r->lane[0]);
 }
 
-static int run_open_engine(struct run *r)
-{
-	const struct clv_options *o = r->options;
-	const struct clv_engine_config engine = {
-		.memory_bytes = o->memory_bytes,
-		.ports = o->ports,
-		.port_count = o->port_count,
-		.egress = o->egress,
-		.egress_count = o->egress_count,
-		.rules = r->rules->head,
-		.on_span = run_on_span,
-		.span_ctx = r,
-		.on_event = clv_outputs_counts_events(r->outputs) ? run_on_event : NULL,
-		.event_ctx = r,
-		.verdict = r->config->source->ops->verdict ? run_on_verdict : NULL,
-		.verdict_ctx = r,
-	};
-	int err = clv_engine_new(&engine, &r->engine);
+/* ---- several workers: lanes on threads of their own -------------------------------------------------------------- */
 
+static bool run_look_inside(struct run *r)
+{
+	clv_gate_close(&r->gate);
+	bool go_on = run_look(r);
+	clv_gate_open(&r->gate);
+	return go_on;
+}
+
+/* A run is as alive as the lane that was heard of last. */
+static void run_tell_health(struct run *r)
+{
+	uint64_t oldest_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		uint64_t alive_ns = clv_lane_alive_ns(r->lane[i]);
+
+		oldest_ns = alive_ns < oldest_ns ? alive_ns : oldest_ns;
+	}
+	clv_health_alive(r->config->health, oldest_ns);
+}
+
+static bool run_lost_a_lane(const struct run *r)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (clv_lane_is_over(r->lane[i]))
+			return true;
+	return false;
+}
+
+/* Live: the lanes read for themselves. */
+static int run_beside(struct run *r)
+{
+	struct pollfd news = {.fd = r->config->news_fd, .events = POLLIN};
+
+	clv_hurry(0);
+	while (!clv_run_stop && !clv_outputs_full(r->outputs) && !run_lost_a_lane(r)) {
+		if (poll(&news, 1, LOOK_MS) < 0 && errno != EINTR)
+			return -errno;
+		if (clv_hurry_is_over(0))
+			clv_hurry(0);
+		run_tell_health(r);
+		if (!run_look_inside(r))
+			return 0;
+	}
+	return 0;
+}
+
+static void run_deal(void *ctx, const struct clv_packet *p)
+{
+	struct run *r = ctx;
+
+	if (run_taps(r))
+		run_tap(r, p);
+	r->newest_ns = p->ts_ns > r->newest_ns ? p->ts_ns : r->newest_ns;
+	if (clv_feed_packet(r->feed[clv_feed_choose(p, r->count)], p, r->newest_ns) && !r->failed) {
+		clv_error("no memory for a packet of %zu bytes; going on without it", p->payload.len);
+		r->failed = true;
+	}
+}
+
+/* A file: this thread reads for all. */
+static int run_before(struct run *r)
+{
+	struct clv_source *s = r->config->source(r->config->ctx, 0);
+
+	while (!clv_run_stop && !clv_outputs_full(r->outputs)) {
+		int n = s->ops->poll(s, run_deal, r, CLV_LANE_POLL_MS);
+
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return n == CLV_SOURCE_END ? 0 : n;
+		for (unsigned i = 0; n < FULL_POLL && i < r->count; i++)
+			clv_feed_flush(r->feed[i], r->newest_ns);
+		uint64_t now_ns = clv_clock_ns();
+		if (now_ns < r->look_ns)
+			continue;
+		r->look_ns = now_ns + LOOK_MS * 1000000ull;
+		if (!run_look_inside(r))
+			return 0;
+	}
+	return 0;
+}
+
+static int run_several(struct run *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		int err = clv_lane_start(r->lane[i]);
+
+		if (err) {
+			clv_error("cannot start a worker: %s", strerror(-err));
+			return err;
+		}
+	}
+	return r->config->live ? run_beside(r) : run_before(r);
+}
+
+static bool run_stopped_inside(struct run *r)
+{
+	clv_gate_close(&r->gate);
+	bool stopped = r->config->stopped(r->config->ctx);
+	clv_gate_open(&r->gate);
+	return stopped;
+}
+
+/* As run_end_one(). Returns what the first source said that failed, or 0. */
+static int run_end_several(struct run *r)
+{
+	uint64_t end_ns = clv_clock_ns() + STOP_NS;
+	int err = 0;
+
+	while (r->config->stopped && !run_stopped_inside(r) && clv_clock_ns() < end_ns)
+		poll(NULL, 0, 10);
+	for (unsigned i = 0; i < r->count; i++) {
+		clv_lane_end(r->lane[i]);
+		if (r->feed[i])
+			clv_feed_end(r->feed[i], r->newest_ns);
+	}
+	for (unsigned i = 0; i < r->count; i++) {
+		int lane_err = clv_lane_join(r->lane[i]);
+
+		err = err ? err : lane_err;
+	}
+	return err;
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
+unsigned clv_run_workers(const struct clv_options *options, bool live)
+{
+	const char *why = options->plugins.count        ? "with --plugin"
+			  : live && options->write_path ? "live, with --write"
+							: NULL;
+	cpu_set_t cpus;
+	unsigned asked = (unsigned)options->workers;
+
+	if (why && asked > 1)
+		clv_warn("%s there is one worker, not %u", why, asked);
+	if (why || asked)
+		return why ? 1 : asked;
+	if (!live || sched_getaffinity(0, sizeof(cpus), &cpus))
+		return 1;
+	asked = (unsigned)CPU_COUNT(&cpus) / CLV_WORKERS_CORES;
+	return asked < 1 ? 1 : asked > CLV_WORKERS_AUTO ? CLV_WORKERS_AUTO : asked;
+}
+
+static int run_open_lane(struct run *r, struct clv_rules *rules)
+{
+	const struct clv_run_config *c = r->config;
+	unsigned i = r->count;
+	struct clv_lane_config lane = {
+		.run = c,
+		.number = i,
+		.outlet = clv_outputs_outlet(r->outputs, i),
+		.gate = c->workers > 1 ? &r->gate : NULL,
+		.rules = rules,
+		.memory_bytes = r->options->memory_bytes / c->workers,
+		.counts_events = clv_outputs_counts_events(r->outputs),
+	};
+	int err = 0;
+
+	if (c->live || c->workers == 1) {
+		lane.source = c->source(c->ctx, i);
+		lane.tap = run_taps(r) ? run_tap : NULL;
+		lane.tap_ctx = r;
+	} else if (!(err = clv_feed_new(&r->feed[i]))) {
+		lane.source = clv_feed_source(r->feed[i]);
+	}
+	if (err)
+		clv_rules_free(rules);
+	else
+		err = clv_lane_new(&lane, &r->lane[i]);
+	r->count += !err;
+	return err;
+}
+
+static int run_open_lanes(struct run *r)
+{
+	struct clv_rules *rules[CLV_WORKERS_MOST];
+	int err = run_make_rules(r->options, rules, r->config->workers);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < r->config->workers; i++)
+		if (err)
+			clv_rules_free(rules[i]);
+		else
+			err = run_open_lane(r, rules[i]);
 	if (err)
 		clv_error("cannot start: %s", strerror(-err));
 	return err;
@@ -395,22 +570,21 @@ static int run_open(struct run *r)
 		.options = r->options,
 		.resources = r->config->resources,
 		.live = r->config->live,
+		.lanes = r->config->workers,
 		.stop = &clv_run_stop,
+		.health = r->config->health,
 	};
-	char why[WHY_BYTES];
-	int err = clv_rules_new(r->options, &r->rules, why, sizeof(why));
 
-	if (err) {
-		clv_error("%s", why);
-		return err;
-	}
-	err = run_open_files(r);
+	clv_sql_verbatim = r->options->show_statements;
+	int err = run_open_files(r);
 	if (!err)
 		err = clv_outputs_open(&outputs, &r->outputs);
 	if (!err)
-		err = run_open_engine(r);
+		err = run_open_lanes(r);
 	if (!err)
 		clv_resources_watch(r->config->resources, run_on_gone, r);
+	if (!err && r->config->live)
+		r->status = clv_status_open();
 	return err;
 }
 
@@ -434,12 +608,36 @@ static void run_close(struct run *r)
 		clv_error("cannot write %s: %s", r->config->options->write_path, strerror(-err));
 	r->failed |= err != 0;
 	clv_resources_watch(r->config->resources, NULL, NULL);
-	clv_engine_free(r->engine);
-	clv_rules_free(r->rules);
+	clv_status_close(r->status);
+	for (unsigned i = 0; i < r->count; i++)
+		clv_lane_free(r->lane[i]);
+	for (unsigned i = 0; i < CLV_WORKERS_MOST; i++)
+		clv_feed_free(r->feed[i]);
+	clv_gate_fini(&r->gate);
 	clv_outputs_close(r->outputs);
 	if (r->summary_file)
 		fclose(r->summary_file);
 	clv_reload_close(r->reload);
+}
+
+/* From the first packet to the last. Returns 0, or -errno of a source. */
+static int run_packets(struct run *r)
+{
+	uint64_t count;
+
+	r->start_ns = clv_clock_ns();
+	r->second_ns = r->start_ns + 1000000000;
+	if (r->config->live && r->config->workers == 1)
+		clv_hurry(0);
+	int err = r->config->workers == 1 ? run_one(r) : run_several(r);
+	if (r->config->live && read(run_signal_fd, &count, sizeof(count)) < 0)
+		count = 0; /* no signal: fine as well */
+	if (r->config->workers == 1) {
+		run_end_one(r);
+		return err;
+	}
+	int lane_err = run_end_several(r);
+	return err ? err : lane_err;
 }
 
 int clv_run(const struct clv_run_config *config)
@@ -450,19 +648,18 @@ int clv_run(const struct clv_run_config *config)
 		return CLV_EXIT_FAILURE;
 	r->config = config;
 	r->options = config->options;
+	clv_gate_init(&r->gate);
 	if (run_open(r)) {
 		run_close(r);
 		free(r);
 		return CLV_EXIT_FAILURE;
 	}
 
-	if (config->live)
-		run_hurry();
-	int err = run_loop(r);
+	int err = run_packets(r);
 	if (err && config->live)
 		clv_error("cannot read packets: %s", strerror(-err));
-	run_drain(r);
-	clv_engine_flush(r->engine);
+	if (config->end)
+		config->end(config->ctx);
 	clv_outputs_flush(r->outputs);
 	if (!config->live) /* which spans are missing is in the log and the summary */
 		r->failed |= !clv_outputs_delivered(r->outputs);

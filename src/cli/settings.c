@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "kube/selector.h"
 #include "source/ring.h"
 
 /* Less than this holds no connection with long heads. */
@@ -21,6 +22,7 @@
 #define BOUNDS_MOST   32
 #define CAPTURES_MOST 16
 #define REDACT_MOST   16
+#define PLUGINS_MOST  16
 /* The longest template of a path. */
 #define ROUTE_BYTES 512
 #define DAY_NS      (24ull * 3600 * 1000000000)
@@ -111,6 +113,38 @@ static int check_listen(const char *text, const char *value)
 	return clv_addr_parse(addr, &parsed) || (strchr(addr, ':') != NULL) != bracket ? -EINVAL : 0;
 }
 
+/* A label of RFC 1123, as names of namespaces are. */
+static int check_namespace(const char *text, const char *value)
+{
+	size_t len = strlen(text);
+
+	if (strcmp(text, "*") == 0)
+		return 0;
+	return len && len <= 63 && text[0] != '-' && text[len - 1] != '-' &&
+			       text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0'
+		       ? 0
+		       : -EINVAL;
+}
+
+/* A subdomain of RFC 1123. */
+static int check_node(const char *text, const char *value)
+{
+	return *text && strlen(text) <= 253 && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.")] == '\0'
+		       ? 0
+		       : -EINVAL;
+}
+
+static int check_selector(const char *text, const char *value)
+{
+	char why[CLV_KUBE_SELECTOR_WHY];
+	struct clv_kube_selector *selector;
+	int err = clv_kube_selector_parse(text, &selector, why);
+
+	if (!err)
+		clv_kube_selector_free(selector);
+	return err;
+}
+
 /* {name}, * or, at the end of a path, {name...}; or a word without any of these letters. */
 static bool is_route_segment(struct clv_slice s, bool last)
 {
@@ -155,6 +189,17 @@ static int check_propagator(const char *text, const char *value)
 	return -EINVAL;
 }
 
+/* What is found in a library directory is not what was meant. */
+static int check_plugin(const char *text, const char *value)
+{
+	return strchr(text, '/') && text[strlen(text) - 1] != '/' ? 0 : -EINVAL;
+}
+
+static bool is_protocol(const char *text)
+{
+	return *text >= 'a' && *text <= 'z' && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_")] == '\0';
+}
+
 /* ---- values of their own form ---------------------------------------------------------------------------------- */
 
 static int take_port(struct clv_options *o, const char *text, const char **why)
@@ -169,9 +214,11 @@ static int take_port(struct clv_options *o, const char *text, const char **why)
 		memcpy(number, text, len);
 	if (clv_parse_count(number, UINT16_MAX, &port))
 		return -EINVAL;
-	*why = "there is no such protocol (there is: http)";
-	if (colon && !(rule.proto = clv_proto_find(colon + 1)))
+	/* A plugin may bring the protocol: whether there is one is seen when all is said (clv_options_conflict()). */
+	if (colon && !is_protocol(colon + 1))
 		return -EINVAL;
+	if (colon)
+		rule.proto = clv_proto_find(colon + 1);
 	rule.port = (uint16_t)port;
 	o->ports[o->port_count++] = rule;
 	return 0;
@@ -275,6 +322,7 @@ static int take_capture(struct clv_options *o, const char *text, const char **wh
 
 static const char *const attach_words[] = {"auto", "tcx", "clsact", NULL};
 static const char *const side_words[] = {"auto", "pod", "host", NULL};
+static const char *const capture_words[] = {"auto", "interface", "cgroup", NULL};
 static const char *const format_words[] = {"auto", "text", "json", "none", NULL};
 static const char *const color_words[] = {"auto", "always", "never", NULL};
 static const char *const protocol_words[] = {"http/protobuf", "grpc", "http/json", NULL};
@@ -282,14 +330,21 @@ static const char *const compression_words[] = {"none", "gzip", NULL};
 
 #define FIELD(member) \
 	.offset = (uint32_t)offsetof(struct clv_options, member), .size = sizeof(((struct clv_options *)0)->member)
-#define ALL   (CLV_COMMAND_TRACE | CLV_COMMAND_READ | CLV_COMMAND_CONFIG)
-#define TRACE (CLV_COMMAND_TRACE | CLV_COMMAND_CONFIG)
+#define ALL    (CLV_COMMAND_TRACE | CLV_COMMAND_READ | CLV_COMMAND_AGENT | CLV_COMMAND_CONFIG)
+#define ENGINE (ALL | CLV_COMMAND_BENCH)
+#define LIVE   (CLV_COMMAND_TRACE | CLV_COMMAND_AGENT | CLV_COMMAND_CONFIG)
+#define TRACE  (CLV_COMMAND_TRACE | CLV_COMMAND_CONFIG)
+#define AGENT  (CLV_COMMAND_AGENT | CLV_COMMAND_CONFIG)
+/* Not the agent's: it knows whose an interface is. */
+#define PLACES (CLV_COMMAND_TRACE | CLV_COMMAND_READ | CLV_COMMAND_CONFIG)
+#define SIDE   (PLACES | CLV_COMMAND_BENCH)
 
 #define SIZE_PATTERN     "^[0-9]+([KMGkmg]([iI][bB])?)?$"
 #define TIME_PATTERN     "^([0-9]+|[0-9]+[.]?[0-9]*(ns|us|ms|s|m|h))$"
 #define EXPECT_URL       "it must be http://, https://, grpc:// or grpcs:// with a host, as in http://collector:4318"
 #define URL_PATTERN      "^([hH][tT][tT][pP]|[gG][rR][pP][cC])[sS]?://[^/:?#\\s]\\S*$"
 #define EXPECT_OTLP_TIME "it must be a time from 1ms to 1h, as in 10s"
+#define NODE_PATTERN     "^[a-z0-9.-]{1,253}$"
 #define EXPECT_FILE      "it must be the name of a file"
 
 const struct clv_setting clv_settings[CLV_SETTINGS] = {
@@ -315,13 +370,24 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			   .flags = CLV_SETTING_NUMBER,
 			   .expect = "it must be a name of ip netns, a process id or a path",
 			   .help = "The interfaces that lead into this network namespace (repeatable)"},
+	[CLV_SET_CGROUPS] = {.key = "capture.cgroups",
+			     .option = "cgroup",
+			     .arg = "PATH",
+			     .type = CLV_VALUE_STRINGS,
+			     FIELD(cgroups),
+			     .commands = TRACE,
+			     .group = CLV_GROUP_WHERE,
+			     .pattern = "^.{1,4095}$",
+			     .expect = "it must be a directory of cgroup v2, or below where that is mounted",
+			     .help = "What the processes of this cgroup v2 send and receive, also within the pod and "
+				     "past its interfaces (repeatable)"},
 	[CLV_SET_ATTACH] = {.key = "capture.attach",
 			    .option = "attach",
 			    .arg = "auto|tcx|clsact",
 			    .type = CLV_VALUE_CHOICE,
 			    FIELD(attach),
 			    .choices = attach_words,
-			    .commands = TRACE,
+			    .commands = LIVE,
 			    .group = CLV_GROUP_WHERE,
 			    .fallback = "auto",
 			    .expect = "it must be auto, tcx or clsact",
@@ -332,7 +398,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			  .type = CLV_VALUE_CHOICE,
 			  FIELD(side),
 			  .choices = side_words,
-			  .commands = ALL,
+			  .commands = SIDE,
 			  .group = CLV_GROUP_WHAT,
 			  .fallback = "auto",
 			  .expect = "it must be auto, pod or host",
@@ -343,25 +409,28 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			   .type = CLV_VALUE_OWN_LIST,
 			   FIELD(port_count),
 			   .take = take_port,
-			   .commands = ALL,
+			   .commands = ENGINE,
 			   .group = CLV_GROUP_WHAT,
 			   .flags = CLV_SETTING_NUMBER,
-			   .pattern = "^[0-9]{1,5}(:http)?$",
+			   .pattern = "^[0-9]{1,5}(:[a-z][a-z0-9_-]*)?$",
 			   .expect = "a port is a number from 1 to 65535, as in 8080 or 8080:http",
 			   .help = "Look only at this server port, and take its protocol from here (repeatable). "
-				   "Without it every TCP port is looked at and the bytes decide"},
+				   "Without it every port is looked at and the bytes decide"},
 	[CLV_SET_EGRESS] = {.key = "capture.egress",
 			    .option = "egress",
-			    .arg = "ADDR[/LEN]:PORT",
+			    .arg = "ADDR[/LEN]:PORT[:POD][=record|ignore]",
 			    .type = CLV_VALUE_OWN_LIST,
 			    FIELD(egress_count),
 			    .take = take_egress,
-			    .commands = ALL,
+			    .commands = ENGINE,
 			    .group = CLV_GROUP_WHAT,
-			    .pattern = ":[0-9]{1,5}$",
-			    .expect = "it must be ADDR:PORT, ADDR/LEN:PORT or :PORT, with IPv6 in brackets",
+			    .pattern = ":[0-9]{1,5}(:[a-z0-9][a-z0-9.-]*)?(=(record|ignore))?$",
+			    .expect = "it must be ADDR:PORT, ADDR/LEN:PORT or :PORT, with IPv6 in brackets; then, if "
+				      "wanted, : and how the pod's name begins, and =record or =ignore",
 			    .help = "Of the requests going out, trace those to this address and port; :PORT is any "
-				    "address (repeatable). IPv6: [2001:db8::]/32:443"},
+				    "address (repeatable). IPv6: [2001:db8::]/32:443. With POD, of pods only whose "
+				    "name begins so. The first rule that matches decides; =ignore leaves out instead, "
+				    "and where no rule records, all else is traced"},
 	[CLV_SET_MEMORY] = {.key = "capture.memory",
 			    .option = "memory",
 			    .arg = "SIZE",
@@ -369,12 +438,24 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			    FIELD(memory_bytes),
 			    .least = MEMORY_LEAST,
 			    .most = SIZE_MAX / 2,
-			    .commands = ALL,
+			    .commands = ENGINE,
 			    .group = CLV_GROUP_KEEP,
 			    .fallback = "64M",
 			    .pattern = SIZE_PATTERN,
 			    .expect = "it must be a size from 1M on, as in 64M",
 			    .help = "Budget for connections and unanswered requests"},
+	[CLV_SET_WORKERS] = {.key = "capture.workers",
+			     .option = "workers",
+			     .arg = "N",
+			     .type = CLV_VALUE_COUNT,
+			     FIELD(workers),
+			     .least = 1,
+			     .most = CLV_WORKERS_MOST,
+			     .commands = ALL,
+			     .group = CLV_GROUP_KEEP,
+			     .expect = "it must be a number from 1 to 8",
+			     .help = "Threads that share the connections. Without it: live one for every 4 "
+				     "processors, at most 4; for a file 1"},
 	[CLV_SET_DURATION] = {.key = "capture.duration",
 			      .option = "duration",
 			      .arg = "TIME",
@@ -382,7 +463,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			      FIELD(duration_ns),
 			      .least = 1,
 			      .most = UINT64_MAX,
-			      .commands = TRACE,
+			      .commands = LIVE,
 			      .group = CLV_GROUP_TAKE,
 			      .pattern = TIME_PATTERN,
 			      .expect = "it must be a time, as in 30s or 5m",
@@ -394,7 +475,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			     FIELD(snaplen),
 			     .least = 1,
 			     .most = CLV_REC_MAX_CAP,
-			     .commands = TRACE,
+			     .commands = LIVE,
 			     .group = CLV_GROUP_TAKE,
 			     .expect = "it must be a number of bytes from 1 to 65536",
 			     .help = "Take at most so many payload bytes of a packet. Without it what parsers need"},
@@ -405,7 +486,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			  FIELD(ring_bytes),
 			  .least = 4096,
 			  .most = 1u << 30,
-			  .commands = TRACE,
+			  .commands = LIVE,
 			  .group = CLV_GROUP_TAKE,
 			  .fallback = "8M",
 			  .pattern = SIZE_PATTERN,
@@ -418,11 +499,163 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			       FIELD(max_flows),
 			       .least = 1,
 			       .most = 1u << 24,
-			       .commands = TRACE,
+			       .commands = LIVE,
 			       .group = CLV_GROUP_TAKE,
 			       .fallback = "65536",
 			       .expect = "it must be a number from 1 to 16777216",
 			       .help = "Connections that the kernel half remembers"},
+	[CLV_SET_KUBERNETES] = {.key = "kubernetes.enabled",
+				.option = "kubernetes",
+				.arg = "true|false",
+				.type = CLV_VALUE_SWITCH,
+				FIELD(kube.enabled),
+				.commands = AGENT,
+				.group = CLV_GROUP_PODS,
+				.help = "Ask the Kubernetes API which pods there are; false: trace the containers of "
+					"this host. Without it: true in a pod, or where a kubeconfig is named"},
+	[CLV_SET_KUBECONFIG] = {.key = "kubernetes.kubeconfig",
+				.option = "kubeconfig",
+				.arg = "FILE",
+				.type = CLV_VALUE_TEXT,
+				FIELD(kube.kubeconfig),
+				.commands = AGENT,
+				.group = CLV_GROUP_PODS,
+				.flags = CLV_SETTING_PATH,
+				.expect = EXPECT_FILE,
+				.help = "Where the API server is and who we are. Without it KUBECONFIG, or the pod's "
+					"service account"},
+	[CLV_SET_CONTEXT] = {.key = "kubernetes.context",
+			     .option = "context",
+			     .arg = "NAME",
+			     .type = CLV_VALUE_TEXT,
+			     FIELD(kube.context),
+			     .commands = AGENT,
+			     .group = CLV_GROUP_PODS,
+			     .expect = "it must be the name of a context in the kubeconfig",
+			     .help = "The kubeconfig's context. Without it its current-context"},
+	[CLV_SET_NODE] = {.key = "kubernetes.node",
+			  .option = "node",
+			  .arg = "NAME",
+			  .type = CLV_VALUE_TEXT,
+			  FIELD(kube.node),
+			  .check = check_node,
+			  .env = {"NODE_NAME"},
+			  .commands = AGENT,
+			  .group = CLV_GROUP_PODS,
+			  .pattern = NODE_PATTERN,
+			  .expect = "it must be the name of a node: small letters, digits, '-' and '.'",
+			  .help = "Trace the pods of this node. Without it the host's name"},
+	[CLV_SET_NAMESPACES] =
+		{.key = "kubernetes.namespaces",
+		 .option = "namespace",
+		 .letter = 'n',
+		 .arg =
+			 "NAME",
+		 .type = CLV_VALUE_STRINGS,
+		 FIELD(kube.namespaces),
+		 .check = check_namespace,
+		 .commands = AGENT,
+		 .group = CLV_GROUP_PODS,
+		 .flags = CLV_SETTING_NOW | CLV_SETTING_WORDS,
+		 .pattern = "^([*]|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$",
+		 .expect = "it must be the name of a namespace, or * for all",
+		 .help = "Trace the pods of this namespace; * for all (repeatable). Without it: default. "
+			 "A pod's annotation clovisor.io/trace counts for more"},
+	[CLV_SET_SELECTORS] =
+		{.key = "kubernetes.selectors",
+		 .option = "selector",
+		 .letter = 'l',
+		 .arg =
+			 "SELECTOR",
+		 .type = CLV_VALUE_STRINGS,
+		 FIELD(kube.selectors),
+		 .check = check_selector,
+		 .commands = AGENT,
+		 .group = CLV_GROUP_PODS,
+		 .flags = CLV_SETTING_NOW,
+		 .expect = "it must be a label selector, as in app=web,tier in (front,back),!canary",
+		 .help = "Of these, trace pods with such labels, written as for kubectl -l (repeatable: any "
+			 "of them)"},
+	[CLV_SET_CAPTURE_POINT] =
+		{.key = "kubernetes.capture",
+		 .option = "capture",
+		 .arg =
+			 "auto|interface|cgroup",
+		 .type = CLV_VALUE_CHOICE,
+		 FIELD(kube.capture),
+		 .choices = capture_words,
+		 .commands = AGENT,
+		 .group = CLV_GROUP_PODS,
+		 .fallback = "auto",
+		 .expect = "it must be auto, interface or cgroup",
+		 .help = "Where a pod's packets are seen: at the interface that leads to it, or at its "
+			 "cgroup. auto: at its interface, if it has one of its own"},
+	[CLV_SET_ALL_PODS] = {.key = "kubernetes.all_pods",
+			      .option = "all-pods",
+			      .type = CLV_VALUE_FLAG,
+			      FIELD(kube.all_pods),
+			      .commands = AGENT,
+			      .group = CLV_GROUP_PODS,
+			      .fallback = "false",
+			      .help = "Follow the pods of all nodes, so that those which no Service selects have names "
+				      "as peers, too; costs the API server more"},
+	[CLV_SET_SERVICE_LABELS] = {.key = "kubernetes.service_labels",
+				    .option = "service-labels",
+				    .type = CLV_VALUE_FLAG,
+				    FIELD(kube.service_labels),
+				    .commands = AGENT,
+				    .group = CLV_GROUP_PODS,
+				    .fallback = "false",
+				    .help = "Labels app.kubernetes.io/instance, name and version of a pod give "
+					    "service.name and service.version"},
+	[CLV_SET_CLUSTER] = {.key = "kubernetes.cluster",
+			     .option = "cluster",
+			     .arg = "NAME",
+			     .type = CLV_VALUE_TEXT,
+			     FIELD(kube.cluster),
+			     .check = check_service,
+			     .commands = AGENT,
+			     .group = CLV_GROUP_PODS,
+			     .pattern = "^.{1,255}$",
+			     .expect = "a name has 1 to 255 bytes",
+			     .help = "k8s.cluster.name of all spans"},
+	[CLV_SET_NAME_WAIT] =
+		{.key = "kubernetes.name_wait",
+		 .option = "name-wait",
+		 .arg =
+			 "TIME",
+		 .type = CLV_VALUE_TIME,
+		 FIELD(kube.name_wait_ns),
+		 .most = 60ull * 1000000000,
+		 .commands = AGENT,
+		 .group = CLV_GROUP_PODS,
+		 .fallback = "1s",
+		 .pattern = TIME_PATTERN,
+		 .expect = "it must be a time up to 60s, as in 1s",
+		 .help = "How long a span waits for the name of a peer inside the cluster that is not known "
+			 "yet"},
+	[CLV_SET_PROC] = {.key = "kubernetes.proc",
+			  .option = "proc",
+			  .arg = "DIR",
+			  .type = CLV_VALUE_TEXT,
+			  FIELD(kube.proc),
+			  .commands = AGENT,
+			  .group = CLV_GROUP_PODS,
+			  .fallback = "/proc",
+			  .flags = CLV_SETTING_PATH,
+			  .expect = "it must be the name of a directory",
+			  .help = "The host's /proc"},
+	[CLV_SET_CGROUP_ROOT] = {.key = "kubernetes.cgroup",
+				 .option = "cgroup-root",
+				 .arg = "DIR",
+				 .type = CLV_VALUE_TEXT,
+				 FIELD(kube.cgroup_root),
+				 .commands = AGENT,
+				 .group = CLV_GROUP_PODS,
+				 .fallback = "/sys/fs/cgroup",
+				 .flags = CLV_SETTING_PATH,
+				 .expect = "it must be the name of a directory",
+				 .help = "The host's /sys/fs/cgroup"},
 	[CLV_SET_SERVICE] = {.key = "service.name",
 			     .option = "service",
 			     .arg = "[WHERE=]NAME",
@@ -435,24 +668,28 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			     .flags = CLV_SETTING_NOW,
 			     .pattern = "^.{1,255}$",
 			     .expect = "a name has 1 to 255 bytes",
-			     .help = "service.name of the spans, with WHERE of those at this interface or network "
-				     "namespace, as -i and --netns name it (repeatable). Nobody named is called "
-				     "as the namespace, or as the interface that leads to a pod"},
-	[CLV_SET_SERVICES] = {.key = "service.by_place",
-			      .type = CLV_VALUE_PAIRS,
-			      FIELD(services),
-			      .check = check_service,
-			      .commands = ALL,
-			      .group = CLV_GROUP_SEND,
-			      .flags = CLV_SETTING_NOW,
-			      .pattern = "^.{1,255}$",
-			      .expect = "a name has 1 to 255 bytes",
-			      .help = "service.name by interface or network namespace, as -i and --netns name it"},
+			     .help = "service.name of the spans, with WHERE of those at this interface, network "
+				     "namespace or cgroup, as -i, --netns and --cgroup name it (repeatable). Nobody "
+				     "named is called as the namespace, as the cgroup, or as the interface that "
+				     "leads to a pod"},
+	[CLV_SET_SERVICES] =
+		{.key = "service.by_place",
+		 .type = CLV_VALUE_PAIRS,
+		 FIELD(services),
+		 .check = check_service,
+		 .commands = PLACES,
+		 .group = CLV_GROUP_SEND,
+		 .flags = CLV_SETTING_NOW,
+		 .pattern = "^.{1,255}$",
+		 .expect = "a name has 1 to 255 bytes",
+		 .help = "service.name by interface, network namespace or cgroup, as -i, --netns and --cgroup "
+			 "name it"},
 	[CLV_SET_FORMAT] =
 		{.key = "output.format",
 		 .option = "output",
 		 .letter = 'o',
-		 .arg = "auto|text|json|none",
+		 .arg =
+			 "auto|text|json|none",
 		 .type = CLV_VALUE_CHOICE,
 		 FIELD(output),
 		 .choices = format_words,
@@ -475,18 +712,19 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			   .help = "auto: on a terminal, unless NO_COLOR is set"},
 	[CLV_SET_FILTER] = {.key = "output.filter",
 			    .option = "filter",
-			    .arg = "KEY=VALUE",
+			    .arg = "FILTER",
 			    .type = CLV_VALUE_OWN_LIST,
 			    FIELD(filter),
 			    .take = take_filter,
 			    .commands = ALL,
 			    .group = CLV_GROUP_SHOW,
 			    .flags = CLV_SETTING_NOW,
-			    .pattern = "^(method|path|status|min-duration)=.+$",
-			    .expect = "it must be KEY=VALUE with one of the keys method, path, status, min-duration",
+			    .pattern = "^.+$",
+			    .expect = "it must be KEY=VALUE, or an expression such as 'status == error'",
 			    .help = "Show only requests that match: method=GET, path=/api/*, status=404 or 5xx, "
-				    "min-duration=10ms (repeatable: all keys must match, of several values of a key "
-				    "one)"},
+				    "min-duration=10ms, or an expression over attributes, as in "
+				    "'db.system.name == redis && duration > 10ms' (repeatable: all must match, of "
+				    "several values of a key one)"},
 	[CLV_SET_LIMIT] = {.key = "output.limit",
 			   .option = "limit",
 			   .arg = "N",
@@ -498,6 +736,16 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			   .group = CLV_GROUP_SHOW,
 			   .expect = "it must be a number from 1 on",
 			   .help = "End after N requests were shown"},
+	[CLV_SET_FLOWS] =
+		{.key = "output.flows",
+		 .option = "flows",
+		 .type = CLV_VALUE_FLAG,
+		 FIELD(flows),
+		 .commands = ALL,
+		 .group = CLV_GROUP_SHOW,
+		 .fallback = "false",
+		 .help = "Also show each connection when it ends, whoever speaks what on it: who, how long, how "
+			 "much, how it ended, and what it was taken for"},
 	[CLV_SET_HEXDUMP] = {.key = "output.hexdump",
 			     .option = "hexdump",
 			     .type = CLV_VALUE_FLAG,
@@ -810,7 +1058,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				 FIELD(propagators),
 				 .env = {"OTEL_PROPAGATORS"},
 				 .check = check_propagator,
-				 .commands = ALL,
+				 .commands = ENGINE,
 				 .group = CLV_GROUP_TRACES,
 				 .flags = CLV_SETTING_NOW | CLV_SETTING_WORDS,
 				 .fallback = "tracecontext,b3,jaeger,xray",
@@ -867,7 +1115,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			    .type = CLV_VALUE_STRINGS,
 			    FIELD(routes),
 			    .check = check_route,
-			    .commands = ALL,
+			    .commands = ENGINE,
 			    .group = CLV_GROUP_TRACES,
 			    .flags = CLV_SETTING_NOW,
 			    .pattern = "^/",
@@ -878,11 +1126,25 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				.option = "auto-route",
 				.type = CLV_VALUE_FLAG,
 				FIELD(auto_route),
-				.commands = ALL,
+				.commands = ENGINE,
 				.group = CLV_GROUP_TRACES,
 				.fallback = "false",
 				.flags = CLV_SETTING_NOW,
 				.help = "Make routes of other paths: numbers, UUIDs, hashes and dates become {id}"},
+	[CLV_SET_PLUGINS] = {.key = "plugins",
+			     .option = "plugin",
+			     .arg = "FILE.so",
+			     .type = CLV_VALUE_STRINGS,
+			     FIELD(plugins),
+			     .check = check_plugin,
+			     .most = PLUGINS_MOST,
+			     .commands = ENGINE,
+			     .group = CLV_GROUP_WHAT,
+			     .flags = CLV_SETTING_PATH,
+			     .pattern = "/",
+			     .expect = "it must be a shared object with its directory, as in "
+				       "/usr/local/lib/clovisor/mine.so",
+			     .help = "Add the protocols of this plugin; its code runs as clovisor (repeatable)"},
 	[CLV_SET_CAPTURE_HEADERS] = {.key = "privacy.capture_headers",
 				     .option = "capture-header",
 				     .arg = "[request:|response:]NAME",
@@ -890,7 +1152,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 				     FIELD(captures),
 				     .take = take_capture,
 				     .most = CAPTURES_MOST,
-				     .commands = ALL,
+				     .commands = ENGINE,
 				     .group = CLV_GROUP_PRIVACY,
 				     .flags = CLV_SETTING_NOW,
 				     .pattern = "^((request|response):)?[^:\\s]+$",
@@ -903,11 +1165,22 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			    .type = CLV_VALUE_STRINGS,
 			    FIELD(redact),
 			    .most = REDACT_MOST,
-			    .commands = ALL,
+			    .commands = ENGINE,
 			    .group = CLV_GROUP_PRIVACY,
 			    .flags = CLV_SETTING_NOW,
 			    .expect = "it must be a regular expression",
 			    .help = "Write REDACTED for what matches in paths, queries and headers (repeatable)"},
+	[CLV_SET_SHOW_STATEMENTS] =
+		{.key = "privacy.show_statements",
+		 .option = "show-statements",
+		 .type = CLV_VALUE_FLAG,
+		 FIELD(show_statements),
+		 .commands = ENGINE,
+		 .group = CLV_GROUP_PRIVACY,
+		 .fallback = "false",
+		 .flags = CLV_SETTING_NOW,
+		 .help = "Show statements of databases as they are, with all values in them. Without it "
+			 "each value is a ?"},
 };
 
 unsigned clv_word_distance(const char *a, const char *b)

@@ -3,8 +3,9 @@
  * `clovisor trace`: the requests at network interfaces as they happen. Decides which interfaces are looked at, now
  * and when links come and go; attaching is attach.c's business, on its own thread. Main thread.
  *
- * Three ways to ask: -i by name, --netns by the namespace that a link leads into, and neither: every link that
- * leads into another namespace. An interface is known by its index; one that comes back has a new one.
+ * Four ways to ask: -i by name, --netns by the namespace that a link leads into, --cgroup by the processes, and none of
+ * them: every link that leads into another namespace. An interface is known by its index; one that comes back has a new
+ * one. A cgroup that comes back is another one, which nobody has asked for.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,17 +13,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/places.h"
+#include "cli/plugins.h"
 #include "cli/reload.h"
-#include "cli/export.h"
 #include "cli/run.h"
 #include "cli/workload.h"
-#include "source/attach.h"
+#include "source/cgroup.h"
 #include "source/links.h"
-#include "source/ring.h"
 
 struct namespace
 {
@@ -30,32 +30,19 @@ struct namespace
 	int32_t nsid; /* -1: no link leads there yet */
 };
 
-enum place_state { PLACE_ASKED, PLACE_ATTACHED, PLACE_FAILED };
-
-/* An interface that is looked at, or will be. */
-struct place {
-	uint32_t ifindex;
-	char name[IF_NAMESIZE];
-	enum place_state state;
-	enum clv_attach_mode mode;
-	bool pod;
-	const char *netns; /* as it was given, of the namespace behind it; NULL: none was */
-};
-
 struct trace {
 	struct clv_options line, options; /* as given, and with everything else that has a say */
 	const struct clv_options *now;    /* in effect now, after reloads */
 	struct namespace netns[CLV_OPTION_REPEAT];
-	size_t netns_count; /* so many are open */
-	enum clv_attach_mode mode;
+	size_t netns_count;              /* so many are open */
+	char *cgroup[CLV_OPTION_REPEAT]; /* the directories that --cgroup named, in its order */
 
 	struct clv_resources *resources;
-	struct clv_ring *ring;
-	struct clv_attach *attach;
 	struct clv_links *links;
-	struct place *places;
-	size_t place_count, place_cap;
-	bool ready, failed, stopping;
+	struct clv_places *places;
+	struct clv_health *health;
+	unsigned workers;
+	bool ready;
 };
 
 static bool trace_is_named(const struct trace *t, const char *name)
@@ -75,55 +62,39 @@ static bool trace_wants(const struct trace *t, const struct clv_link *l)
 	for (size_t i = 0; i < t->netns_count; i++)
 		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
 			return true;
-	return t->options.ifaces.count + t->netns_count == 0 && clv_link_is_pod(l);
+	return t->options.ifaces.count + t->netns_count + t->options.cgroups.count == 0 && clv_link_is_pod(l);
 }
 
-static struct place *trace_place(struct trace *t, uint32_t ifindex)
+/* The namespace behind an interface, as --netns named it: the place's owner. */
+static char *trace_netns(const struct trace *t, const struct clv_link *l)
 {
-	for (size_t i = 0; i < t->place_count; i++)
-		if (t->places[i].ifindex == ifindex)
-			return &t->places[i];
+	for (size_t i = 0; i < t->netns_count; i++)
+		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
+			return (char *)t->options.netns.item[i];
 	return NULL;
 }
 
-static struct place *trace_place_new(struct trace *t, const struct clv_link *l)
-{
-	if (t->place_count == t->place_cap) {
-		size_t cap = t->place_cap ? 2 * t->place_cap : 16;
-		struct place *p = reallocarray(t->places, cap, sizeof(*p));
-
-		if (!p)
-			return NULL;
-		t->places = p;
-		t->place_cap = cap;
-	}
-	struct place *p = &t->places[t->place_count++];
-	*p = (struct place){.ifindex = l->ifindex};
-	memcpy(p->name, l->name, sizeof(p->name));
-	return p;
-}
-
-static void trace_forget(struct trace *t, struct place *p)
-{
-	clv_resources_remove(t->resources, p->ifindex);
-	*p = t->places[--t->place_count];
-}
-
 /* What is captured there gets its name. */
-static void trace_name(struct trace *t, const struct place *p)
+static void trace_name(void *ctx, struct clv_place *p)
 {
+	struct trace *t = ctx;
 	const struct clv_options *options = t->now;
 	struct clv_service_rule rules[CLV_SERVICE_RULES];
+	struct clv_slice none = clv_slice(NULL, 0), name = clv_slice_str(p->request.name);
+	struct clv_slice given = p->owner ? clv_slice_str(p->owner) : none;
+	bool cgroup = p->request.mode == CLV_ATTACH_CGROUP;
 	const struct clv_workload_place place = {
-		.interface = clv_slice_str(p->name),
-		.netns = p->netns ? clv_slice_str(p->netns) : clv_slice(NULL, 0),
+		.interface = cgroup ? none : name,
+		.netns = cgroup ? none : given,
+		.cgroup = cgroup ? given : none,
 		.pod = p->pod,
 	};
 	struct clv_slice service = clv_workload_service(rules, clv_workload_rules(options, rules), &place);
-	int err = clv_workload_set(t->resources, p->ifindex, service, &place, clv_workload_environment());
+	int err = clv_workload_set(t->resources, p->request.net, service, &place, clv_workload_environment());
 
 	if (err)
-		clv_error("%s: its requests will be those of %s: %s", p->name, options->service, strerror(-err));
+		clv_error("%s: its requests will be those of %s: %s", p->request.name, options->service,
+			  strerror(-err));
 }
 
 static void trace_reconfigure(void *ctx, const struct clv_options *options)
@@ -131,17 +102,7 @@ static void trace_reconfigure(void *ctx, const struct clv_options *options)
 	struct trace *t = ctx;
 
 	t->now = options;
-	for (size_t i = 0; i < t->place_count; i++)
-		trace_name(t, &t->places[i]);
-}
-
-/* The namespace behind a link, as --netns named it. */
-static const char *trace_netns(const struct trace *t, const struct clv_link *l)
-{
-	for (size_t i = 0; i < t->netns_count; i++)
-		if (t->netns[i].nsid >= 0 && t->netns[i].nsid == l->peer_nsid)
-			return t->options.netns.item[i];
-	return NULL;
+	clv_places_each(t->places, trace_name, t);
 }
 
 static enum clv_viewpoint trace_view(const struct trace *t, const struct clv_link *l)
@@ -153,23 +114,22 @@ static enum clv_viewpoint trace_view(const struct trace *t, const struct clv_lin
 
 static void trace_consider(struct trace *t, const struct clv_link *l)
 {
-	if (trace_place(t, l->ifindex) || !trace_wants(t, l))
+	if (clv_places_find(t->places, l->ifindex) || !trace_wants(t, l))
 		return;
 	struct clv_attach_request request = {
-		.ifindex = l->ifindex,
+		.net = l->ifindex,
 		.view = trace_view(t, l),
 		.l3 = clv_link_is_l3(l),
-		.mode = t->mode,
+		.mode = (enum clv_attach_mode)t->options.attach,
 	};
 	memcpy(request.name, l->name, sizeof(request.name));
-	struct place *p = trace_place_new(t, l);
+	struct clv_place *p = clv_places_add(t->places, &request);
 
-	if (!p || clv_attach_add(t->attach, &request)) {
-		clv_error("%s: no memory to attach to it", l->name);
+	if (!p)
 		return;
-	}
 	p->pod = clv_link_is_pod(l);
-	p->netns = trace_netns(t, l);
+	p->needed = trace_is_named(t, l->name);
+	p->owner = trace_netns(t, l);
 	trace_name(t, p);
 }
 
@@ -193,177 +153,87 @@ static void trace_on_news(void *ctx, const struct clv_link *l, bool gone)
 	if (!gone) {
 		trace_number_namespaces(t);
 		trace_consider(t, l);
-		return;
+	} else if (clv_places_find(t->places, l->ifindex)) {
+		size_t others = clv_places_count(t->places, CLV_PLACE_ASKED) +
+				clv_places_count(t->places, CLV_PLACE_ATTACHED) +
+				clv_places_count(t->places, CLV_PLACE_FAILED) - 1;
+
+		clv_info("%s is gone%s", l->name, others ? "" : "; waiting for another interface");
 	}
-	struct place *p = trace_place(t, l->ifindex);
-	if (!p)
-		return;
-	clv_info("%s is gone%s", p->name, t->place_count > 1 ? "" : "; waiting for another interface");
-	clv_attach_remove(t->attach, p->ifindex);
-	trace_forget(t, p);
-}
-
-/* ---- attaching ------------------------------------------------------------------------------------------- */
-
-static const char *trace_mode_name(enum clv_attach_mode mode)
-{
-	return mode == CLV_ATTACH_TCX ? "tcx" : "clsact";
-}
-
-/* What failed and what to do about it; an interface that was asked for by name ends the run. */
-static void trace_on_failure(struct trace *t, struct place *p, int error)
-{
-	const char *hint = "";
-
-	if (error == -ENODEV && !trace_is_named(t, p->name)) {
-		trace_forget(t, p);
-		return;
-	}
-	if (error == -EPERM || error == -EACCES)
-		hint = "; run as root or with CAP_BPF and CAP_NET_ADMIN (clovisor check tells more)";
-	else if (t->mode == CLV_ATTACH_TCX && (error == -EINVAL || error == -EOPNOTSUPP))
-		hint = "; this kernel may have no tcx (it came with 6.6): try --attach auto";
-	clv_error("cannot attach to %s: %s%s", p->name, strerror(-error), hint);
-	p->state = PLACE_FAILED;
-	if (trace_is_named(t, p->name))
-		t->failed = true;
-}
-
-static void trace_on_attach(void *ctx, const struct clv_attach_event *e)
-{
-	struct trace *t = ctx;
-	struct place *p = trace_place(t, e->request.ifindex);
-
-	if (t->stopping || !p)
-		return;
-	if (e->outcome == CLV_ATTACH_FAILED) {
-		trace_on_failure(t, p, e->error);
-	} else if (e->outcome == CLV_ATTACH_DONE) {
-		if (e->swept)
-			clv_info("%s: removed %u filters that a killed clovisor left", p->name, e->swept);
-		if (t->ready && p->state != PLACE_ATTACHED)
-			clv_info("attached to %s (%s)", p->name, trace_mode_name(e->used));
-		p->state = PLACE_ATTACHED;
-		p->mode = e->used;
-	} else {
-		trace_forget(t, p);
-	}
-}
-
-/* One line, written at once: others wait for it. */
-static void trace_say_ready(const struct trace *t)
-{
-	char line[4096];
-	struct clv_buf b = clv_buf(line, sizeof(line) - 64);
-	size_t named = 0, attached = 0;
-
-	clv_buf_lit(&b, "ready:");
-	for (size_t i = 0; i < t->place_count; i++) {
-		const struct place *p = &t->places[i];
-
-		if (p->state != PLACE_ATTACHED)
-			continue;
-		attached++;
-		if (b.cap - b.len < IF_NAMESIZE + 16)
-			continue;
-		clv_buf_printf(&b, "%s %s (%s)", named ? "," : "", p->name, trace_mode_name(p->mode));
-		named++;
-	}
-	b.cap = sizeof(line);
-	if (attached > named)
-		clv_buf_printf(&b, " and %zu more", attached - named);
-	if (attached == 0 && t->netns_count)
-		clv_buf_lit(&b, " no interface leads into that namespace yet; waiting for one");
-	else if (attached == 0)
-		clv_buf_lit(&b, " no interface of a pod or container yet; waiting for one");
-	clv_buf_char(&b, '\n');
-	if (write(STDERR_FILENO, b.data, b.len) < 0)
-		return; /* nobody left to tell */
-}
-
-/* When all that was asked for at the start is attached, or has failed. */
-static void trace_check_ready(struct trace *t)
-{
-	bool attached = false, failed = false;
-
-	for (size_t i = 0; i < t->place_count; i++) {
-		if (t->places[i].state == PLACE_ASKED)
-			return;
-		attached |= t->places[i].state == PLACE_ATTACHED;
-		failed |= t->places[i].state == PLACE_FAILED;
-	}
-	if (failed && !attached)
-		t->failed = true;
-	if (t->failed)
-		return;
-	t->ready = true;
-	trace_say_ready(t);
 }
 
 /* ---- the run's callbacks ----------------------------------------------------------------------------------- */
 
-static int trace_service(void *ctx)
+/* When all that was asked for at the start is attached, or has failed. */
+static int trace_check_ready(struct trace *t)
 {
-	struct trace *t = ctx;
-	int err = clv_links_poll(t->links, trace_on_news, t);
-
-	if (err < 0 && err != -EAGAIN && err != -EINTR) {
-		clv_error("cannot follow the network interfaces: %s", strerror(-err));
-		return err;
+	if (!clv_places_settled(t->places)) {
+		clv_health_wait(t->health, CLV_HEALTH_CAPTURE, "not attached yet to all that was asked for");
+		return 0;
 	}
-	clv_attach_poll(t->attach, trace_on_attach, t);
-	if (!t->ready && !t->failed)
-		trace_check_ready(t);
-	return t->failed ? -1 : 0;
+	if (clv_places_count(t->places, CLV_PLACE_FAILED) && !clv_places_count(t->places, CLV_PLACE_ATTACHED))
+		return -1;
+	t->ready = true;
+	clv_health_wait(t->health, CLV_HEALTH_CAPTURE, NULL);
+	clv_places_ready(t->places, t->netns_count ? "no interface leads into that namespace yet; waiting for one"
+						   : "no interface of a pod or container yet; waiting for one");
+	return 0;
 }
 
-/* Programs off first, one by one, while the ring is still read. */
+static int trace_service(void *ctx, uint64_t now_ns)
+{
+	struct trace *t = ctx;
+	int err = clv_places_service(t->places, now_ns);
+
+	return err || t->ready ? err : trace_check_ready(t);
+}
+
 static bool trace_stopped(void *ctx)
 {
 	struct trace *t = ctx;
 
-	if (!t->stopping) {
-		t->stopping = true;
-		for (size_t i = 0; i < t->place_count; i++)
-			clv_attach_remove(t->attach, t->places[i].ifindex);
-	}
-	clv_attach_poll(t->attach, trace_on_attach, t);
-	return clv_attach_pending(t->attach) == 0;
+	clv_health_wait(t->health, CLV_HEALTH_CAPTURE, "stopping");
+	return clv_places_stopped(t->places);
+}
+
+static void trace_status(void *ctx, FILE *f, bool json)
+{
+	clv_places_status(((struct trace *)ctx)->places, f, json);
+}
+
+static struct clv_source *trace_source(void *ctx, unsigned worker)
+{
+	return clv_places_source(((struct trace *)ctx)->places, worker);
 }
 
 static size_t trace_figures(void *ctx, struct clv_figure out[CLV_RUN_FIGURES])
 {
-	_Static_assert(CLV_RING_FIGURES <= CLV_RUN_FIGURES, "room for the reader's figures");
-	return clv_ring_figures(((struct trace *)ctx)->ring, out);
+	return clv_places_figures(((struct trace *)ctx)->places, out);
 }
 
 /* ---- start and end ------------------------------------------------------------------------------------------ */
 
-static int trace_open_ring(struct trace *t)
+static int trace_find_cgroups(struct trace *t)
 {
-	uint16_t ports[CLV_OPTION_REPEAT];
-	struct clv_ring_config config = {
-		.ring_bytes = (uint32_t)t->options.ring_bytes,
-		.max_flows = (uint32_t)t->options.max_flows,
-		.snaplen = (uint32_t)t->options.snaplen,
-		.ports = ports,
-		.port_count = t->options.port_count,
-		.measure = clv_export_may_count(&t->options),
-	};
+	const struct clv_strings *cgroups = &t->options.cgroups;
+	char path[4096];
 
-	for (size_t i = 0; i < t->options.port_count; i++)
-		ports[i] = t->options.ports[i].port;
-	int err = clv_ring_open(&config, &t->ring);
-	if (err == -EPERM) /* EACCES is the verifier's word */
-		clv_error("cannot load BPF: %s; run as root or with CAP_BPF and CAP_NET_ADMIN (clovisor check tells "
-			  "more)",
-			  strerror(-err));
-	else if (err)
-		clv_error("cannot load BPF: %s; clovisor check tells what this kernel lacks", strerror(-err));
-	return err;
+	for (size_t i = 0; i < cgroups->count; i++) {
+		int err = clv_cgroup_find(cgroups->item[i], path, sizeof(path));
+
+		if (!err && !(t->cgroup[i] = strdup(path)))
+			err = -ENOMEM;
+		if (err) {
+			clv_error("cannot find cgroup %s: %s; it must be a directory of cgroup v2, or below where that "
+				  "is mounted (clovisor check tells)",
+				  cgroups->item[i], strerror(-err));
+			return err;
+		}
+	}
+	return 0;
 }
 
-/* The interfaces and namespaces that were named must exist. */
+/* What was named must exist. */
 static int trace_find_named(struct trace *t)
 {
 	struct clv_link link;
@@ -390,11 +260,34 @@ static int trace_find_named(struct trace *t)
 		}
 		t->netns[t->netns_count++] = (struct namespace){.fd = fd, .nsid = -1};
 	}
-	return 0;
+	return trace_find_cgroups(t);
 }
 
 static void trace_on_first_list(void *ctx, const struct clv_link *l)
 {
+}
+
+static void trace_add_cgroups(struct trace *t)
+{
+	for (size_t i = 0; i < t->options.cgroups.count; i++) {
+		const char *given = t->options.cgroups.item[i];
+		size_t len = strlen(given), cut = len < CLV_PLACE_NAME ? 0 : len - CLV_PLACE_NAME + 1;
+		struct clv_attach_request request = {
+			.net = CLV_NET_CGROUP + (uint32_t)i,
+			.view = CLV_VIEW_HOST,
+			.mode = CLV_ATTACH_CGROUP,
+			.cgroup = t->cgroup[i],
+		};
+
+		memcpy(request.name, given + cut, len - cut);
+		struct clv_place *p = clv_places_add(t->places, &request);
+
+		if (!p)
+			continue;
+		p->needed = true;
+		p->owner = (char *)t->options.cgroups.item[i];
+		trace_name(t, p);
+	}
 }
 
 /* Everything that is there; what comes later is told by trace_service(). */
@@ -406,6 +299,7 @@ static int trace_start(struct trace *t)
 		trace_number_namespaces(t);
 		err = clv_links_list(t->links, trace_on_listed, t);
 	}
+	trace_add_cgroups(t);
 	if (err)
 		clv_error("cannot list the network interfaces: %s", strerror(-err));
 	return err;
@@ -415,6 +309,8 @@ static int trace_open(struct trace *t)
 {
 	int err = clv_workload_resources(&t->options, &t->resources);
 
+	if (!err)
+		err = clv_health_new(&t->health);
 	if (err) {
 		clv_error("cannot start: %s", strerror(-err));
 		return err;
@@ -426,33 +322,27 @@ static int trace_open(struct trace *t)
 	}
 	err = trace_find_named(t);
 	if (!err)
-		err = trace_open_ring(t);
-	if (err)
-		return err;
-	err = clv_attach_open(t->ring, &t->attach);
-	int fds[] = {clv_run_signal_fd(), clv_links_fd(t->links), err ? -1 : clv_attach_fd(t->attach)};
-	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds) && !err; i++)
-		err = clv_ring_wake_on(t->ring, fds[i]);
-	if (err) {
-		clv_error("cannot start: %s", strerror(-err));
-		return err;
-	}
-	return trace_start(t);
+		err = clv_places_open(&(struct clv_places_config){.options = &t->options,
+								  .resources = t->resources,
+								  .links = t->links,
+								  .link = trace_on_news,
+								  .workers = t->workers,
+								  .cgroups = t->options.cgroups.count > 0,
+								  .ctx = t},
+				      &t->places);
+	return err ? err : trace_start(t);
 }
 
 static void trace_close(struct trace *t)
 {
-	clv_attach_close(t->attach);
-	if (t->ring) {
-		struct clv_source *s = clv_ring_source(t->ring);
-
-		s->ops->close(s);
-	}
+	clv_places_close(t->places);
 	clv_links_close(t->links);
 	for (size_t i = 0; i < t->netns_count; i++)
 		close(t->netns[i].fd);
-	free(t->places);
+	for (size_t i = 0; i < t->options.cgroups.count; i++)
+		free(t->cgroup[i]);
 	clv_resources_free(t->resources);
+	clv_health_free(t->health);
 }
 
 /* ---- command line --------------------------------------------------------------------------------------------- */
@@ -470,19 +360,23 @@ static int trace_run(struct trace *t)
 	int status = CLV_EXIT_FAILURE;
 
 	t->now = &t->options;
-	t->mode = (enum clv_attach_mode)t->options.attach;
+	t->workers = clv_run_workers(&t->options, true);
 	clv_run_signals();
 	if (trace_open(t) == 0)
 		status = clv_run(&(struct clv_run_config){
 			.line = &t->line,
 			.options = &t->options,
 			.resources = t->resources,
-			.source = clv_ring_source(t->ring),
+			.workers = t->workers,
+			.source = trace_source,
+			.news_fd = clv_places_news_fd(t->places),
 			.live = true,
 			.duration_ns = t->options.duration_ns,
+			.health = t->health,
 			.ctx = t,
 			.figures = trace_figures,
 			.service = trace_service,
+			.places = trace_status,
 			.reconfigure = trace_reconfigure,
 			.stopped = trace_stopped,
 		});
@@ -495,7 +389,7 @@ int clv_cmd_trace(int argc, char **argv)
 	struct argp_child shared[] = {{clv_options_argp(CLV_COMMAND_TRACE), 0, NULL, 0}, {0}};
 	struct argp argp = {
 		.parser = trace_parse,
-		.doc = "Show the HTTP requests at network interfaces as they happen, each with its response. When "
+		.doc = "Show the requests at network interfaces as they happen, each with its response. When "
 		       "everything asked for is attached, a line that begins with 'ready' appears on standard error. "
 		       "SIGINT and SIGTERM end the run and show what is pending.\v"
 		       "Examples:\n"
@@ -516,6 +410,8 @@ int clv_cmd_trace(int argc, char **argv)
 			clv_reload_signal();
 		status = clv_config_start(&t.line, &t.options);
 	}
+	if (status == CLV_EXIT_OK)
+		status = clv_plugins_start(&t.options);
 	if (status == CLV_EXIT_OK)
 		status = trace_run(&t);
 	clv_options_fini(&t.options);

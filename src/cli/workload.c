@@ -22,20 +22,34 @@ static struct clv_slice workload_netns_name(struct clv_slice text)
 	return clv_slice(NULL, 0);
 }
 
+/* A cgroup, by the last part of its path. */
+static struct clv_slice workload_cgroup_name(struct clv_slice path)
+{
+	while (path.len && path.data[path.len - 1] == '/')
+		path.len--;
+	const uint8_t *slash = path.len ? memrchr(path.data, '/', path.len) : NULL;
+
+	return slash ? clv_slice_from(path, (size_t)(slash - path.data) + 1) : path;
+}
+
 struct clv_slice clv_workload_service(const struct clv_service_rule *rules, size_t count,
 				      const struct clv_workload_place *place)
 {
 	struct clv_slice netns = workload_netns_name(place->netns);
+	struct clv_slice cgroup = workload_cgroup_name(place->cgroup);
 
 	for (size_t i = 0; i < count; i++)
 		if (rules[i].place.len &&
-		    (clv_slice_eq(rules[i].place, place->interface) || clv_slice_eq(rules[i].place, place->netns)))
+		    (clv_slice_eq(rules[i].place, place->interface) || clv_slice_eq(rules[i].place, place->netns) ||
+		     clv_slice_eq(rules[i].place, place->cgroup)))
 			return rules[i].name;
 	for (size_t i = 0; i < count; i++)
 		if (!rules[i].place.len)
 			return rules[i].name;
 	if (netns.len)
 		return netns;
+	if (cgroup.len)
+		return cgroup;
 	if (place->pod && place->interface.len)
 		return place->interface;
 	return CLV_LIT(CLV_SERVICE_UNKNOWN);
@@ -119,19 +133,38 @@ static bool workload_is(const struct clv_resource *r, struct clv_slice service, 
 	return true;
 }
 
+static bool workload_has(const struct clv_resource_attr *attr, size_t count, struct clv_slice key)
+{
+	for (size_t i = 0; i < count; i++)
+		if (clv_slice_eq(attr[i].key, key))
+			return true;
+	return false;
+}
+
+int clv_workload_set_attrs(struct clv_resources *rs, uint32_t net, struct clv_slice service,
+			   const struct clv_resource_attr *attrs, size_t count,
+			   const struct clv_workload_common *common)
+{
+	struct clv_resource_attr attr[CLV_RESOURCE_ATTRS - 1]; /* and service.name */
+	size_t n = 0;
+
+	for (size_t i = 0; i < count + common->count && n < sizeof(attr) / sizeof(*attr); i++) {
+		const struct clv_resource_attr *a = i < count ? &attrs[i] : &common->attr[i - count];
+
+		if (!workload_has(attr, n, a->key))
+			attr[n++] = *a;
+	}
+	if (workload_is(clv_resources_get(rs, net), service, attr, n))
+		return 0; /* what is counted of it goes on */
+	return clv_resources_set(rs, net, service, attr, n);
+}
+
 int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
 		     const struct clv_workload_place *place, const struct clv_workload_common *common)
 {
-	struct clv_resource_attr attr[CLV_RESOURCE_ATTRS];
-	size_t count = 0;
+	const struct clv_resource_attr interface = {CLV_LIT("network.interface.name"), place->interface};
 
-	if (place->interface.len)
-		attr[count++] = (struct clv_resource_attr){CLV_LIT("network.interface.name"), place->interface};
-	for (size_t i = 0; i < common->count; i++)
-		attr[count++] = common->attr[i];
-	if (workload_is(clv_resources_get(rs, net), service, attr, count))
-		return 0; /* what is counted of it goes on */
-	return clv_resources_set(rs, net, service, attr, count);
+	return clv_workload_set_attrs(rs, net, service, &interface, place->interface.len != 0, common);
 }
 
 const struct clv_workload_common *clv_workload_environment(void)

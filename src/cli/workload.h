@@ -24,6 +24,7 @@ struct clv_service_rule {
 struct clv_workload_place {
 	struct clv_slice interface; /* its name */
 	struct clv_slice netns;     /* as it was given to --netns: a name, a path, a process id */
+	struct clv_slice cgroup;    /* as it was given to --cgroup: a path */
 	bool pod;                   /* the interface leads to a pod */
 };
 
@@ -60,5 +61,13 @@ int clv_workload_resources(const struct clv_options *o, struct clv_resources **o
  */
 int clv_workload_set(struct clv_resources *rs, uint32_t net, struct clv_slice service,
 		     const struct clv_workload_place *place, const struct clv_workload_common *common);
+
+/*
+ * The same with these attributes besides the common ones; of a key that is twice there the first counts. What does not
+ * fit is left out.
+ */
+int clv_workload_set_attrs(struct clv_resources *rs, uint32_t net, struct clv_slice service,
+			   const struct clv_resource_attr *attrs, size_t count,
+			   const struct clv_workload_common *common);
 
 #endif

@@ -8,13 +8,16 @@
  */
 #include "export/json.h"
 
+#include <endian.h>
+
 #include "export/utf8.h"
+#include "model/packet.h"
 
 /* Copies of keys move this much at once; a key with its quotes and colon must fit. */
 #define KEY_ROOM 48
 
 struct key {
-	char text[KEY_ROOM]; /* "name": */
+	_Alignas(16) char text[KEY_ROOM]; /* "name": */
 	uint8_t len;
 };
 
@@ -26,11 +29,12 @@ static const struct key keys[CLV_ATTR_COUNT] = {
 #define X(id, name) _Static_assert(sizeof(name) + 2 <= KEY_ROOM, "key too long: " name);
 CLV_ATTRS(X)
 #undef X
+_Static_assert(CLV_ATTR_NAME_MAX + 3 <= KEY_ROOM, "a plugin's names are no longer than ours");
+
+#define SECOND_NS 1000000000u
 
 /* Everything that is not attributes or resource: fixed text, ids, times, with room for a key copy's overrun. */
-#define FRAME_BYTES 384
-/* The largest 64-bit number has so many; likewise. */
-#define DIGITS 20
+#define FRAME_BYTES 448
 /* Per attribute: key, quotes, comma, a 64-bit number. */
 #define ATTR_BYTES (KEY_ROOM + 24)
 
@@ -39,34 +43,86 @@ CLV_ATTRS(X)
 
 #define PUT_LIT(out, s) (memcpy((out), (s), sizeof(s) - 1), (out) + (sizeof(s) - 1))
 
+/* Eight hex digits of four bytes, all at once: a nibble in each byte of a word. */
+static char *json_hex4(char *out, const uint8_t *data)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint32_t four;
+	uint64_t x;
+
+	memcpy(&four, data, sizeof(four));
+	x = be32toh(four);
+	x = (x << 16 | x) & 0x0000ffff0000ffff;
+	x = (x << 8 | x) & 0x00ff00ff00ff00ff;
+	x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0f;
+	uint64_t letters = (x + ones * 6) >> 4 & ones;
+	x = htobe64(x + ones * '0' + letters * ('a' - '9' - 1));
+	memcpy(out, &x, sizeof(x));
+	return out + sizeof(x);
+}
+
+/* Of ids, which are multiples of four bytes long. */
 static char *json_hex(char *out, const uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		out = utf8_hex(out, data[i]);
+	for (size_t i = 0; i < len; i += 4)
+		out = json_hex4(out, data + i);
 	return out;
 }
 
-/* The digits are made from the right, and copied with whatever follows them. */
+/* The four digits of a number below 10^4, at once: pairs, then digits in the bytes of a word, the first one lowest. */
+static uint32_t json_four(uint32_t v)
+{
+	uint32_t q = v * 10486 >> 20; /* / 100 */
+	uint32_t pairs = q | (v - q * 100) << 16;
+
+	q = (pairs * 103 >> 10) & 0x000f000f; /* each / 10 */
+	return q | (pairs - q * 10) << 8;
+}
+
+/* `digits` of a number below 10^4, without the zeros before it: but 0 itself has a digit. */
+static char *json_first(char *out, uint32_t digits)
+{
+	unsigned skip = (unsigned)__builtin_ctz(digits | 1u << 24) & ~7u;
+
+	digits = htole32((digits | 0x30303030) >> skip);
+	memcpy(out, &digits, sizeof(digits));
+	return out + sizeof(digits) - skip / 8;
+}
+
+/* All four of them. */
+static char *json_next(char *out, uint32_t digits)
+{
+	digits = htole32(digits | 0x30303030);
+	memcpy(out, &digits, sizeof(digits));
+	return out + sizeof(digits);
+}
+
+/* Stores up to three bytes too many; what comes next covers them. */
 static char *json_u64(char *out, uint64_t v)
 {
-	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-				    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-				    "8081828384858687888990919293949596979899";
-	char digits[2 * DIGITS] = {0}, *end = digits + DIGITS, *p = end;
+	const uint64_t four = 10000;
 
-	while (v >= 100) {
-		p -= 2;
-		memcpy(p, pairs + v % 100 * 2, 2);
-		v /= 100;
-	}
-	if (v >= 10) {
-		p -= 2;
-		memcpy(p, pairs + v * 2, 2);
-	} else {
-		*--p = (char)('0' + v);
-	}
-	memcpy(out, p, DIGITS);
-	return out + (end - p);
+	if (v < four)
+		return json_first(out, json_four((uint32_t)v));
+	if (v < four * four)
+		out = json_first(out, json_four((uint32_t)v / (uint32_t)four));
+	else
+		out = json_u64(out, v / four);
+	return json_next(out, json_four((uint32_t)(v % four)));
+}
+
+/* A point in time, most of which have the second of the one before. */
+static char *json_time(const struct clv_json *j, char *out, uint64_t ns)
+{
+	uint64_t rest = ns - j->second * SECOND_NS;
+
+	if (rest >= SECOND_NS || !j->second_len)
+		return json_u64(out, ns);
+	memcpy(out, j->second_text, sizeof(j->second_text));
+	out += j->second_len;
+	*out = (char)('0' + rest / 100000000);
+	out = json_next(out + 1, json_four((uint32_t)(rest / 10000 % 10000)));
+	return json_next(out, json_four((uint32_t)(rest % 10000)));
 }
 
 static char *json_i64(char *out, int64_t v)
@@ -117,11 +173,52 @@ static char *json_escape_one(char *out, const uint8_t *s, size_t len, size_t *us
 	return utf8_hex(out, s[0]);
 }
 
-char *clv_json_escape(char *out, struct clv_slice in)
+/* The same for seven bytes at most: four and four, which may overlap. */
+static inline bool json_copy_few(char *out, const uint8_t *s, size_t len)
 {
-	const uint8_t *s = in.data;
-	size_t len = in.len;
+	uint32_t first, last;
 
+	if (!len)
+		return true;
+	if (len < 4) { /* the first, the middle, and the last one */
+		uint8_t a = s[0], b = s[len / 2], c = s[len - 1];
+
+		out[0] = (char)a;
+		out[len / 2] = (char)b;
+		out[len - 1] = (char)c;
+		return !json_is_special((uint64_t)(a | b << 8 | c << 16) | 0x6161616161000000);
+	}
+	memcpy(&first, s, 4);
+	memcpy(&last, s + len - 4, 4);
+	memcpy(out, &first, 4);
+	memcpy(out + len - 4, &last, 4);
+	return !json_is_special((uint64_t)first << 32 | last);
+}
+
+/*
+ * Copies a string in which nothing needs more than that; false: something does, and out holds rubbish. The last word
+ * begins where it fits, in what is there already.
+ */
+static inline bool json_copy(char *out, const uint8_t *s, size_t len)
+{
+	uint64_t w;
+
+	if (len < sizeof(w))
+		return json_copy_few(out, s, len);
+	for (size_t i = 0; i < len; i += sizeof(w)) {
+		size_t at = i + sizeof(w) <= len ? i : len - sizeof(w);
+
+		memcpy(&w, s + at, sizeof(w));
+		if (json_is_special(w))
+			return false;
+		memcpy(out + at, &w, sizeof(w));
+	}
+	return true;
+}
+
+/* As clv_json_escape(), of what json_copy() cannot do. */
+static __attribute__((noinline)) char *json_escape_all(char *out, const uint8_t *s, size_t len)
+{
 	while (len) {
 		uint64_t w;
 
@@ -146,6 +243,18 @@ char *clv_json_escape(char *out, struct clv_slice in)
 		}
 	}
 	return out;
+}
+
+static inline char *json_string(char *out, struct clv_slice in)
+{
+	if (json_copy(out, in.data, in.len)) /* nearly always */
+		return out + in.len;
+	return json_escape_all(out, in.data, in.len);
+}
+
+char *clv_json_escape(char *out, struct clv_slice in)
+{
+	return json_string(out, in);
 }
 
 char *clv_json_quote(char *out, struct clv_slice in)
@@ -198,22 +307,54 @@ static char *json_headers(char *out, const struct clv_span *span)
 	return out;
 }
 
+/* Strings, each ended by NUL. An element's quotes and comma have room where its NUL was reckoned with. */
+static char *json_strings(char *out, struct clv_slice s)
+{
+	*out++ = '[';
+	for (size_t end; s.len; s = clv_slice_from(s, end + 1)) {
+		end = clv_slice_find(s, 0, '\0');
+		*out++ = '"';
+		out = clv_json_escape(out, clv_slice_head(s, end));
+		out = PUT_LIT(out, "\",");
+	}
+	out -= out[-1] == ',';
+	*out++ = ']';
+	return out;
+}
+
+/* The key of a name that only plugins know. */
+static const struct key *json_own_key(unsigned attr, struct key *room)
+{
+	const char *name = clv_attr_name((enum clv_attr_key)attr);
+	size_t len = strlen(name);
+
+	room->text[0] = '"';
+	memcpy(room->text + 1, name, len);
+	memcpy(room->text + 1 + len, "\":", 2);
+	room->len = (uint8_t)(len + 3);
+	return room;
+}
+
 /* Every attribute ends in a comma; the last one becomes the closing brace. */
 static char *json_attributes(char *out, const struct clv_span *span)
 {
+	struct key own;
+
 	out = PUT_LIT(out, ",\"attributes\":{");
 	if (span->attr_count + span->header_count == 0)
 		out++;
 	for (size_t i = 0; i < span->attr_count; i++) {
 		const struct clv_attr *a = &span->attr[i];
-		const struct key *key = &keys[a->key];
+		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : json_own_key(a->key, &own);
 
 		memcpy(out, key->text, KEY_ROOM);
 		out += key->len;
 		if (a->type == CLV_TYPE_STRING) {
 			*out++ = '"';
-			out = clv_json_escape(out, a->s);
+			out = json_string(out, a->s);
 			*out++ = '"';
+		} else if (a->type == CLV_TYPE_STRINGS) {
+			out = json_strings(out, a->s);
 		} else if (a->type == CLV_TYPE_INT) {
 			out = json_i64(out, a->i);
 		} else {
@@ -223,6 +364,10 @@ static char *json_attributes(char *out, const struct clv_span *span)
 	}
 	out = json_headers(out, span);
 	out[-1] = '}';
+	if (span->attrs_dropped) {
+		out = PUT_LIT(out, ",\"dropped_attributes_count\":");
+		out = json_u64(out, span->attrs_dropped);
+	}
 	return out;
 }
 
@@ -242,15 +387,27 @@ static void json_resource(struct clv_json *j, const struct clv_resource *r)
 	j->resource_id = r->id;
 }
 
+static void json_second(struct clv_json *j, uint64_t second)
+{
+	j->second = second;
+	j->second_len = second ? (uint32_t)(json_u64(j->second_text, second) - j->second_text) : 0;
+}
+
+static void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t start_ns)
+{
+	if (j->resource_id != r->id)
+		json_resource(j, r);
+	if (start_ns - j->second * SECOND_NS >= SECOND_NS)
+		json_second(j, start_ns / SECOND_NS);
+}
+
 size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 {
-	if (j->resource_id != span->resource->id)
-		json_resource(j, span->resource);
+	json_keep(j, span->resource, span->start_ns);
 	size_t bytes = FRAME_BYTES + 6 * span->name.len + span->attr_count * ATTR_BYTES + j->resource_len;
 
 	for (size_t i = 0; i < span->attr_count; i++)
-		if (span->attr[i].type == CLV_TYPE_STRING)
-			bytes += 6 * span->attr[i].s.len;
+		bytes += 6 * span->attr[i].s.len;
 	for (size_t i = 0; i < span->header_count; i++)
 		bytes += HEADER_BYTES + 6 * (span->header[i].name.len + span->header[i].value.len);
 	return bytes;
@@ -272,12 +429,141 @@ size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, cha
 	out = PUT_LIT(out, "\",\"kind\":\"");
 	out = span->kind == CLV_KIND_CLIENT ? PUT_LIT(out, "CLIENT") : PUT_LIT(out, "SERVER");
 	out = PUT_LIT(out, "\",\"start_time_unix_nano\":\"");
-	out = json_u64(out, span->start_ns);
+	out = json_time(j, out, span->start_ns);
 	out = PUT_LIT(out, "\",\"end_time_unix_nano\":\"");
-	out = json_u64(out, span->end_ns);
+	out = json_time(j, out, span->end_ns);
 	out = PUT_LIT(out, "\",\"status\":{\"code\":\"");
 	out = span->status == CLV_STATUS_ERROR ? PUT_LIT(out, "ERROR\"}") : PUT_LIT(out, "UNSET\"}");
 	out = json_attributes(out, span);
+	memcpy(out, j->resource, j->resource_len);
+	return (size_t)(out - line) + j->resource_len;
+}
+
+/* ---- connection records ------------------------------------------------------------------------------------------ */
+
+/* All of a record's line but its notes and the resource: some 30 attributes. */
+#define FLOW_BYTES 3072
+
+static char *json_key(char *out, const char *key)
+{
+	size_t len = strlen(key);
+
+	*out++ = '"';
+	memcpy(out, key, len);
+	return PUT_LIT(out + len, "\":");
+}
+
+static char *json_int(char *out, const char *key, uint64_t value)
+{
+	out = json_u64(json_key(out, key), value);
+	*out++ = ',';
+	return out;
+}
+
+static char *json_true(char *out, const char *key, bool value)
+{
+	return value ? PUT_LIT(json_key(out, key), "true,") : out;
+}
+
+/* Empty: left out. */
+static char *json_text(char *out, const char *key, struct clv_slice value)
+{
+	if (!value.len)
+		return out;
+	out = json_key(out, key);
+	*out++ = '"';
+	out = clv_json_escape(out, value);
+	return PUT_LIT(out, "\",");
+}
+
+static char *json_address(char *out, const char *key, const struct clv_addr *addr)
+{
+	char text[CLV_ADDR_TEXT];
+
+	return json_text(out, key, clv_slice(text, clv_addr_format(addr, text)));
+}
+
+/* As OpenTelemetry has it: the server by its name where that is known, and both ends as on the wire. */
+static char *json_flow_ends(char *out, const struct clv_flow_record *r)
+{
+	bool serving = r->role == CLV_KIND_SERVER;
+	const struct clv_endpoint *local = serving ? &r->server : &r->client, *peer = serving ? &r->client : &r->server;
+
+	out = json_address(out, "client.address", &r->client.addr);
+	out = json_int(out, "client.port", r->client.port);
+	out = r->server_name.len ? json_text(out, "server.address", r->server_name)
+				 : json_address(out, "server.address", &r->server.addr);
+	out = json_int(out, "server.port", r->server.port);
+	out = json_address(out, "network.local.address", &local->addr);
+	out = json_int(out, "network.local.port", local->port);
+	out = json_address(out, "network.peer.address", &peer->addr);
+	out = json_int(out, "network.peer.port", peer->port);
+	out = json_text(out, "network.transport", r->transport == CLV_TRANSPORT_UDP ? CLV_LIT("udp") : CLV_LIT("tcp"));
+	return json_text(out, "network.type", clv_addr_is_v4(&r->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
+}
+
+static char *json_flow_protocol(char *out, const struct clv_flow_record *r)
+{
+	bool tls = r->protocol && strcmp(r->protocol, "tls") == 0;
+
+	if (r->protocol)
+		out = json_text(out, "network.protocol.name", clv_slice_str(r->protocol));
+	out = json_true(out, "clovisor.connection.protocol_guessed", r->guessed);
+	if (!tls)
+		out = json_text(out, "network.protocol.version", r->version);
+	else if (r->version.len)
+		out = json_text(out, "tls.protocol.name",
+				clv_slice_eq(r->version, CLV_LIT("3")) ? CLV_LIT("ssl") : CLV_LIT("tls"));
+	if (tls)
+		out = json_text(out, "tls.protocol.version", r->version);
+	out = json_text(out, "tls.next_protocol", r->alpn);
+	out = json_text(out, "clovisor.tls.version_offered", r->version_offered);
+	out = json_text(out, "clovisor.tls.alpn_offered", r->alpn_offered);
+	return json_text(out, "clovisor.connection.user", r->user);
+}
+
+static char *json_flow_figures(char *out, const struct clv_flow_record *r)
+{
+	out = json_int(out, "clovisor.connection.requests", r->requests);
+	out = json_int(out, "clovisor.connection.bytes.to_server", r->bytes[CLV_TO_SERVER]);
+	out = json_int(out, "clovisor.connection.bytes.to_client", r->bytes[CLV_TO_CLIENT]);
+	out = json_int(out, "clovisor.connection.packets.to_server", r->packets[CLV_TO_SERVER]);
+	out = json_int(out, "clovisor.connection.packets.to_client", r->packets[CLV_TO_CLIENT]);
+	if (r->transport == CLV_TRANSPORT_TCP) {
+		out = json_int(out, "clovisor.connection.retransmits.to_server", r->retransmits[CLV_TO_SERVER]);
+		out = json_int(out, "clovisor.connection.retransmits.to_client", r->retransmits[CLV_TO_CLIENT]);
+	}
+	if (r->handshake_ns)
+		out = json_int(out, "clovisor.connection.handshake_ns", r->handshake_ns);
+	out = json_true(out, "clovisor.connection.roles_guessed", !r->roles_known);
+	return json_true(out, "clovisor.midstream", r->midstream);
+}
+
+size_t clv_json_flow_bound(struct clv_json *j, const struct clv_flow_record *r)
+{
+	size_t notes = r->server_name.len + r->version.len + r->alpn.len + r->user.len + r->version_offered.len +
+		       r->alpn_offered.len;
+
+	json_keep(j, r->resource, r->start_ns);
+	return FLOW_BYTES + 6 * notes + j->resource_len;
+}
+
+size_t clv_json_flow(const struct clv_json *j, const struct clv_flow_record *r, char *line)
+{
+	char *out = PUT_LIT(line, "{\"connection\":{");
+
+	out = json_text(out, "end", clv_slice_str(clv_flow_end_word(r->end)));
+	out = json_text(out, "kind", r->role == CLV_KIND_CLIENT ? CLV_LIT("CLIENT") : CLV_LIT("SERVER"));
+	out = PUT_LIT(out, "\"start_time_unix_nano\":\"");
+	out = json_time(j, out, r->start_ns);
+	out = PUT_LIT(out, "\",\"end_time_unix_nano\":\"");
+	out = json_time(j, out, r->end_ns);
+	out = PUT_LIT(out, "\",\"attributes\":{");
+	out = json_flow_ends(out, r);
+	out = json_flow_protocol(out, r);
+	out = json_flow_figures(out, r);
+	out[-1] = '}';
+	*out++ = '}';
 	memcpy(out, j->resource, j->resource_len);
 	return (size_t)(out - line) + j->resource_len;
 }

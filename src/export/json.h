@@ -8,10 +8,14 @@
 #ifndef CLV_EXPORT_JSON_H
 #define CLV_EXPORT_JSON_H
 
+#include "model/flow_record.h"
 #include "model/span.h"
 
-/* Keeps the resource written last, since most spans follow one of the same. Zeroed to begin with. */
+/* Keeps the resource and the second written last, since most spans follow one of the same. Zeroed to begin with. */
 struct clv_json {
+	uint64_t second; /* Unix time */
+	char second_text[16];
+	uint32_t second_len; /* 0: there is none */
 	uint32_t resource_id;
 	size_t resource_len;
 	char resource[64 + 6 * CLV_RESOURCE_BYTES + 8 * CLV_RESOURCE_ATTRS]; /* ends the line: ,"resource":{...}}\n */
@@ -21,6 +25,10 @@ struct clv_json {
 size_t clv_json_bound(struct clv_json *j, const struct clv_span *span);
 /* Writes the line, with its newline, into `out` of clv_json_bound() bytes, asked for this span. Returns its length. */
 size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, char *out);
+
+/* Likewise of a connection record: a line whose first key is "connection". */
+size_t clv_json_flow_bound(struct clv_json *j, const struct clv_flow_record *r);
+size_t clv_json_flow(const struct clv_json *j, const struct clv_flow_record *r, char *out);
 
 /* Writes `s`, any bytes, as the inside of a JSON string, at most 6 * s.len bytes. Returns the end. */
 char *clv_json_escape(char *out, struct clv_slice s);

@@ -41,13 +41,45 @@ static const uint8_t family_bounds[FAMILY_COUNT] = {
 };
 
 /* SERVER stands before CLIENT, as in enum clv_span_kind. Own families are classes of one. */
-enum set_class { SET_SERVER, SET_CLIENT, SET_SERVER_ACTIVE, SET_CLIENT_ACTIVE, SET_TCP, SET_TCP_IO, SET_OWN };
+enum set_class {
+	SET_SERVER,
+	SET_CLIENT,
+	SET_RPC_SERVER,
+	SET_RPC_CLIENT,
+	SET_DB_SERVER,
+	SET_DB_CLIENT,
+	SET_DNS_SERVER,
+	SET_DNS_CLIENT,
+	SET_SERVER_ACTIVE,
+	SET_CLIENT_ACTIVE,
+	SET_OTHER_SERVER_ACTIVE,
+	SET_OTHER_CLIENT_ACTIVE,
+	SET_TCP,
+	SET_TCP_IO,
+	SET_UDP_IO,
+	SET_OWN
+};
 #define CLASS_COUNT (SET_OWN + FAMILY_COUNT - DROPPED)
 
 static enum family class_first(unsigned class)
 {
-	static const uint8_t first[] = {SERVER_DURATION, CLIENT_DURATION, SERVER_ACTIVE,
-					CLIENT_ACTIVE,   TCP_OPENED,      TCP_IO};
+	static const uint8_t first[] = {
+		[SET_SERVER] = SERVER_DURATION,
+		[SET_CLIENT] = CLIENT_DURATION,
+		[SET_RPC_SERVER] = RPC_SERVER,
+		[SET_RPC_CLIENT] = RPC_CLIENT,
+		[SET_DB_SERVER] = DB_SERVER,
+		[SET_DB_CLIENT] = DB_CLIENT,
+		[SET_DNS_SERVER] = DNS_SERVER,
+		[SET_DNS_CLIENT] = DNS_CLIENT,
+		[SET_SERVER_ACTIVE] = SERVER_ACTIVE,
+		[SET_CLIENT_ACTIVE] = CLIENT_ACTIVE,
+		[SET_OTHER_SERVER_ACTIVE] = OTHER_SERVER_ACTIVE,
+		[SET_OTHER_CLIENT_ACTIVE] = OTHER_CLIENT_ACTIVE,
+		[SET_TCP] = TCP_OPENED,
+		[SET_TCP_IO] = TCP_IO,
+		[SET_UDP_IO] = UDP_IO,
+	};
 
 	return class < SET_OWN ? first[class] : DROPPED + (class - SET_OWN);
 }
@@ -618,6 +650,8 @@ static void pick(const struct clv_metrics *m, const struct clv_span *span, struc
 	for (unsigned i = 0; i < span->attr_count; i++) {
 		const struct clv_attr *a = &span->attr[i];
 
+		if (a->key >= CLV_ATTR_COUNT) /* a plugin's own */
+			continue;
 		p->label[m->label_of[a->key]] = a;
 		if (a->key == CLV_ATTR_HTTP_REQUEST_BODY_SIZE)
 			p->request_size = a;
@@ -626,48 +660,105 @@ static void pick(const struct clv_metrics *m, const struct clv_span *span, struc
 	}
 }
 
-/* Nobody knows how long it took, or whether it was answered at all. */
-static void count_unpaired(struct clv_metrics *m, const struct clv_span *span, const struct picked *p)
+#define BIT(l) (1u << LABEL_##l)
+_Static_assert(LABEL_COUNT <= 32, "labels are bits of 32");
+
+/*
+ * How spans are measured. A span is of the first kind whose mark it has. Its server classes stand before those of
+ * clients, which know in addition whom they asked.
+ */
+static const struct measure {
+	uint8_t mark;  /* enum label */
+	uint8_t class; /* enum set_class, of servers */
+	bool http;     /* body sizes; active and unpaired ones are counted by method */
+	uint32_t labels;
+} measures[] = {
+	{LABEL_RPC_SYSTEM, SET_RPC_SERVER, false,
+	 BIT(RPC_SYSTEM) | BIT(RPC_METHOD) | BIT(RPC_STATUS) | BIT(ERROR_TYPE)},
+	{LABEL_DB_SYSTEM, SET_DB_SERVER, false,
+	 BIT(DB_SYSTEM) | BIT(DB_NAMESPACE) | BIT(DB_OPERATION) | BIT(DB_COLLECTION) | BIT(DB_PROCEDURE) |
+		 BIT(DB_SUMMARY) | BIT(DB_STATUS) | BIT(ERROR_TYPE)},
+	{LABEL_DNS_NAME, SET_DNS_SERVER, false, BIT(DNS_NAME) | BIT(ERROR_TYPE)},
+	{LABEL_METHOD, SET_SERVER, true,
+	 BIT(METHOD) | BIT(ROUTE) | BIT(TEMPLATE) | BIT(STATUS) | BIT(ERROR_TYPE) | BIT(SCHEME) | BIT(VERSION)},
+};
+#define CLIENT_LABELS (BIT(ADDRESS) | BIT(PORT))
+
+static const struct measure *measure_of(const struct picked *p)
 {
+	for (size_t i = 0; i < sizeof(measures) / sizeof(measures[0]); i++)
+		if (p->label[measures[i].mark])
+			return &measures[i];
+	return NULL;
+}
+
+static struct clv_slice protocol_of(const char *name)
+{
+	return name ? clv_slice_str(name) : CLV_LIT("_OTHER");
+}
+
+/* Nobody knows how long it took, or whether it was answered at all. */
+static void count_unpaired(struct clv_metrics *m, const struct clv_span *span, const struct picked *p, bool http)
+{
+	static const uint8_t unpaired[2][2] = {{OTHER_SERVER_UNPAIRED, OTHER_CLIENT_UNPAIRED},
+					       {SERVER_UNPAIRED, CLIENT_UNPAIRED}};
 	struct key k;
 
-	key_begin(&k, span->resource->id, SET_SERVER_ACTIVE + span->kind);
-	key_attr(&k, LABEL_METHOD, p->label[LABEL_METHOD]);
-	key_attr(&k, LABEL_SCHEME, p->label[LABEL_SCHEME]);
+	key_begin(&k, span->resource->id, (http ? SET_SERVER_ACTIVE : SET_OTHER_SERVER_ACTIVE) + span->kind);
+	if (http) {
+		key_attr(&k, LABEL_METHOD, p->label[LABEL_METHOD]);
+		key_attr(&k, LABEL_SCHEME, p->label[LABEL_SCHEME]);
+	} else {
+		key_text(&k, LABEL_PROTOCOL, protocol_of(span->protocol));
+	}
 	struct set *s = set_get(m, span->resource, &k, span->start_ns);
 	if (s)
-		cell_add(cell_of(s, span->kind == CLV_KIND_SERVER ? SERVER_UNPAIRED : CLIENT_UNPAIRED), 1);
+		cell_add(cell_of(s, unpaired[http][span->kind]), 1);
 	else
 		m->no_memory++;
 }
 
+/* A WebSocket is answered at its beginning, and its span ends with the connection. */
+static uint64_t span_took_ns(const struct clv_span *span)
+{
+	bool answered = span->protocol && strcmp(span->protocol, "websocket") == 0 && span->first_ns > span->start_ns;
+
+	return (answered ? span->first_ns : span->end_ns) - span->start_ns;
+}
+
 void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool kept)
 {
-	bool server = span->kind == CLV_KIND_SERVER;
+	const struct measure *how;
 	struct picked p;
 	struct key k;
 
 	pick(m, span, &p);
-	if (!p.label[LABEL_METHOD])
-		return; /* no HTTP */
-	if (!p.label[LABEL_STATUS] && !p.label[LABEL_ERROR_TYPE]) {
-		count_unpaired(m, span, &p);
+	how = measure_of(&p);
+	if (!how)
+		return;
+	bool answered = how->http ? p.label[LABEL_STATUS] != NULL : !(span->flags & CLV_SPAN_UNPAIRED);
+	if (!answered && !p.label[LABEL_ERROR_TYPE]) {
+		count_unpaired(m, span, &p, how->http);
 		return;
 	}
-	key_begin(&k, span->resource->id, server ? SET_SERVER : SET_CLIENT);
-	for (enum label l = LABEL_METHOD; l <= (server ? LABEL_VERSION : LABEL_PORT); l++)
+	key_begin(&k, span->resource->id, how->class + (unsigned)span->kind);
+	uint32_t labels = how->labels | (span->kind == CLV_KIND_CLIENT ? CLIENT_LABELS : 0);
+	for (; labels; labels &= labels - 1) {
+		enum label l = (enum label)__builtin_ctz(labels);
+
 		key_attr(&k, l, p.label[l]);
+	}
 	struct set *s = set_get(m, span->resource, &k, span->start_ns);
 	if (!s) {
 		m->no_memory++;
 		return;
 	}
-	enum family first = server ? SERVER_DURATION : CLIENT_DURATION;
+	enum family first = class_first(k.class);
 	const struct clv_span *from = kept ? span : NULL;
-	observe(m, s, first, span->end_ns - span->start_ns, from);
-	if (p.request_size)
+	observe(m, s, first, span_took_ns(span), from);
+	if (how->http && p.request_size)
 		observe(m, s, first + 1, attr_bytes(p.request_size), from);
-	if (p.response_size)
+	if (how->http && p.response_size)
 		observe(m, s, first + 2, attr_bytes(p.response_size), from);
 }
 
@@ -689,17 +780,22 @@ static struct clv_slice known_method(struct clv_slice m)
 
 static void count_active(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
 {
+	bool http = !e->protocol || strncmp(e->protocol, "http", 4) == 0;
 	struct key k;
 
-	key_begin(&k, r->id, SET_SERVER_ACTIVE + e->role);
-	key_text(&k, LABEL_METHOD, known_method(e->method));
-	key_text(&k, LABEL_SCHEME, CLV_LIT("http"));
+	key_begin(&k, r->id, (http ? SET_SERVER_ACTIVE : SET_OTHER_SERVER_ACTIVE) + e->role);
+	if (http) {
+		key_text(&k, LABEL_METHOD, known_method(e->method));
+		key_text(&k, LABEL_SCHEME, CLV_LIT("http"));
+	} else {
+		key_text(&k, LABEL_PROTOCOL, protocol_of(e->protocol));
+	}
 	struct set *s = set_get(m, r, &k, e->ts_ns);
 	if (!s) {
 		m->no_memory++;
 		return;
 	}
-	_Atomic uint64_t *active = cell_of(s, e->role == CLV_KIND_SERVER ? SERVER_ACTIVE : CLIENT_ACTIVE);
+	_Atomic uint64_t *active = cell_of(s, class_first(s->class));
 	if (e->kind == CLV_EVENT_REQUEST)
 		cell_add(active, 1);
 	else if (cell_get(active)) /* 0: it began under another resource, or in the overflow */
@@ -763,12 +859,31 @@ static void count_tcp(struct clv_metrics *m, struct set *s, const struct clv_eve
 	}
 }
 
+static void count_datagram(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
+{
+	struct key k;
+
+	key_begin(&k, r->id, SET_UDP_IO);
+	key_text(&k, LABEL_DIRECTION, e->transmit ? CLV_LIT("transmit") : CLV_LIT("receive"));
+	struct set *s = set_get(m, r, &k, e->ts_ns);
+	if (!s) {
+		m->no_memory++;
+		return;
+	}
+	cell_add(cell_of(s, UDP_IO), e->value);
+	cell_add(cell_of(s, UDP_DATAGRAMS), 1);
+}
+
 void clv_metrics_event(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
 {
 	struct tcp_sets *t = &m->tcp[(r->id * 2 + (unsigned)e->role) % TCP_CACHE];
 
 	if (e->kind == CLV_EVENT_REQUEST || e->kind == CLV_EVENT_REQUEST_END) {
 		count_active(m, r, e);
+		return;
+	}
+	if (e->kind == CLV_EVENT_DATAGRAM) {
+		count_datagram(m, r, e);
 		return;
 	}
 	if ((!t->tcp || t->resource_id != r->id || t->role != e->role) && !tcp_fill(m, t, r, e)) {
@@ -849,10 +964,8 @@ static void active_end(struct clv_metrics *m, const struct owner *o)
 	for (size_t i = 0; i < m->slot_count; i++) {
 		struct set *s = atomic_load_explicit(&m->slots[i], memory_order_relaxed);
 
-		if (s && s->owner == o && s->class == SET_SERVER_ACTIVE)
-			cell_set(cell_of(s, SERVER_ACTIVE), 0);
-		else if (s && s->owner == o && s->class == SET_CLIENT_ACTIVE)
-			cell_set(cell_of(s, CLIENT_ACTIVE), 0);
+		if (s && s->owner == o && s->class >= SET_SERVER_ACTIVE && s->class <= SET_OTHER_CLIENT_ACTIVE)
+			cell_set(cell_of(s, class_first(s->class)), 0);
 	}
 }
 
@@ -1040,6 +1153,8 @@ int clv_metrics_visit(struct clv_metrics *m, enum clv_metrics_order order,
 
 /* http-metrics.md: the advised bounds of both durations. */
 static const double request_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+/* database-metrics.md, likewise. */
+static const double db_bounds[] = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10};
 /* Ours: from one host's bridge to the far side of the world. */
 static const double tcp_bounds[] = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 				    0.025,   0.05,   0.1,     0.25,   0.5,   1,      2.5,   5};
@@ -1069,8 +1184,11 @@ static int metrics_set_bounds(struct clv_metrics *m, const struct clv_metrics_co
 
 	bounds_set(&m->bounds[TCP_BOUNDS], tcp_bounds, COUNT(tcp_bounds), NS);
 	bounds_set(&m->bounds[SIZE_BOUNDS], size_bounds, COUNT(size_bounds), 1);
-	return bounds_set(&m->bounds[REQUEST_BOUNDS], own ? c->bounds : request_bounds,
-			  own ? c->bound_count : COUNT(request_bounds), NS);
+	int err = bounds_set(&m->bounds[DB_BOUNDS], own ? c->bounds : db_bounds,
+			     own ? c->bound_count : COUNT(db_bounds), NS);
+	return err ? err
+		   : bounds_set(&m->bounds[REQUEST_BOUNDS], own ? c->bounds : request_bounds,
+				own ? c->bound_count : COUNT(request_bounds), NS);
 }
 
 /* Which attributes of spans are labels. By name: those of routes are set by others. */

@@ -22,6 +22,7 @@
 #include <zlib.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "export/prometheus.h"
 
 #define LISTENERS   8u
@@ -52,6 +53,7 @@ struct connection {
 
 struct clv_metrics_http {
 	struct clv_metrics *metrics;
+	struct clv_health *health;
 	pthread_t thread;
 	int stop_fd;
 	uint16_t port;
@@ -59,14 +61,6 @@ struct clv_metrics_http {
 	int listener[LISTENERS];
 	struct connection connection[CONNECTIONS];
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* ---- a request --------------------------------------------------------------------------------------------------- */
 
@@ -266,6 +260,20 @@ static void answer_text(struct connection *c, const char *status, const char *mo
 				       .head_only = head_only});
 }
 
+/* What it asks for is true now, and must not come from somebody's cache later. */
+static void answer_probe(struct clv_metrics_http *h, struct connection *c,
+			 bool (*ask)(struct clv_health *h, uint64_t now_ns, char *text), bool head_only)
+{
+	char text[CLV_HEALTH_TEXT] = "ok\n";
+	bool ok = !h->health || ask(h->health, clv_clock_ns(), text);
+
+	answer_put(c, &(struct answer){.status = ok ? "200 OK" : "503 Service Unavailable",
+				       .type = "text/plain; charset=utf-8",
+				       .more = "Cache-Control: no-store\r\n",
+				       .body = clv_slice_str(text),
+				       .head_only = head_only});
+}
+
 /* Takes over `packed`. False without memory. */
 static bool unpack_begin(struct connection *c, const struct clv_grow *packed)
 {
@@ -339,7 +347,9 @@ static void answer(struct clv_metrics_http *h, struct connection *c)
 	else if (clv_slice_eq(r.path, CLV_LIT("/metrics")))
 		answer_metrics(h, c, &r, head_only);
 	else if (clv_slice_eq(r.path, CLV_LIT("/healthz")))
-		answer_text(c, "200 OK", NULL, head_only);
+		answer_probe(h, c, clv_health_is_alive, head_only);
+	else if (clv_slice_eq(r.path, CLV_LIT("/readyz")))
+		answer_probe(h, c, clv_health_is_ready, head_only);
 	else
 		answer_text(c, "404 Not Found", NULL, head_only);
 }
@@ -380,7 +390,7 @@ static void connection_write(struct clv_metrics_http *h, struct connection *c)
 	c->written += (size_t)n;
 	if (c->written == c->out.len && !unpack_more(c)) {
 		c->state = ENDING;
-		c->deadline_ns = clock_ns() + ENDING_NS;
+		c->deadline_ns = clv_clock_ns() + ENDING_NS;
 		shutdown(c->fd, SHUT_WR);
 	}
 }
@@ -501,9 +511,9 @@ static void *http_run(void *arg)
 		fds[n++] = (struct pollfd){.fd = h->stop_fd, .events = POLLIN};
 		for (size_t i = 0; i < h->listeners && room; i++)
 			fds[n++] = (struct pollfd){.fd = h->listener[i], .events = POLLIN};
-		if (poll(fds, n, next_deadline_ms(h, clock_ns())) < 0 && errno != EINTR)
+		if (poll(fds, n, next_deadline_ms(h, clv_clock_ns())) < 0 && errno != EINTR)
 			return NULL;
-		uint64_t now_ns = clock_ns();
+		uint64_t now_ns = clv_clock_ns();
 		if (fds[CONNECTIONS].revents)
 			return NULL;
 		serve(h, fds, now_ns);
@@ -665,8 +675,8 @@ static void http_free(struct clv_metrics_http *h)
 	free(h);
 }
 
-int clv_metrics_http_open(const char *address, struct clv_metrics *m, struct clv_metrics_http **out,
-			  char why[CLV_METRICS_HTTP_WHY])
+int clv_metrics_http_open(const char *address, struct clv_metrics *m, struct clv_health *health,
+			  struct clv_metrics_http **out, char why[CLV_METRICS_HTTP_WHY])
 {
 	struct clv_metrics_http *h = calloc(1, sizeof(*h));
 
@@ -674,6 +684,7 @@ int clv_metrics_http_open(const char *address, struct clv_metrics *m, struct clv
 	if (!h)
 		return -ENOMEM;
 	h->metrics = m;
+	h->health = health;
 	h->stop_fd = -1;
 	for (size_t i = 0; i < CONNECTIONS; i++)
 		h->connection[i].fd = -1;

@@ -4,7 +4,7 @@
 #define CLV_EXPORT_METRICS_NAMES_H
 
 /* Which bounds a histogram has. */
-enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KINDS };
+enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, DB_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KINDS };
 
 #define NS 1e9
 
@@ -22,6 +22,18 @@ enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KIND
 	  "Size of HTTP client request bodies.")                                                                      \
 	X(CLIENT_RESPONSE_SIZE, "http.client.response.body.size", "By", HISTOGRAM, 1, SIZE_BOUNDS,                    \
 	  "Size of HTTP client response bodies.")                                                                     \
+	X(RPC_SERVER, "rpc.server.call.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                                 \
+	  "Duration of remote procedure calls that came in.")                                                         \
+	X(RPC_CLIENT, "rpc.client.call.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                                 \
+	  "Duration of remote procedure calls that went out.")                                                        \
+	X(DB_SERVER, "clovisor.db.server.operation.duration", "s", HISTOGRAM, NS, DB_BOUNDS,                          \
+	  "Duration of database operations, at the database.")                                                        \
+	X(DB_CLIENT, "db.client.operation.duration", "s", HISTOGRAM, NS, DB_BOUNDS,                                   \
+	  "Duration of database client operations.")                                                                  \
+	X(DNS_SERVER, "clovisor.dns.server.lookup.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                      \
+	  "Time taken to answer a DNS query, at the DNS server.")                                                     \
+	X(DNS_CLIENT, "dns.lookup.duration", "s", HISTOGRAM, NS, REQUEST_BOUNDS,                                      \
+	  "Time taken to perform a DNS lookup.")                                                                      \
 	X(SERVER_ACTIVE, "http.server.active_requests", "{request}", UPDOWN, 1, NO_BOUNDS,                            \
 	  "Number of active HTTP server requests.")                                                                   \
 	X(SERVER_UNPAIRED, "clovisor.http.server.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                       \
@@ -30,6 +42,14 @@ enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KIND
 	  "Number of active HTTP client requests.")                                                                   \
 	X(CLIENT_UNPAIRED, "clovisor.http.client.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                       \
 	  "HTTP client requests whose response was not seen, without an error that says why.")                        \
+	X(OTHER_SERVER_ACTIVE, "clovisor.server.active_requests", "{request}", UPDOWN, 1, NO_BOUNDS,                  \
+	  "Number of active requests to servers of other protocols than HTTP.")                                       \
+	X(OTHER_SERVER_UNPAIRED, "clovisor.server.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                      \
+	  "Such requests whose response was not seen, without an error that says why.")                               \
+	X(OTHER_CLIENT_ACTIVE, "clovisor.client.active_requests", "{request}", UPDOWN, 1, NO_BOUNDS,                  \
+	  "Number of active requests by clients of other protocols than HTTP.")                                       \
+	X(OTHER_CLIENT_UNPAIRED, "clovisor.client.unpaired", "{request}", COUNTER, 1, NO_BOUNDS,                      \
+	  "Such requests whose response was not seen, without an error that says why.")                               \
 	X(TCP_OPENED, "clovisor.tcp.connections.opened", "{connection}", COUNTER, 1, NO_BOUNDS,                       \
 	  "TCP connections that were begun by a SYN.")                                                                \
 	X(TCP_CLOSED, "clovisor.tcp.connections.closed", "{connection}", COUNTER, 1, NO_BOUNDS,                       \
@@ -45,6 +65,8 @@ enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KIND
 	X(TCP_RETRANSMITS, "clovisor.tcp.retransmits", "{segment}", COUNTER, 1, NO_BOUNDS,                            \
 	  "TCP segments that were seen again.")                                                                       \
 	X(TCP_IO, "clovisor.tcp.io", "By", COUNTER, 1, NO_BOUNDS, "TCP payload, each byte counted once.")             \
+	X(UDP_IO, "clovisor.udp.io", "By", COUNTER, 1, NO_BOUNDS, "UDP payload.")                                     \
+	X(UDP_DATAGRAMS, "clovisor.udp.datagrams", "{datagram}", COUNTER, 1, NO_BOUNDS, "UDP datagrams.")             \
 	X(DROPPED, "clovisor.dropped", "1", COUNTER, 1, NO_BOUNDS,                                                    \
 	  "What clovisor lost or gave up, by reason; bytes where the reason says so.")                                \
 	X(PACKETS, "clovisor.packets", "{packet}", COUNTER, 1, NO_BOUNDS, "Packets that clovisor's hooks have seen.") \
@@ -65,20 +87,32 @@ enum scale_kind { NO_BOUNDS, REQUEST_BOUNDS, TCP_BOUNDS, SIZE_BOUNDS, BOUND_KIND
 	X(METRIC_SERIES, "clovisor.metric.series", "{series}", GAUGE, 1, NO_BOUNDS, "Series in this registry.")
 
 /* In the order in which they are exported. */
-#define LABELS(X)                              \
-	X(METHOD, "http.request.method")       \
-	X(ROUTE, "http.route")                 \
-	X(TEMPLATE, "url.template")            \
-	X(STATUS, "http.response.status_code") \
-	X(ERROR_TYPE, "error.type")            \
-	X(SCHEME, "url.scheme")                \
-	X(VERSION, "network.protocol.version") \
-	X(ADDRESS, "server.address")           \
-	X(PORT, "server.port")                 \
-	X(DIRECTION, "network.io.direction")   \
-	X(ROLE, "clovisor.tcp.role")           \
-	X(REASON, "clovisor.drop.reason")      \
-	X(RESULT, "clovisor.export.result")    \
+#define LABELS(X)                                   \
+	X(METHOD, "http.request.method")            \
+	X(ROUTE, "http.route")                      \
+	X(TEMPLATE, "url.template")                 \
+	X(STATUS, "http.response.status_code")      \
+	X(RPC_SYSTEM, "rpc.system.name")            \
+	X(RPC_METHOD, "rpc.method")                 \
+	X(RPC_STATUS, "rpc.response.status_code")   \
+	X(DB_SYSTEM, "db.system.name")              \
+	X(DB_NAMESPACE, "db.namespace")             \
+	X(DB_OPERATION, "db.operation.name")        \
+	X(DB_COLLECTION, "db.collection.name")      \
+	X(DB_PROCEDURE, "db.stored_procedure.name") \
+	X(DB_SUMMARY, "db.query.summary")           \
+	X(DB_STATUS, "db.response.status_code")     \
+	X(DNS_NAME, "dns.question.name")            \
+	X(ERROR_TYPE, "error.type")                 \
+	X(SCHEME, "url.scheme")                     \
+	X(PROTOCOL, "network.protocol.name")        \
+	X(VERSION, "network.protocol.version")      \
+	X(ADDRESS, "server.address")                \
+	X(PORT, "server.port")                      \
+	X(DIRECTION, "network.io.direction")        \
+	X(ROLE, "clovisor.tcp.role")                \
+	X(REASON, "clovisor.drop.reason")           \
+	X(RESULT, "clovisor.export.result")         \
 	X(OVERFLOW, "otel.metric.overflow")
 
 #endif

@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "export/otlp_batch.h"
 #include "export/otlp_encode.h"
@@ -76,8 +77,9 @@ struct clv_otlp {
 	atomic_uint_fast64_t flush_by_ns; /* set before the queue is closed */
 	atomic_uint_fast64_t taken;       /* spans that the exporter's thread has had from the queue */
 
-	/* The engine's thread. */
+	/* The engine's thread; of several, whichever puts. */
 	uint32_t announced[CLV_OTLP_SLOTS];
+	pthread_mutex_t put;
 	bool flushed;
 
 	/* The exporter's thread. */
@@ -104,14 +106,6 @@ struct clv_otlp {
 	pthread_cond_t changed;
 	bool settled, released, gone; /* figures are final; nobody wakes the sender; the thread is about to return */
 };
-
-static uint64_t otlp_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* One thread writes each figure. */
 static void otlp_add(struct clv_otlp *o, enum clv_otlp_figure which, uint64_t n)
@@ -147,16 +141,42 @@ void clv_otlp_figures(struct clv_otlp *o, struct clv_figure out[CLV_OTLP_FIGURE_
 
 /* ---- the engine's thread --------------------------------------------------------------------------------- */
 
-static bool otlp_announce(struct clv_otlp *o, const struct clv_resource *r)
+/* Of a record with a resource, and with a span: the most it takes, and how much of that it took in the end. */
+static size_t record_resource_bound(const struct clv_resource *r)
+{
+	return sizeof(struct clv_otlp_record) + clv_otlp_resource_bound(r);
+}
+
+static size_t record_resource(const struct clv_resource *r, char *room)
 {
 	struct clv_otlp_record head = {.type = CLV_OTLP_RECORD_RESOURCE, .resource = r->id};
-	char *room = clv_queue_room(o->queue, sizeof(head) + clv_otlp_resource_bound(r));
+
+	head.len = (uint32_t)clv_otlp_resource_write(r, room + sizeof(head));
+	memcpy(room, &head, sizeof(head));
+	return sizeof(head) + head.len;
+}
+
+static size_t record_span_bound(const struct clv_span *span)
+{
+	return sizeof(struct clv_otlp_record) + clv_otlp_span_bound(span);
+}
+
+static size_t record_span(const struct clv_span *span, char *room)
+{
+	struct clv_otlp_record head = {.type = CLV_OTLP_RECORD_SPAN, .resource = span->resource->id};
+
+	head.len = (uint32_t)clv_otlp_span_write(span, room + sizeof(head));
+	memcpy(room, &head, sizeof(head));
+	return sizeof(head) + head.len;
+}
+
+static bool otlp_announce(struct clv_otlp *o, const struct clv_resource *r)
+{
+	char *room = clv_queue_room(o->queue, record_resource_bound(r));
 
 	if (!room)
 		return false;
-	head.len = (uint32_t)clv_otlp_resource_write(r, room + sizeof(head));
-	memcpy(room, &head, sizeof(head));
-	clv_queue_commit(o->queue, sizeof(head) + head.len);
+	clv_queue_commit(o->queue, record_resource(r, room));
 	o->announced[r->id % CLV_OTLP_SLOTS] = r->id;
 	return true;
 }
@@ -164,24 +184,75 @@ static bool otlp_announce(struct clv_otlp *o, const struct clv_resource *r)
 void clv_otlp_span(struct clv_otlp *o, const struct clv_span *span)
 {
 	const struct clv_resource *r = span->resource;
-	struct clv_otlp_record head = {.type = CLV_OTLP_RECORD_SPAN, .resource = r->id};
 	char *room = NULL;
 
 	otlp_add(o, CLV_OTLP_export_queued, 1);
 	if (o->announced[r->id % CLV_OTLP_SLOTS] == r->id || otlp_announce(o, r))
-		room = clv_queue_room(o->queue, sizeof(head) + clv_otlp_span_bound(span));
-	if (!room) {
+		room = clv_queue_room(o->queue, record_span_bound(span));
+	if (room)
+		clv_queue_commit(o->queue, record_span(span, room));
+	else
 		otlp_add(o, CLV_OTLP_drop_export_queue_full, 1);
+}
+
+/* The parcel's spans are the exporter's from here on, be it that they are lost. */
+static void otlp_put(struct clv_otlp *o, struct clv_otlp_parcel *p)
+{
+	if (!p->parcel.len)
+		return;
+	otlp_add(o, CLV_OTLP_export_queued, p->parcel.count);
+	if (!clv_queue_put(o->queue, clv_parcel_get(&p->parcel)))
+		otlp_add(o, CLV_OTLP_drop_export_queue_full, p->parcel.count);
+	clv_parcel_clear(&p->parcel);
+	memset(p->announced, 0, sizeof(p->announced));
+}
+
+void clv_otlp_put(struct clv_otlp *o, struct clv_otlp_parcel *p, bool *pressed)
+{
+	pthread_mutex_lock(&o->put);
+	otlp_put(o, p);
+	clv_queue_tick(o->queue);
+	*pressed = clv_queue_pressed(o->queue);
+	pthread_mutex_unlock(&o->put);
+}
+
+/* A span for which there was no memory. */
+static void otlp_lose(struct clv_otlp *o)
+{
+	pthread_mutex_lock(&o->put);
+	otlp_add(o, CLV_OTLP_export_queued, 1);
+	otlp_add(o, CLV_OTLP_drop_export_queue_full, 1);
+	pthread_mutex_unlock(&o->put);
+}
+
+void clv_otlp_collect(struct clv_otlp *o, struct clv_otlp_parcel *p, const struct clv_span *span)
+{
+	const struct clv_resource *r = span->resource;
+	size_t bytes = record_resource_bound(r) + record_span_bound(span);
+	bool pressed;
+
+	if (clv_parcel_full(&p->parcel, bytes))
+		clv_otlp_put(o, p, &pressed);
+	char *room = clv_parcel_room(&p->parcel, bytes), *end = room;
+	if (!room) {
+		otlp_lose(o);
 		return;
 	}
-	head.len = (uint32_t)clv_otlp_span_write(span, room + sizeof(head));
-	memcpy(room, &head, sizeof(head));
-	clv_queue_commit(o->queue, sizeof(head) + head.len);
+	if (p->announced[r->id % CLV_OTLP_SLOTS] != r->id)
+		end += record_resource(r, end);
+	p->announced[r->id % CLV_OTLP_SLOTS] = r->id;
+	end += record_span(span, end);
+	clv_parcel_commit(&p->parcel, (size_t)(end - room), 1);
 }
 
 void clv_otlp_tick(struct clv_otlp *o)
 {
 	clv_queue_tick(o->queue);
+}
+
+bool clv_otlp_pressed(struct clv_otlp *o)
+{
+	return clv_queue_pressed(o->queue);
 }
 
 static void otlp_wake(void *ctx)
@@ -249,7 +320,7 @@ static void chunk_end(struct clv_otlp *o)
 	uint64_t before = clv_store_figures(o->store)->evicted_spans;
 
 	if (o->chunk_spans)
-		clv_store_put(o->store, clv_slice(o->chunk, o->chunk_len), o->chunk_spans, otlp_now_ns());
+		clv_store_put(o->store, clv_slice(o->chunk, o->chunk_len), o->chunk_spans, clv_clock_ns());
 	otlp_say_dropped(o, before);
 	o->chunk_len = o->chunk_spans = 0;
 	o->chunk_number++;
@@ -259,6 +330,8 @@ static void otlp_on_resource(struct clv_otlp *o, const struct clv_otlp_record *h
 {
 	struct slot *s = &o->slot[head->resource % CLV_OTLP_SLOTS];
 
+	if (s->id == head->resource) /* told again: it never changes */
+		return;
 	*s = (struct slot){.data = s->data, .cap = s->cap};
 	if (head->len > s->cap) {
 		char *p = realloc(s->data, head->len);
@@ -273,16 +346,20 @@ static void otlp_on_resource(struct clv_otlp *o, const struct clv_otlp_record *h
 	s->id = head->resource;
 }
 
-/* Into the chunk, after its resource. False: no memory. */
+/* The next span begins another chunk. */
+static bool chunk_is_full(const struct clv_otlp *o, const struct clv_otlp_record *head)
+{
+	return o->chunk_spans &&
+	       (o->chunk_spans >= o->config.max_batch || o->chunk_len + sizeof(*head) + head->len > o->chunk_bytes);
+}
+
+/* Into the chunk, which is not full, after its resource. False: no memory. */
 static bool otlp_on_span(struct clv_otlp *o, const struct clv_otlp_record *head, struct clv_slice data)
 {
 	struct slot *s = &o->slot[head->resource % CLV_OTLP_SLOTS];
 
 	if (s->id != head->resource)
 		return false;
-	if (o->chunk_spans &&
-	    (o->chunk_spans >= o->config.max_batch || o->chunk_len + sizeof(*head) + head->len > o->chunk_bytes))
-		chunk_end(o);
 	if (s->chunk != o->chunk_number) {
 		struct clv_otlp_record resource = {.len = s->len, .type = CLV_OTLP_RECORD_RESOURCE, .resource = s->id};
 
@@ -306,23 +383,25 @@ static bool otlp_holds_up(struct clv_otlp *o, uint64_t now_ns)
 /* Takes what was handed over. Returns false when some of it must stay in the queue for now. */
 static bool otlp_drain(struct clv_otlp *o, uint64_t now_ns)
 {
-	struct clv_slice all = clv_queue_peek(o->queue, false), rest = all, data;
+	struct clv_slice all = clv_queue_peek(o->queue, false), next = all, rest = all, data;
 	struct clv_otlp_record head;
 	bool held = otlp_holds_up(o, now_ns);
 	uint64_t spans = 0;
 
-	while (!held && clv_otlp_record_next(&rest, &head, &data)) {
+	for (; !held && clv_otlp_record_next(&next, &head, &data); rest = next) {
 		if (head.type == CLV_OTLP_RECORD_RESOURCE) {
 			otlp_on_resource(o, &head, data);
 			continue;
 		}
+		if (chunk_is_full(o, &head)) {
+			chunk_end(o);
+			held = otlp_holds_up(o, now_ns);
+			if (held)
+				break;
+		}
 		spans++;
 		if (!otlp_on_span(o, &head, data))
 			otlp_add(o, CLV_OTLP_drop_export_closed, 1);
-		if (o->config.wait && o->chunk_spans >= o->config.max_batch) {
-			chunk_end(o);
-			held = otlp_holds_up(o, now_ns);
-		}
 	}
 	chunk_end(o);
 	if (all.len != rest.len)
@@ -615,7 +694,7 @@ static void otlp_on_answer(void *ctx, void *request, const struct clv_otlp_answe
 {
 	struct clv_otlp *o = ctx;
 	struct request *r = request;
-	uint64_t now_ns = otlp_now_ns();
+	uint64_t now_ns = clv_clock_ns();
 
 	o->peer[r->signal].flights--;
 	if (a->verdict != CLV_OTLP_DELIVERED)
@@ -732,7 +811,7 @@ static void otlp_say(struct clv_otlp *o, bool *what)
 /* The figures become final. */
 static void otlp_settle(struct clv_otlp *o)
 {
-	otlp_drain(o, otlp_now_ns());
+	otlp_drain(o, clv_clock_ns());
 	for (int i = 0; i < CLV_EXPORT_SIGNALS; i++) {
 		struct request *r, *next;
 
@@ -771,7 +850,7 @@ static void otlp_calm_down(void)
 static void *otlp_run(void *arg)
 {
 	struct clv_otlp *o = arg;
-	uint64_t now_ns = otlp_now_ns();
+	uint64_t now_ns = clv_clock_ns();
 
 	otlp_calm_down();
 	o->progress_ns = now_ns;
@@ -789,7 +868,7 @@ static void *otlp_run(void *arg)
 		otlp_metrics(o, now_ns);
 		otlp_publish(o);
 		clv_sender_poll(o->sender, otlp_sleep_ms(o, drained, now_ns));
-		now_ns = otlp_now_ns();
+		now_ns = clv_clock_ns();
 	}
 	clv_sender_abort(o->sender, otlp_give_up);
 	otlp_settle(o);
@@ -813,6 +892,7 @@ static void otlp_free(struct clv_otlp *o)
 	for (int i = 0; i < CLV_OTLP_SLOTS; i++)
 		free(o->slot[i].data);
 	free(o->chunk);
+	pthread_mutex_destroy(&o->put);
 	pthread_mutex_destroy(&o->lock);
 	pthread_cond_destroy(&o->changed);
 	free(o);
@@ -851,6 +931,7 @@ static void otlp_init_lock(struct clv_otlp *o)
 {
 	pthread_condattr_t attr;
 
+	clv_queue_lock_init(&o->put);
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -879,7 +960,7 @@ int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, 
 		config->memory_bytes / 4 < CLV_OTLP_CHUNK_BYTES ? config->memory_bytes / 4 : CLV_OTLP_CHUNK_BYTES;
 	if (config->max_queue && config->max_queue < config->max_batch)
 		o->config.max_batch = (uint32_t)config->max_queue;
-	o->random = (uint32_t)otlp_now_ns() | 1;
+	o->random = (uint32_t)clv_clock_ns() | 1;
 	o->chunk_number = 1;
 	otlp_init_lock(o);
 	int err = otlp_open_store(o, why, size);
@@ -927,7 +1008,7 @@ static bool otlp_wait(struct clv_otlp *o, const bool *what, uint64_t until_ns)
 
 void clv_otlp_flush(struct clv_otlp *o, uint64_t patience_ns)
 {
-	uint64_t by_ns = otlp_now_ns() + patience_ns;
+	uint64_t by_ns = clv_clock_ns() + patience_ns;
 
 	if (o->flushed)
 		return;
@@ -952,7 +1033,7 @@ void clv_otlp_close(struct clv_otlp *o)
 		return;
 	clv_otlp_flush(o, CLV_OTLP_FLUSH_NS);
 	/* A name that nobody resolves can hold the sender up: then the thread and what it uses are left behind. */
-	if (!otlp_wait(o, &o->gone, otlp_now_ns() + LEAVE_NS)) {
+	if (!otlp_wait(o, &o->gone, clv_clock_ns() + LEAVE_NS)) {
 		pthread_detach(o->thread);
 		return;
 	}

@@ -12,6 +12,7 @@
 #define CLV_EXPORT_OTLP_H
 
 #include "export/otlp_config.h"
+#include "export/parcel.h"
 #include "model/figure.h"
 #include "model/span.h"
 
@@ -69,8 +70,28 @@ int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, 
 
 /* The engine's thread. Never blocks, unless config->wait. The span's resource is set; the signal is active. */
 void clv_otlp_span(struct clv_otlp *o, const struct clv_span *span);
+
+/*
+ * Instead of clv_otlp_span(), by each of several threads, into a parcel of its own that clv_otlp_put() takes to the
+ * queue. All zero: empty; clv_parcel_free() of its parcel ends it. It has the resources of its spans with it, so that
+ * none depends on what others hold.
+ */
+struct clv_otlp_parcel {
+	struct clv_parcel parcel;
+	uint32_t announced[CLV_OTLP_SLOTS]; /* since it was empty */
+};
+/* The span's resource is set. When there is no more room for it in the parcel, that is put before. */
+void clv_otlp_collect(struct clv_otlp *o, struct clv_otlp_parcel *p, const struct clv_span *span);
+/*
+ * Hands over what is in the parcel, and what waits as clv_otlp_tick() does. Tells in *pressed what clv_otlp_pressed()
+ * would. Any thread.
+ */
+void clv_otlp_put(struct clv_otlp *o, struct clv_otlp_parcel *p, bool *pressed);
+
 /* Often called by the engine's thread: hands over what waits, CLV_QUEUE_TICK_NS after the first at the latest. */
 void clv_otlp_tick(struct clv_otlp *o);
+/* The engine's thread: does the exporter's fall behind with taking what it is given? A slow collector is no reason. */
+bool clv_otlp_pressed(struct clv_otlp *o);
 
 /*
  * The engine's thread, at the end: sends what waits, for at most `patience_ns`. What is left then stays in the spool,

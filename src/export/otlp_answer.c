@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "export/protobuf.h"
 
 #define GRPC_FRAME 5u
@@ -198,39 +199,6 @@ static bool read_details(struct clv_slice s, uint64_t *wait_ns)
 
 /* ---- fields of the head ---------------------------------------------------------------------------------- */
 
-static int base64_digit(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z'   ? c - 'A'
-	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
-	       : c >= '0' && c <= '9' ? c - '0' + 52
-	       : c == '+' || c == '-' ? 62
-	       : c == '/' || c == '_' ? 63
-				      : -1;
-}
-
-/* Padded or not, as binary fields of gRPC may be. Returns the length; 0 when it is no base64 or too long. */
-static size_t base64_decode(struct clv_slice s, uint8_t *out, size_t size)
-{
-	uint32_t bits = 0, n = 0;
-	size_t len = 0;
-
-	for (size_t i = 0; i < s.len && s.data[i] != '='; i++) {
-		int digit = base64_digit(s.data[i]);
-
-		if (digit < 0)
-			return 0;
-		bits = bits << 6 | (uint32_t)digit;
-		n += 6;
-		if (n < 8)
-			continue;
-		n -= 8;
-		if (len == size)
-			return 0;
-		out[len++] = (uint8_t)(bits >> n);
-	}
-	return len;
-}
-
 /* Digits only; false: it is something else. What is too large becomes `max`. */
 static bool decimal(struct clv_slice s, uint64_t max, uint64_t *out)
 {
@@ -282,7 +250,8 @@ void clv_otlp_field(struct clv_otlp_fields *f, struct clv_slice line, int64_t no
 		clv_otlp_printable(f->grpc_message, sizeof(f->grpc_message), value);
 		f->has_grpc_message = value.len != 0;
 	} else if (clv_slice_eq_nocase(name, clv_slice_str("grpc-status-details-bin"))) {
-		f->details_len = base64_decode(value, f->details, sizeof(f->details));
+		if (!clv_base64_decode(value, f->details, sizeof(f->details), &f->details_len))
+			f->details_len = 0;
 	} else if (clv_slice_eq_nocase(name, clv_slice_str("retry-after"))) {
 		field_retry_after(f, value, now_s);
 	} else if (clv_slice_eq_nocase(name, clv_slice_str("content-type"))) {

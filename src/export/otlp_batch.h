@@ -11,9 +11,6 @@
 
 #include "export/otlp_config.h"
 
-/* How many resources are known at a time; an id has the slot id % CLV_OTLP_SLOTS. */
-#define CLV_OTLP_SLOTS 256
-
 enum clv_otlp_record_type { CLV_OTLP_RECORD_RESOURCE = 1, CLV_OTLP_RECORD_SPAN = 2 };
 
 struct clv_otlp_record {

@@ -28,7 +28,7 @@ static const char *const signal_path[] = {"v1/traces", "v1/metrics"};
 void clv_otlp_config_init(struct clv_otlp_config *c)
 {
 	*c = (struct clv_otlp_config){
-		.queue_bytes = 2u << 20,
+		.queue_bytes = 8u << 20,
 		.memory_bytes = 16u << 20,
 		.max_batch = 512,
 		.delay_ns = 5 * S,

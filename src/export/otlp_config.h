@@ -43,6 +43,9 @@ struct clv_otlp_target {
 	char headers[CLV_OTLP_HEADERS_MAX]; /* their text */
 };
 
+/* How many resources are known at a time; an id has the slot id % CLV_OTLP_SLOTS. */
+#define CLV_OTLP_SLOTS 256
+
 struct clv_otlp_config {
 	struct clv_otlp_target target[CLV_EXPORT_SIGNALS];
 	bool disabled; /* OTEL_SDK_DISABLED */

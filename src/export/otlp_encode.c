@@ -38,6 +38,7 @@ enum {
 	SPAN_START = 7,
 	SPAN_END = 8,
 	SPAN_ATTRIBUTES = 9,
+	SPAN_DROPPED_ATTRIBUTES = 10,
 	SPAN_STATUS = 15,
 	SPAN_FLAGS = 16,
 
@@ -85,6 +86,7 @@ static const struct key keys[CLV_ATTR_COUNT] = {
 #define X(id, name) _Static_assert(sizeof(name) + 2 <= KEY_ROOM, "key too long: " name);
 CLV_ATTRS(X)
 #undef X
+_Static_assert(CLV_ATTR_NAME_MAX + 3 <= KEY_ROOM, "a plugin's names are no longer than ours");
 
 /* A length in 32 bits. */
 #define LENGTH_MAX 5
@@ -229,16 +231,55 @@ static char *otlp_bool_attribute(char *out, const struct key *key, bool b)
 	return out;
 }
 
+/* Strings, each ended by NUL, as one array. */
+static char *otlp_strings_attribute(char *out, const struct key *key, struct clv_slice s)
+{
+	char *attribute, *value, *array, *element;
+
+	out = protobuf_open(out, SPAN_ATTRIBUTES, &attribute);
+	memcpy(out, key, KEY_ROOM);
+	out = protobuf_open(out + key->len - 1, KEY_VALUE_VALUE, &value);
+	out = protobuf_open(out, ANY_ARRAY, &array);
+	for (size_t end; s.len; s = clv_slice_from(s, end + 1)) {
+		end = clv_slice_find(s, 0, '\0');
+		out = protobuf_open(out, ARRAY_VALUES, &element);
+		out = clv_otlp_string(out, ANY_STRING, clv_slice_head(s, end));
+		protobuf_close(element, out);
+	}
+	protobuf_close(array, out);
+	protobuf_close(value, out);
+	protobuf_close(attribute, out);
+	return out;
+}
+
+/* The key of a name that only plugins know. */
+static const struct key *otlp_own_key(unsigned attr, struct key *room)
+{
+	const char *name = clv_attr_name((enum clv_attr_key)attr);
+	size_t len = strlen(name);
+
+	room->tag = TAG(KEY_VALUE_KEY, PROTOBUF_BYTES);
+	room->key_len = (char)len;
+	memcpy(room->text, name, len);
+	room->text[len] = VALUE_TAG[0];
+	room->len = (uint8_t)(len + 3);
+	return room;
+}
+
 static char *otlp_attributes(char *out, const struct clv_span *span)
 {
+	struct key own;
+
 	for (size_t i = 0; i < span->attr_count; i++) {
 		const struct clv_attr *a = &span->attr[i];
-		const struct key *key = &keys[a->key];
+		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : otlp_own_key(a->key, &own);
 
 		if (a->type == CLV_TYPE_STRING)
 			out = otlp_string_attribute(out, key, a->s);
 		else if (a->type == CLV_TYPE_INT)
 			out = otlp_int_attribute(out, key, a->i);
+		else if (a->type == CLV_TYPE_STRINGS)
+			out = otlp_strings_attribute(out, key, a->s);
 		else
 			out = otlp_bool_attribute(out, key, a->b);
 	}
@@ -282,9 +323,15 @@ size_t clv_otlp_span_bound(const struct clv_span *span)
 	size_t text = span->name.len + span->tracestate.len;
 	size_t bytes = FRAME_BYTES + span->attr_count * ATTR_BYTES + span->header_count * HEADER_BYTES;
 
-	for (size_t i = 0; i < span->attr_count; i++)
-		if (span->attr[i].type == CLV_TYPE_STRING)
-			text += span->attr[i].s.len;
+	for (size_t i = 0; i < span->attr_count; i++) {
+		struct clv_slice s = span->attr[i].s;
+
+		if (span->attr[i].type == CLV_TYPE_STRING || span->attr[i].type == CLV_TYPE_STRINGS)
+			text += s.len;
+		bytes += span->attr[i].type == CLV_TYPE_STRINGS ? HEADER_BYTES : 0;
+		for (size_t at = 0; span->attr[i].type == CLV_TYPE_STRINGS && at < s.len; at++)
+			bytes += s.data[at] ? 0 : HEADER_BYTES;
+	}
 	for (size_t i = 0; i < span->header_count; i++)
 		text += span->header[i].name.len + span->header[i].value.len;
 	return bytes + ESCAPED_MAX * text;
@@ -315,6 +362,8 @@ static char *otlp_tail(char *out, const struct clv_span *span)
 {
 	uint32_t flags = otlp_flags(span);
 
+	if (span->attrs_dropped)
+		out = protobuf_uint(out, SPAN_DROPPED_ATTRIBUTES, span->attrs_dropped);
 	if (span->status == CLV_STATUS_ERROR) {
 		*out++ = TAG(SPAN_STATUS, PROTOBUF_BYTES);
 		*out++ = 2;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "export/json.h"
 #include "export/protobuf.h"
 #include "export/utf8.h"
@@ -439,27 +440,18 @@ static int json_id(struct clv_otlp_json *j, struct clv_slice s)
 	return 0;
 }
 
-/* RFC 4648 section 4, with padding. */
 static int json_base64(struct clv_otlp_json *j, struct clv_slice s)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	int err = s.len > CLV_OTLP_JSON_MAX / 2 ? -E2BIG : json_room(j, (s.len + 2) / 3 * 4 + 2);
+	int err = s.len > CLV_OTLP_JSON_MAX / 2 ? -E2BIG : json_room(j, CLV_BASE64_ENCODED(s.len) + 2);
 
 	if (err)
 		return err;
-	j->data[j->len++] = '"';
-	for (size_t i = 0; i < s.len; i += 3) {
-		size_t n = s.len - i;
-		uint32_t w = (uint32_t)s.data[i] << 16;
+	char *end = j->data + j->len;
 
-		w |= n > 1 ? (uint32_t)s.data[i + 1] << 8 : 0;
-		w |= n > 2 ? s.data[i + 2] : 0;
-		j->data[j->len++] = digits[w >> 18];
-		j->data[j->len++] = digits[w >> 12 & 63];
-		j->data[j->len++] = n > 1 ? digits[w >> 6 & 63] : '=';
-		j->data[j->len++] = n > 2 ? digits[w & 63] : '=';
-	}
-	j->data[j->len++] = '"';
+	*end++ = '"';
+	end = clv_base64_encode(end, s);
+	*end++ = '"';
+	j->len = (size_t)(end - j->data);
 	return 0;
 }
 

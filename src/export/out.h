@@ -6,7 +6,8 @@
  * When the buffer is full a line is dropped and counted (live), or the caller waits (reading a file). Lines are
  * whole or absent, and in order. How long lines wait for each other: export/queue.h.
  *
- * One thread makes all calls.
+ * One thread makes all calls, except clv_out_put(), by which several threads hand in lines that each has made for
+ * itself; then nobody asks for room.
  */
 #ifndef CLV_EXPORT_OUT_H
 #define CLV_EXPORT_OUT_H
@@ -18,8 +19,10 @@
 
 #include "export/queue.h"
 
-/* Room for about 2,000 spans, and for the longest line there is: a head of escapes. */
-#define CLV_OUT_BYTES (2u << 20)
+/* Room for the longest line there is, a head of escapes; where the caller waits, for all that waits. */
+#define CLV_OUT_BYTES (8u << 20)
+/* Live: for about 32,000 spans, as a disk may keep a writer waiting for a second. Memory is used as lines wait. */
+#define CLV_OUT_LIVE_BYTES (32u << 20)
 
 struct clv_out;
 
@@ -36,8 +39,17 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 char *clv_out_room(struct clv_out *o, size_t bytes);
 /* The first `bytes` of that room are the line. */
 void clv_out_commit(struct clv_out *o, size_t bytes);
+/*
+ * Instead of room: the whole lines in `s`, `count` of them, in one piece. What finds no room is counted, and so are
+ * `count` lines that no memory was found for, with `s` empty. Hands over what waits as clv_out_tick() does. Tells in
+ * *pressed what clv_out_pressed() would. Returns whether there was room. Any thread.
+ */
+bool clv_out_put(struct clv_out *o, struct clv_slice s, uint32_t count, bool *pressed);
 /* Often called: what waits is written, unless that was done less than CLV_QUEUE_TICK_NS ago. */
 void clv_out_tick(struct clv_out *o);
+
+/* Does the reader fall behind? Lines still find room, but soon will not. */
+bool clv_out_pressed(struct clv_out *o);
 
 /* 0, or the -errno that ended the writing (-EPIPE: the reader has left). */
 int clv_out_error(struct clv_out *o);

@@ -7,19 +7,34 @@
  * write() takes all that waits. Positions only grow (modulo size they are offsets); the lock is taken once a
  * batch, not once a record:
  *
- *     taken <= given <= head <= taken + size
+ *     origin <= taken <= given <= head <= taken + size
  *     [taken)[for the consumer)[not handed over yet)[free)
+ *
+ * Whenever it is found empty it begins again at the start of the buffer: the memory in use is what waits at a time,
+ * however large the ring is; and what a burst took is given back, at once if that was much, else when nothing has come
+ * for IDLE_NS.
  */
 #include "export/queue.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define PAUSE_MS 100u
+/*
+ * A buffer of which no more than this was used is kept: 10 ms of 130,000 lines a second, which come at once, are more
+ * than one MiB, and page faults and giving back took 8 % of the program's time where bursts were so long.
+ */
+#define KEEP_BYTES (4u << 20)
+#define IDLE_NS    1000000000u
+/* So little is never given back. */
+#define IDLE_BYTES (64u << 10)
 
 struct clv_queue {
 	/* The producer's own. */
@@ -32,11 +47,12 @@ struct clv_queue {
 	uint64_t head;
 	uint64_t known_given, known_taken; /* as last seen under the lock */
 	uint64_t ticked_ns;                /* when records were last handed over because of time */
+	uint64_t touched_bytes;            /* of the ring, since it was last given back */
 
 	/* Shared. */
 	pthread_mutex_t lock;
-	pthread_cond_t more, less; /* given has grown, or closing; taken has grown, or ended */
-	uint64_t given, taken;
+	pthread_cond_t more, less;     /* given has grown, or closing; taken has grown, or ended */
+	uint64_t origin, given, taken; /* origin stands at the start of the ring */
 	bool closing, ended;
 	int error;
 };
@@ -74,23 +90,26 @@ fail:;
 /* Waits on a condition for at most `ms`; the lock is held. */
 static void queue_wait(pthread_cond_t *cond, pthread_mutex_t *lock, unsigned ms)
 {
-	struct timespec t;
+	struct timespec until = clv_clock_after(ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += ms % 1000 * 1000000l;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	pthread_cond_timedwait(cond, lock, &t);
+	pthread_cond_timedwait(cond, lock, &until);
+}
+
+/* The engine's thread may run ahead of all others; one that it waits for must then run as well. */
+void clv_queue_lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t inherit;
+
+	pthread_mutexattr_init(&inherit);
+	pthread_mutexattr_setprotocol(&inherit, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(lock, &inherit);
+	pthread_mutexattr_destroy(&inherit);
 }
 
 int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 {
 	struct clv_queue *q = calloc(1, sizeof(*q));
 	pthread_condattr_t attr;
-	pthread_mutexattr_t inherit;
 
 	if (!q)
 		return -ENOMEM;
@@ -106,11 +125,7 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 	}
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	/* The engine's thread may run ahead of all others; one that it waits for must then run as well. */
-	pthread_mutexattr_init(&inherit);
-	pthread_mutexattr_setprotocol(&inherit, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(&q->lock, &inherit);
-	pthread_mutexattr_destroy(&inherit);
+	clv_queue_lock_init(&q->lock);
 	pthread_cond_init(&q->more, &attr);
 	pthread_cond_init(&q->less, &attr);
 	pthread_condattr_destroy(&attr);
@@ -175,8 +190,33 @@ static void queue_wait_room(struct clv_queue *q, size_t bytes)
 		q->wait = false; /* once is enough */
 }
 
+/* All was handed over; if it was taken as well, the next record goes to the start. What is touched beyond `keep` bytes
+ * is given back. */
+static void queue_rewind(struct clv_queue *q, size_t keep)
+{
+	bool much = false;
+
+	pthread_mutex_lock(&q->lock);
+	q->known_taken = q->taken;
+	if (q->taken == q->head) {
+		if (q->head - q->origin > q->touched_bytes)
+			q->touched_bytes = q->head - q->origin;
+		much = q->touched_bytes > keep;
+		q->origin = q->head;
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!much)
+		return;
+	q->touched_bytes = 0;
+	/* The consumer looks at none of it. If it cannot be given back, it stays. */
+	if (madvise(q->ring, q->bytes, MADV_REMOVE))
+		return;
+}
+
 char *clv_queue_room(struct clv_queue *q, size_t bytes)
 {
+	if (q->head == q->known_given)
+		queue_rewind(q, KEEP_BYTES);
 	if (queue_free_bytes(q) < bytes) {
 		queue_hand_over(q);
 		pthread_mutex_lock(&q->lock);
@@ -187,7 +227,7 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 	}
 	if (queue_free_bytes(q) < bytes)
 		return NULL;
-	return q->ring + q->head % q->bytes;
+	return q->ring + (q->head - q->origin) % q->bytes;
 }
 
 void clv_queue_commit(struct clv_queue *q, size_t bytes)
@@ -197,18 +237,50 @@ void clv_queue_commit(struct clv_queue *q, size_t bytes)
 		queue_hand_over(q);
 }
 
+bool clv_queue_put(struct clv_queue *q, struct clv_slice s)
+{
+	char *room = s.len ? clv_queue_room(q, s.len) : NULL;
+
+	if (room) {
+		memcpy(room, s.data, s.len);
+		clv_queue_commit(q, s.len);
+	}
+	return room || !s.len;
+}
+
 void clv_queue_tick(struct clv_queue *q)
 {
+	bool idle = q->head == q->known_given;
 	struct timespec t;
 
-	if (q->head == q->known_given)
+	if (idle && q->head - q->origin <= IDLE_BYTES && q->touched_bytes <= IDLE_BYTES)
 		return;
+	if (idle && q->head - q->origin > KEEP_BYTES) {
+		queue_rewind(q, KEEP_BYTES); /* perhaps nothing comes for long */
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
 	uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-	if (now_ns - q->ticked_ns < CLV_QUEUE_TICK_NS)
+	if (now_ns - q->ticked_ns < (idle ? IDLE_NS : CLV_QUEUE_TICK_NS))
 		return;
 	q->ticked_ns = now_ns;
-	queue_hand_over(q);
+	if (idle)
+		queue_rewind(q, IDLE_BYTES);
+	else
+		queue_hand_over(q);
+}
+
+static bool queue_is_filling(const struct clv_queue *q)
+{
+	return q->head - q->known_taken > q->bytes / CLV_QUEUE_PRESSED_PART;
+}
+
+bool clv_queue_pressed(struct clv_queue *q)
+{
+	if (!queue_is_filling(q))
+		return false;
+	queue_hand_over(q); /* and learn what was taken since */
+	return queue_is_filling(q);
 }
 
 int clv_queue_error(struct clv_queue *q)
@@ -253,7 +325,7 @@ struct clv_slice clv_queue_peek(struct clv_queue *q, bool block)
 	pthread_mutex_lock(&q->lock);
 	while (block && q->given == q->taken && !q->closing)
 		pthread_cond_wait(&q->more, &q->lock);
-	struct clv_slice s = {.data = (const uint8_t *)q->ring + q->taken % q->bytes,
+	struct clv_slice s = {.data = (const uint8_t *)q->ring + (q->taken - q->origin) % q->bytes,
 			      .len = (size_t)(q->given - q->taken)};
 	pthread_mutex_unlock(&q->lock);
 	return s;

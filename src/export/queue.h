@@ -5,11 +5,12 @@
  *
  * When there is no room the producer is told so (live), or waits (reading a file).
  *
- * One thread is the producer, one the consumer.
+ * One thread is the producer, one the consumer. Several producers take turns under a lock of theirs.
  */
 #ifndef CLV_EXPORT_QUEUE_H
 #define CLV_EXPORT_QUEUE_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,8 @@
 #define CLV_QUEUE_BATCH_BYTES (256u << 10)
 /* How long records may wait for more of them: waking the other thread costs more than a record does. */
 #define CLV_QUEUE_TICK_NS 5000000u
+/* Of its bytes, when so many are used it is pressed: half are left for what cannot wait. */
+#define CLV_QUEUE_PRESSED_PART 2
 /* How long the producer waits for a consumer that takes nothing, once the run was stopped. */
 #define CLV_QUEUE_PATIENCE_MS 2000
 
@@ -49,8 +52,12 @@ void clv_queue_free(struct clv_queue *q);
 char *clv_queue_room(struct clv_queue *q, size_t bytes);
 /* The first `bytes` of that room are a record. */
 void clv_queue_commit(struct clv_queue *q, size_t bytes);
+/* Room and commit in one: a copy of `s`, one or more whole records. False: there was no room. */
+bool clv_queue_put(struct clv_queue *q, struct clv_slice s);
 /* Often called: what waits is handed over, unless that was done less than CLV_QUEUE_TICK_NS ago. */
 void clv_queue_tick(struct clv_queue *q);
+/* Is it filling up? Then whatever can wait before it should; what it has is handed over, so that time helps. */
+bool clv_queue_pressed(struct clv_queue *q);
 /* 0, or what the consumer gave to clv_queue_end(). */
 int clv_queue_error(struct clv_queue *q);
 /* Hands over what there is and says that no more will come. */
@@ -78,6 +85,9 @@ void clv_queue_pause(struct clv_queue *q, unsigned ms);
 void clv_queue_end(struct clv_queue *q, int error);
 
 /* ---- anybody's ---- */
+
+/* A lock for producers: who holds it runs as long as somebody more urgent waits for it. */
+void clv_queue_lock_init(pthread_mutex_t *lock);
 
 /* Bytes handed over and not taken. */
 size_t clv_queue_used(struct clv_queue *q);

@@ -63,6 +63,25 @@ void clv_summary_span(struct clv_summary *s, const struct clv_span *span)
 		clv_histogram_add(&s->latency_ns, span->end_ns - span->start_ns);
 }
 
+static void histogram_add_all(struct clv_histogram *h, const struct clv_histogram *more)
+{
+	for (size_t i = 0; i < CLV_HISTOGRAM_BUCKETS; i++)
+		h->bucket[i] += more->bucket[i];
+	h->count += more->count;
+	h->most = more->most > h->most ? more->most : h->most;
+}
+
+void clv_summary_gather(struct clv_summary *s, const struct clv_summary *const *shown, size_t count)
+{
+	s->requests = s->errors = 0;
+	memset(&s->latency_ns, 0, sizeof(s->latency_ns));
+	for (size_t i = 0; i < count; i++) {
+		s->requests += shown[i]->requests;
+		s->errors += shown[i]->errors;
+		histogram_add_all(&s->latency_ns, &shown[i]->latency_ns);
+	}
+}
+
 void clv_summary_reset(struct clv_summary *s)
 {
 	s->count = 0;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "export/utf8.h"
+#include "model/packet.h"
 
 enum {
 	SIDE_WIDTH = 4,
@@ -29,6 +30,12 @@ enum {
 #define PAIR_BYTES (2 * (CLV_ADDR_TEXT + 8) + 8) /* [addr]:65535 -> [addr]:65535 */
 /* Blanks, colours, times, addresses, flags of a line, and the header. */
 #define LINE_BYTES 1024
+/* No terminal is wider. */
+#define WIDTH_MOST 10000
+
+#define RESULT_MOST 40 /* bytes */
+/* What lasts so long is shown with its first byte's time as well. */
+#define STREAM_NS (1000ull * 1000 * 1000)
 
 #define DIM    "2"
 #define BOLD   "1"
@@ -36,6 +43,8 @@ enum {
 #define GREEN  "32"
 #define YELLOW "33"
 #define CYAN   "36"
+
+static const char *const text_sides[] = {[CLV_KIND_SERVER] = "in", [CLV_KIND_CLIENT] = "out"};
 
 static char *text_put(char *out, const char *s)
 {
@@ -64,6 +73,14 @@ static char *text_blank(char *out, size_t used, size_t width)
 	return out + n + 1;
 }
 
+/* From here on; "0": no more. */
+static char *text_color(const struct clv_text *t, char *out, const char *color)
+{
+	if (!t->color || !color)
+		return out;
+	return text_put(text_put(text_put(out, "\033["), color), "m");
+}
+
 /* Coloured when there is a colour and colours are wanted. */
 static char *text_cell(const struct clv_text *t, char *out, const char *s, size_t width, bool right, const char *color)
 {
@@ -76,14 +93,9 @@ static char *text_cell(const struct clv_text *t, char *out, const char *s, size_
 		out += blank;
 		width = 0;
 	}
-	if (t->color && color) {
-		out = text_put(out, "\033[");
-		out = text_put(out, color);
-		out = text_put(out, "m");
-	}
+	out = text_color(t, out, color);
 	out = text_put(out, s);
-	if (t->color && color)
-		out = text_put(out, "\033[0m");
+	out = text_color(t, out, color ? "0" : NULL);
 	return text_blank(out, len, width);
 }
 
@@ -153,12 +165,13 @@ static char *text_endpoint(char *out, const struct clv_endpoint *e)
 }
 
 /* Both ends as text; the column grows to hold them. */
-static void text_pair(struct clv_text *t, char out[PAIR_BYTES], const struct clv_span *span)
+static void text_pair(struct clv_text *t, char out[PAIR_BYTES], const struct clv_endpoint *client,
+		      const struct clv_endpoint *server)
 {
-	char *p = text_endpoint(out, &span->client);
+	char *p = text_endpoint(out, client);
 
 	p = text_put(p, " -> ");
-	p = text_endpoint(p, &span->server);
+	p = text_endpoint(p, server);
 	*p = '\0';
 	if ((size_t)(p - out) > t->pair)
 		t->pair = (unsigned)(p - out);
@@ -201,16 +214,63 @@ static char *text_slice(char *out, struct clv_slice s, size_t most, size_t width
 	return text_blank(out, columns, width);
 }
 
+/* Of HTTP nobody needs to be told that it is HTTP, and its status is a number. */
+static bool text_is_http(const struct clv_span *span)
+{
+	return !span->protocol || strncmp(span->protocol, "http", 4) == 0;
+}
+
 static char *text_status(const struct clv_text *t, char *out, const struct clv_span *span)
 {
 	static const char *const colors[] = {NULL, NULL, GREEN, CYAN, YELLOW, RED};
 	int code = span->status_code;
 	char cell[16];
 
+	if (!text_is_http(span) && span->result.len) {
+		const char *color = span->status == CLV_STATUS_ERROR ? RED : GREEN;
+
+		out = text_color(t, out, color);
+		size_t columns = text_escape(&out, clv_slice_head(span->result, RESULT_MOST), 0);
+		return text_blank(text_color(t, out, "0"), columns, STATUS_WIDTH);
+	}
 	if (code <= 0)
 		return text_cell(t, out, "-", STATUS_WIDTH, false, RED);
 	*text_u64(cell, (uint64_t)code, 1) = '\0';
 	return text_cell(t, out, cell, STATUS_WIDTH, false, code < 600 ? colors[code / 100] : NULL);
+}
+
+/* "1 row", "12 rows", "sent 3": if the span says so. */
+static char *text_count(char *out, const struct clv_span *span, enum clv_attr_key key, const char *before,
+			const char *after)
+{
+	const struct clv_attr *a = clv_span_get(span, key);
+
+	if (!a || a->type != CLV_TYPE_INT || a->i < 0)
+		return out;
+	out = text_u64(text_put(out, before), (uint64_t)a->i, 1);
+	out = text_put(out, after);
+	if (a->i == 1 && *after == ' ' && out[-1] == 's')
+		out--;
+	return text_blank(out, 0, 0);
+}
+
+/* What it is if it is not HTTP, and how it went on if it took its time. */
+static char *text_details(const struct clv_text *t, char *out, const struct clv_span *span)
+{
+	uint64_t lasted_ns = span->end_ns > span->start_ns ? span->end_ns - span->start_ns : 0;
+	uint64_t first_ns = span->first_ns > span->start_ns ? span->first_ns - span->start_ns : 0;
+	char number[CLV_TEXT_DURATION];
+
+	if (!text_is_http(span))
+		out = text_cell(t, out, span->protocol, 0, false, DIM);
+	if (first_ns && lasted_ns >= STREAM_NS && first_ns < lasted_ns / 2) {
+		clv_text_duration(number, first_ns);
+		out = text_blank(text_put(text_put(out, "first "), number), 0, 0);
+	}
+	out = text_count(out, span, CLV_ATTR_CLOVISOR_MESSAGES_SENT, "sent ", "");
+	out = text_count(out, span, CLV_ATTR_CLOVISOR_MESSAGES_RECEIVED, "received ", "");
+	out = text_count(out, span, CLV_ATTR_DB_RESPONSE_RETURNED_ROWS, "", " rows");
+	return text_count(out, span, CLV_ATTR_CLOVISOR_DB_ROWS_AFFECTED, "", " affected");
 }
 
 /* What went wrong, and what is known to be missing. Ends the line. */
@@ -227,8 +287,11 @@ static char *text_flags(const struct clv_text *t, char *out, const struct clv_sp
 	};
 	const struct clv_attr *error = clv_span_get(span, CLV_ATTR_ERROR_TYPE);
 
-	/* With a status code error.type only repeats it. */
-	if (error && error->type == CLV_TYPE_STRING && span->status_code <= 0)
+	out = text_details(t, out, span);
+	/* A number only repeats the status code; a word says more, as gRPC's behind HTTP's 200. */
+	bool number = error && error->type == CLV_TYPE_STRING && error->s.len && (uint8_t)(error->s.data[0] - '0') < 10;
+	if (error && error->type == CLV_TYPE_STRING && (span->status_code <= 0 || !number) &&
+	    !clv_slice_eq(error->s, span->result))
 		out = text_slice(out, error->s, 40, 0);
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (span->flags & words[i].flag)
@@ -254,6 +317,14 @@ static char *text_header(const struct clv_text *t, char *out)
 	return text_put(out, "FLAGS\n");
 }
 
+_Static_assert(LINE_BYTES + 2 * WIDTH_MOST <= CLV_TEXT_HEADER, "room for the header");
+
+size_t clv_text_header(struct clv_text *t, char out[CLV_TEXT_HEADER])
+{
+	t->started = true;
+	return (size_t)(text_header(t, out) - out);
+}
+
 void clv_text_resize(struct clv_text *t, int fd)
 {
 	const char *columns = getenv("COLUMNS");
@@ -266,7 +337,7 @@ void clv_text_resize(struct clv_text *t, int fd)
 		t->width = (unsigned)strtoul(columns, NULL, 10);
 	else if (ioctl(fd, TIOCGWINSZ, &size) == 0)
 		t->width = size.ws_col;
-	if (t->width == 0 || t->width > 10000)
+	if (t->width == 0 || t->width > WIDTH_MOST)
 		t->width = 80;
 }
 
@@ -289,26 +360,113 @@ size_t clv_text_bound(const struct clv_text *t, const struct clv_span *span)
 
 size_t clv_text_write(struct clv_text *t, const struct clv_span *span, char *line)
 {
-	static const char *const sides[] = {[CLV_KIND_SERVER] = "in", [CLV_KIND_CLIENT] = "out"};
 	uint64_t lasted_ns = span->end_ns > span->start_ns ? span->end_ns - span->start_ns : 0;
 	char number[CLV_TEXT_DURATION], pair[PAIR_BYTES], *out = line;
 
-	text_pair(t, pair, span);
+	text_pair(t, pair, &span->client, &span->server);
 	if (!t->started)
 		out = text_header(t, out);
 	t->started = true;
 	out = text_time(t, out, span->start_ns);
-	out = text_cell(t, out, span->side_known ? sides[span->kind] : "-", SIDE_WIDTH, false, NULL);
+	out = text_cell(t, out, span->side_known ? text_sides[span->kind] : "-", SIDE_WIDTH, false, NULL);
 	out = text_cell(t, out, pair, t->pair, false, NULL);
 	size_t target = text_target_room(t);
-	out = text_slice(out, span->method, target ? METHOD_MOST : 0, METHOD_WIDTH);
-	out = text_slice(out, span->target, target, target ? target : TARGET_WIDTH);
+	size_t width = target ? target : TARGET_WIDTH;
+	size_t columns = text_escape(&out, span->method.len ? span->method : CLV_LIT("-"), target ? METHOD_MOST : 0);
+	out = text_blank(out, columns, METHOD_WIDTH);
+	/* A long method takes room from the target. */
+	if (columns > METHOD_WIDTH)
+		width = width + METHOD_WIDTH > columns + TARGET_LEAST / 2 ? width + METHOD_WIDTH - columns
+									  : TARGET_LEAST / 2;
+	out = text_slice(out, span->target, target ? width : 0, width);
 	out = text_status(t, out, span);
 	clv_text_duration(number, lasted_ns);
 	out = text_cell(t, out, number, DURATION_WIDTH, true, NULL);
 	clv_text_bytes(number, span->bytes);
 	out = text_cell(t, out, number, BYTES_WIDTH, true, NULL);
 	out = text_flags(t, out, span);
+	return (size_t)(out - line);
+}
+
+/* ---- connection records ------------------------------------------------------------------------------------------ */
+
+static char *text_word(char *out, struct clv_slice s)
+{
+	if (s.len)
+		text_escape(&out, s, 0);
+	return out;
+}
+
+/* "tls 1.3 shop.example (h2)"; what is only offered, or guessed, with a question mark. */
+static char *text_flow_protocol(char *out, const struct clv_flow_record *r)
+{
+	struct clv_slice version = r->version.len ? r->version : r->version_offered;
+	struct clv_slice alpn = r->alpn.len ? r->alpn : r->alpn_offered;
+
+	out = text_put(out, r->protocol ? r->protocol : "-");
+	out = text_put(out, r->guessed ? "?" : "");
+	if (version.len)
+		out = text_put(text_word(text_put(out, " "), version), r->version.len ? "" : "?");
+	if (r->server_name.len)
+		out = text_word(text_put(out, " "), r->server_name);
+	if (alpn.len)
+		out = text_put(text_word(text_put(out, " ("), alpn), r->alpn.len ? ")" : "?)");
+	return out;
+}
+
+/* Ends the line. */
+static char *text_flow_figures(char *out, const struct clv_flow_record *r)
+{
+	uint64_t again = r->retransmits[CLV_TO_SERVER] + r->retransmits[CLV_TO_CLIENT];
+	char number[CLV_TEXT_DURATION];
+
+	clv_text_bytes(number, r->bytes[CLV_TO_SERVER]);
+	out = text_put(text_put(out, "sent "), number);
+	clv_text_bytes(number, r->bytes[CLV_TO_CLIENT]);
+	out = text_put(text_put(out, ", received "), number);
+	if (r->requests)
+		out = text_put(text_u64(text_put(out, ", "), r->requests, 1),
+			       r->requests == 1 ? " request" : " requests");
+	if (again)
+		out = text_put(text_u64(text_put(out, ", "), again, 1), again == 1 ? " retransmit" : " retransmits");
+	if (r->handshake_ns) {
+		clv_text_duration(number, r->handshake_ns);
+		out = text_put(text_put(out, ", handshake "), number);
+	}
+	out = text_put(out, r->midstream ? ", midstream" : "");
+	*out++ = '\n';
+	return out;
+}
+
+size_t clv_text_flow_bound(const struct clv_flow_record *r)
+{
+	struct clv_slice version = r->version.len ? r->version : r->version_offered;
+	struct clv_slice alpn = r->alpn.len ? r->alpn : r->alpn_offered;
+
+	return 2 * LINE_BYTES + 6 * (version.len + alpn.len + r->server_name.len);
+}
+
+size_t clv_text_flow(struct clv_text *t, const struct clv_flow_record *r, char *line)
+{
+	char number[CLV_TEXT_DURATION], pair[PAIR_BYTES], *out = line;
+
+	text_pair(t, pair, &r->client, &r->server);
+	if (!t->started)
+		out = text_header(t, out);
+	t->started = true;
+	out = text_time(t, out, r->start_ns);
+	out = text_cell(t, out, r->side_known ? text_sides[r->role] : "-", SIDE_WIDTH, false, NULL);
+	out = text_cell(t, out, pair, t->pair, false, NULL);
+	out = text_cell(t, out, r->transport == CLV_TRANSPORT_UDP ? "<udp>" : "<tcp>", METHOD_WIDTH, false, CYAN);
+	char *protocol = out;
+	out = text_flow_protocol(out, r);
+	size_t target = text_target_room(t);
+	out = text_blank(out, (size_t)(out - protocol), target ? target : TARGET_WIDTH);
+	out = text_cell(t, out, clv_flow_end_word(r->end), STATUS_WIDTH, false,
+			r->end == CLV_FLOW_RESET || r->end == CLV_FLOW_FAILED ? RED : NULL);
+	clv_text_duration(number, r->end_ns - r->start_ns);
+	out = text_cell(t, out, number, DURATION_WIDTH, true, NULL);
+	out = text_flow_figures(out, r);
 	return (size_t)(out - line);
 }
 

@@ -11,6 +11,7 @@
 
 #include <time.h>
 
+#include "model/flow_record.h"
 #include "model/span.h"
 
 enum clv_color { CLV_COLOR_AUTO, CLV_COLOR_ALWAYS, CLV_COLOR_NEVER };
@@ -27,6 +28,13 @@ struct clv_text {
 /* For output to `fd`. auto: colours on a terminal, unless NO_COLOR is set or TERM is dumb. */
 void clv_text_init(struct clv_text *t, int fd, enum clv_color color);
 
+/*
+ * Instead of the header before the first line: writes it into `out` of CLV_TEXT_HEADER bytes and returns its length.
+ * Lines that are written from here on have none.
+ */
+#define CLV_TEXT_HEADER (24u << 10)
+size_t clv_text_header(struct clv_text *t, char out[CLV_TEXT_HEADER]);
+
 /* The terminal's width may have changed. */
 void clv_text_resize(struct clv_text *t, int fd);
 
@@ -34,6 +42,10 @@ void clv_text_resize(struct clv_text *t, int fd);
 size_t clv_text_bound(const struct clv_text *t, const struct clv_span *span);
 /* Writes the line, with its newline, into `out` of clv_text_bound() bytes. Returns its length. */
 size_t clv_text_write(struct clv_text *t, const struct clv_span *span, char *out);
+
+/* Likewise of a connection record: <tcp> or <udp> stands where a request has its method. */
+size_t clv_text_flow_bound(const struct clv_flow_record *r);
+size_t clv_text_flow(struct clv_text *t, const struct clv_flow_record *r, char *out);
 
 /* Writes `ns` like 812us, 1.23ms, 45.6s into `out`; returns its length (at most 8 for less than a day). */
 #define CLV_TEXT_DURATION 24

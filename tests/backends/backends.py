@@ -16,6 +16,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 import urllib.error
@@ -24,12 +25,12 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "netns"))
+sys.path.append(os.path.join(ROOT, "tests", "netns"))
 import lab  # noqa: E402
 from lab import wait_for  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
-START_SECONDS = 30
+START_SECONDS = 90
 ANSWER_SECONDS = 30
 KINDS = [None, "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 STATUS = ["UNSET", "OK", "ERROR"]
@@ -81,13 +82,13 @@ def inside(ns, function, *args):
     return value
 
 
-def free_ports(n, ns=None):
-    """That many loopback ports on which nobody listens."""
+def free_ports(n, ns=None, host="127.0.0.1"):
+    """That many ports of an address on which nobody listens."""
     def pick():
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
             for s in sockets:
-                s.bind(("127.0.0.1", 0))
+                s.bind((host, 0))
             return [s.getsockname()[1] for s in sockets]
 
     return inside(ns, pick)
@@ -113,12 +114,11 @@ class Backend:
 
     name, ports = None, 0
 
-    def __init__(self, top, ns=None):
+    def __init__(self, top, ns=None, host="127.0.0.1"):
         self.program = find("tools/backend", self.name)
-        self.ns, self.process, self.env = ns, None, {}
-        self.top = os.path.join(top, f"{self.name}-{id(self):x}")
-        os.mkdir(self.top)
-        self.port = free_ports(self.ports, ns)
+        self.ns, self.host, self.process, self.env = ns, host, None, {}
+        self.top = tempfile.mkdtemp(prefix=f"{self.name}-", dir=top)  # one may come back where another was
+        self.port = free_ports(self.ports, ns, host)
 
     def path(self, name):
         return os.path.join(self.top, name)
@@ -169,7 +169,7 @@ class Backend:
 
     def listens(self, port):
         def knock():
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((self.host, port), 1).close()
             return True
 
         return inside(self.ns, knock)
@@ -243,14 +243,14 @@ def points_of(request):
 
 
 class Collector(Backend):
-    """Takes OTLP and writes it to a file: all that it acknowledged, once it is stopped."""
+    """Takes OTLP at `host` and writes it to a file: all that it acknowledged, once it is stopped."""
 
     name, ports = "otelcol", 2
 
-    def __init__(self, top, ns=None):
-        super().__init__(top, ns)
+    def __init__(self, top, ns=None, host="127.0.0.1"):
+        super().__init__(top, ns, host)
         self.file = self.path("received")
-        self.grpc, self.http = (f"127.0.0.1:{p}" for p in self.port)
+        self.grpc, self.http = (f"{host}:{p}" for p in self.port)
         self.read_to = self.spans_read = 0
         self.config = os.path.join(HERE, "otelcol", "otelcol.yaml")
         self.env = {"OTELCOL_GRPC": self.grpc, "OTELCOL_HTTP": self.http, "OTELCOL_FILE": self.file}
@@ -278,17 +278,21 @@ class Collector(Backend):
             self.spans_read += line.count(b'"spanId"')
         return self.spans_read
 
-    def wait_spans(self, n, seconds=20.0):
+    def wait_spans(self, n, seconds=60.0):
         wait_for(f"{n} spans at the Collector", lambda: self.count_spans() >= n, seconds)
 
-    def stream(self):
+    def offset(self):
+        """Where what comes next will begin, for spans()."""
+        return sum(map(len, self.lines()))
+
+    def stream(self, offset=0):
         """The spans one by one."""
-        for line in self.lines():
+        for line in self.lines(offset):
             if b'"resourceSpans"' in line:
                 yield from spans_of(json.loads(line))
 
-    def spans(self):
-        return list(self.stream())
+    def spans(self, offset=0):
+        return list(self.stream(offset))
 
     def metrics(self):
         """The last value of each series: {(metric, service, ((label, value)...)): data point}."""

@@ -10,6 +10,7 @@ import backends
 import lab
 
 LOAD = os.path.join(backends.HERE, "load.py")
+SOON = {"OTEL_BSP_SCHEDULE_DELAY": "200"}  # spans need not wait for others
 TOOLS = ["ip", "nft", "nginx", "curl", "nsenter", "python3"]
 
 
@@ -39,7 +40,7 @@ class TwoPods(unittest.TestCase):
 
     def trace(self, *args, **env):
         """clovisor on both pods, as two services; of OTEL_* it sees only these variables."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")} | SOON
         tracer = self.lab.trace("-i", self.client.veth, "--service", f"{self.client.veth}=client",
                                 "-i", self.server.veth, "--service", f"{self.server.veth}=server",
                                 *args, env={**clean, **env})

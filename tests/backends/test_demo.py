@@ -35,7 +35,8 @@ class Demo(unittest.TestCase):
         before = namespaces()
         out = self.enterContext(tempfile.TemporaryFile())
         demo = subprocess.Popen([DEMO, lab.CLOVISOR], env={**os.environ, "BACKEND": "jaeger", "KEEP": "1"}, stdout=out,
-                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.addCleanup(lab.Lab.reap, demo)
         self.addCleanup(demo.terminate)
 
@@ -58,5 +59,5 @@ class Demo(unittest.TestCase):
             self.assertEqual(len({s["traceId"] for g in found for p in g["scopeSpans"] for s in p["spans"]}), traces)
 
         os.kill(demo.pid, signal.SIGINT)
-        self.assertEqual(demo.wait(timeout=20), 0)
+        self.assertEqual(demo.wait(timeout=60), 0)
         self.assertEqual(namespaces() - before, set())

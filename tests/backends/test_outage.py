@@ -22,7 +22,7 @@ class Outage(pods.TwoPods):
     def trace_server(self, *args):
         """One span a request: only the server is watched, and nothing else takes the spans."""
         return self.lab.trace("-i", self.server.veth, "--service", f"{self.server.veth}=server", "--memory", "64M",
-                              *args)
+                              *args, env=os.environ | pods.SOON)
 
     def check_all_there(self, tracer, collector, made):
         collector.wait_spans(made, 60)

@@ -25,7 +25,7 @@ class Traces(pods.TwoPods):
             traces.update(jaeger.traces("client", begin, time.time() + 1))
             return len(traces) >= REQUESTS and all(len(spans) >= 2 for spans in traces.values())
 
-        backends.wait_for("all traces in Jaeger", all_there, 30)
+        backends.wait_for("all traces in Jaeger", all_there, 60)
         tracer.stop()
         self.assertEqual(jaeger.services(), ["client", "server"])
         self.assertEqual(len(traces), REQUESTS)

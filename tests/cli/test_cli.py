@@ -20,9 +20,13 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+import runner  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CLOVISOR = os.environ.get("CLOVISOR", os.path.join(ROOT, "build", "clovisor"))
-COMMANDS = ["trace", "read", "config", "check", "detach", "version", "help"]
+COMMANDS = ["trace", "agent", "read", "bench", "config", "check", "check-plugin", "status", "detach", "version", "help"]
 CLIENT, SERVER = ("10.0.0.2", 40000), ("10.0.0.1", 80)
 
 
@@ -96,7 +100,7 @@ class Pages(unittest.TestCase):
         return {w for t in tags for w in re.findall(r"(?<![\w-])(--[a-z-]+|-\w)(?![\w-])", t)}
 
     def test_man_pages(self):
-        for command in ("trace", "read", "config", "check", "detach"):
+        for command in ("trace", "agent", "read", "bench", "config", "check", "check-plugin", "status", "detach"):
             with self.subTest(command):
                 self.assertEqual(self.man_options(f"clovisor-{command}.1"), help_options(command))
 
@@ -191,10 +195,13 @@ class Errors(unittest.TestCase):
 
     def test_values(self):
         bad = {"--side": ["both", ""], "--port": ["0", "65536", "http", "80:nosuch", "80:", ""],
-               "--memory": ["0", "1K", "x", "-1"],
+               "--memory": ["0", "1K", "x", "-1"], "--workers": ["0", "9", "x", "-1", "1.5"],
                "--egress": ["10.0.0.1", "10.0.0.1:0", "10.0.0.0/33:80", "2001:db8::1:80", "[2001:db8::1]", "nohost:80",
-                            "10.0.0.0/:80", "10.0.0.0/-1:80", ""],
-               "--filter": ["GET", "verb=GET", "status=20", "min-duration=5", "path="], "--limit": ["0", "-1", "x"],
+                            "10.0.0.0/:80", "10.0.0.0/-1:80", "", ":80:", ":80:Web", ":80:-web", ":80:web=drop",
+                            ":80=", ":80=ignored", ":80:web:x", "10.0.0.1=ignore", ":80:web=ignore=record",
+                            "[::1:80", "[::1]x:80", ":80:" + "w" * 254],
+               "--filter": ["GET", "verb=GET", "status=20", "min-duration=5", "path=", "(a.b", "duration > 5"],
+               "--limit": ["0", "-1", "x"],
                "--service": ["", "x" * 256], "-o": ["xml"], "--color": ["sometimes"], "-w": ["-"]}
         for option, values in bad.items():
             for value in values:
@@ -207,7 +214,8 @@ class Errors(unittest.TestCase):
 
     def test_egress_rules_that_are_good(self):
         for rule in (":80", "10.0.0.1:80", "10.0.0.0/8:80", "0.0.0.0/0:80", "[::1]:80", "[2001:db8::]/32:80",
-                     "[::]/0:1"):
+                     "[::]/0:1", ":80:web", ":80:web-7.x", ":80=record", "10.0.0.0/8:80:web=ignore",
+                     "[2001:db8::]/32:80:0=ignore", ":80:" + "w" * 253):
             self.assertEqual(clovisor("read", "--egress", rule, "-", stdin=many(1)).returncode, 0, rule)
 
     def test_files(self):
@@ -363,6 +371,10 @@ class Reading(unittest.TestCase):
         self.assertEqual(shown("min-duration=1.001ms"), [])
         self.assertEqual(paths(clovisor("read", "--json", "--limit", "2", path)), ["/a/1", "/a/2"])
         self.assertEqual(shown("status=200", "method=GET"), ["/a/1"])
+        self.assertEqual(shown("http.response.status_code >= 400 && method == GET"), ["/a/2"])
+        self.assertEqual(shown("status == error || path =~ *1", "duration >= 1ms"), ["/a/1", "/b"])
+        self.assertEqual(shown("path=/a/*", "!has(url.query)", "service.name == shop"), [])
+        self.assertEqual(shown("path=/a/*", "!has(url.query)"), ["/a/1"])
 
     def test_port(self):
         path = self.put("a.pcap", capture(b"/a"))
@@ -473,20 +485,8 @@ class Reading(unittest.TestCase):
         child.stdout.close()
 
 
-class Result(unittest.TextTestResult):
-    def summary(self):
-        bad = len(self.failures) + len(self.errors)
-        return f"{max(0, self.testsRun - bad - len(self.skipped))} passed, {bad} failed, {len(self.skipped)} skipped"
-
-
 def main():
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    names = sys.argv[1:]
-    if names:
-        suite = unittest.TestSuite(t for s in suite for t in s if any(n in t.id() for n in names))
-    result = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0).run(suite)
-    print(result.summary())
-    return 0 if result.wasSuccessful() else 1
+    return runner.module(__name__, sys.argv[1:])
 
 
 if __name__ == "__main__":

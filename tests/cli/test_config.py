@@ -20,8 +20,8 @@ import tempfile
 import time
 import unittest
 
+from test_cli import ROOT, capture, clovisor, paths, runner
 import test_cli
-from test_cli import ROOT, capture, clovisor, paths
 
 try:
     import jsonschema
@@ -517,13 +517,7 @@ def main():
     if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help"):
         print(__doc__.strip())
         return 0
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    names = sys.argv[1:]
-    if names:
-        suite = unittest.TestSuite(t for s in suite for t in s if any(n in t.id() for n in names))
-    result = unittest.TextTestRunner(stream=sys.stdout, resultclass=test_cli.Result, verbosity=0).run(suite)
-    print(result.summary())
-    return 0 if result.wasSuccessful() else 1
+    return runner.module(__name__, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@
  *
  *     feed [--otlp URL] [--spans N] [--first N] [--rate N] [--resources N] [--bytes N] [--spool DIR] [--spool-max N]
  *          [--memory N] [--flush-ms N] [--wait] [--metrics] [--progress] [--until-sent] [--linger-ms N] [--json]
+ *          [--threads N]
  *
  * --progress: a line "spooled N" each time that more was written to the spool. --until-sent: waits for the collector
- * before the end. --json: http/json with a stand-in for the conversion.
+ * before the end. --json: http/json with a stand-in for the conversion. --threads: so many feed, each by parcels.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +43,7 @@ static void sleep_ns(uint64_t ns)
 struct feed {
 	struct clv_otlp *otlp;
 	struct clv_otlp_config config;
-	uint64_t spans, first, rate, resources, bytes, flush_ms, linger_ms;
+	uint64_t spans, first, rate, resources, bytes, flush_ms, linger_ms, threads;
 	bool progress, until_sent, metrics, json;
 	uint64_t spooled;
 	struct clv_resource *resource;
@@ -65,17 +67,60 @@ static void feed_resources(struct feed *f)
 	}
 }
 
-static void feed_one(struct feed *f, uint64_t i)
+static void feed_fill(const struct feed *f, uint64_t i, struct clv_span *span)
 {
 	uint64_t id = __builtin_bswap64(f->first + i);
 
-	memcpy(f->span.span_id, &id, 8);
-	memcpy(f->span.trace_id, &id, 8);
-	memcpy(f->span.trace_id + 8, &id, 8);
-	f->span.start_ns = f->span.end_ns = 1700000000000000000ull + i;
-	f->span.resource = &f->resource[i % f->resources];
-	f->span.method = f->span.name = clv_slice(f->name, f->bytes);
+	memcpy(span->span_id, &id, 8);
+	memcpy(span->trace_id, &id, 8);
+	memcpy(span->trace_id + 8, &id, 8);
+	span->start_ns = span->end_ns = 1700000000000000000ull + i;
+	span->resource = &f->resource[i % f->resources];
+	span->method = span->name = clv_slice(f->name, f->bytes);
+}
+
+static void feed_one(struct feed *f, uint64_t i)
+{
+	feed_fill(f, i, &f->span);
 	clv_otlp_span(f->otlp, &f->span);
+}
+
+/* One thread of several. */
+struct feeder {
+	const struct feed *feed;
+	uint64_t number;
+	pthread_t thread;
+	struct clv_span span;
+	struct clv_otlp_parcel parcel;
+};
+
+static void *feeder_run(void *arg)
+{
+	struct feeder *r = arg;
+	const struct feed *f = r->feed;
+	bool pressed;
+
+	for (uint64_t i = r->number; i < f->spans; i += f->threads) {
+		feed_fill(f, i, &r->span);
+		clv_otlp_collect(f->otlp, &r->parcel, &r->span);
+	}
+	clv_otlp_put(f->otlp, &r->parcel, &pressed);
+	clv_parcel_free(&r->parcel.parcel);
+	return NULL;
+}
+
+static void feed_by_threads(struct feed *f)
+{
+	struct feeder *all = calloc(f->threads, sizeof(*all));
+
+	for (uint64_t i = 0; i < f->threads; i++) {
+		all[i].feed = f;
+		all[i].number = i;
+		pthread_create(&all[i].thread, NULL, feeder_run, &all[i]);
+	}
+	for (uint64_t i = 0; i < f->threads; i++)
+		pthread_join(all[i].thread, NULL);
+	free(all);
 }
 
 static void feed_tick(struct feed *f)
@@ -103,7 +148,9 @@ static uint64_t feed_run(struct feed *f)
 {
 	uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC), cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
-	for (uint64_t i = 0; i < f->spans; i++) {
+	if (f->threads)
+		feed_by_threads(f);
+	for (uint64_t i = 0; i < f->spans && !f->threads; i++) {
 		while (f->rate && clock_ns(CLOCK_MONOTONIC) < begin_ns + i * NS / f->rate) {
 			feed_tick(f);
 			sleep_ns(1000000);
@@ -158,23 +205,12 @@ static unsigned long peak_rss_kib(void)
 	return kib;
 }
 
-static const struct option options[] = {{"otlp", 1, 0, 'o'},
-					{"spans", 1, 0, 'n'},
-					{"first", 1, 0, 'i'},
-					{"rate", 1, 0, 'r'},
-					{"resources", 1, 0, 'R'},
-					{"bytes", 1, 0, 'b'},
-					{"spool", 1, 0, 's'},
-					{"spool-max", 1, 0, 'S'},
-					{"memory", 1, 0, 'm'},
-					{"flush-ms", 1, 0, 'f'},
-					{"wait", 0, 0, 'w'},
-					{"metrics", 0, 0, 'M'},
-					{"progress", 0, 0, 'p'},
-					{"json", 0, 0, 'j'},
-					{"until-sent", 0, 0, 'u'},
-					{"linger-ms", 1, 0, 'l'},
-					{0, 0, 0, 0}};
+static const struct option options[] = {{"otlp", 1, 0, 'o'},      {"spans", 1, 0, 'n'},     {"first", 1, 0, 'i'},
+					{"rate", 1, 0, 'r'},      {"resources", 1, 0, 'R'}, {"bytes", 1, 0, 'b'},
+					{"spool", 1, 0, 's'},     {"spool-max", 1, 0, 'S'}, {"memory", 1, 0, 'm'},
+					{"flush-ms", 1, 0, 'f'},  {"wait", 0, 0, 'w'},      {"metrics", 0, 0, 'M'},
+					{"progress", 0, 0, 'p'},  {"json", 0, 0, 'j'},      {"until-sent", 0, 0, 'u'},
+					{"linger-ms", 1, 0, 'l'}, {"threads", 1, 0, 't'},   {0, 0, 0, 0}};
 
 static int feed_options(struct feed *f, int argc, char **argv, const char **url)
 {
@@ -214,6 +250,7 @@ static int feed_options(struct feed *f, int argc, char **argv, const char **url)
 			  : c == 'S' ? &f->config.spool_bytes
 			  : c == 'm' ? &f->config.memory_bytes
 			  : c == 'f' ? &f->flush_ms
+			  : c == 't' ? &f->threads
 				     : &f->linger_ms) = n;
 		}
 	}

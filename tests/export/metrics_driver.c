@@ -4,7 +4,8 @@
  * measures what a span and a scrape cost.
  *
  *     metrics_driver text|openmetrics|otlp     to standard output
- *     metrics_driver serve ADDRESS [many]      prints the port, serves until standard input ends
+ *     metrics_driver serve ADDRESS [many]      prints the port, serves until standard input ends; its lines are what
+ *                                              tell_health() takes
  *     metrics_driver bench
  */
 #include <stdio.h>
@@ -119,6 +120,19 @@ static void fill(struct clv_metrics *m, struct clv_resources *rs)
 	describe("we\"ird\\host\n\xff", 404);
 	clv_metrics_span(m, &span, true);
 
+	begin_span(shop, CLV_KIND_SERVER, 7 * MS);
+	clv_span_str(&span, CLV_ATTR_RPC_SYSTEM_NAME, CLV_LIT("grpc"));
+	clv_span_str(&span, CLV_ATTR_RPC_METHOD, CLV_LIT("shop.Cart/Add"));
+	clv_span_str(&span, CLV_ATTR_RPC_RESPONSE_STATUS_CODE, CLV_LIT("OK"));
+	clv_metrics_span(m, &span, true);
+	begin_span(shop, CLV_KIND_CLIENT, 7 * MS);
+	clv_span_str(&span, CLV_ATTR_DB_SYSTEM_NAME, CLV_LIT("postgresql"));
+	clv_span_str(&span, CLV_ATTR_DB_QUERY_SUMMARY, CLV_LIT("SELECT carts"));
+	clv_metrics_span(m, &span, true);
+	begin_span(shop, CLV_KIND_CLIENT, 7 * MS);
+	clv_span_str(&span, CLV_ATTR_DNS_QUESTION_NAME, CLV_LIT("db.example"));
+	clv_metrics_span(m, &span, true);
+
 	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_OPENED, .role = CLV_KIND_SERVER});
 	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_CONNECTED, .role = CLV_KIND_SERVER, .value = MS});
 	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_RTT, .role = CLV_KIND_SERVER, .value = 2 * MS});
@@ -127,6 +141,8 @@ static void fill(struct clv_metrics *m, struct clv_resources *rs)
 	     (struct clv_event){.kind = CLV_EVENT_BYTES, .role = CLV_KIND_SERVER, .value = 500, .transmit = true});
 	tell(m, shop,
 	     (struct clv_event){.kind = CLV_EVENT_REQUEST, .role = CLV_KIND_SERVER, .method = CLV_LIT("BREW")});
+	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_REQUEST, .role = CLV_KIND_CLIENT, .protocol = "redis"});
+	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_DATAGRAM, .value = 60});
 	clv_metrics_figures(m, figures, sizeof(figures) / sizeof(figures[0]), START_NS);
 }
 
@@ -242,20 +258,39 @@ static void bench(struct clv_metrics *m, struct clv_resources *rs)
 	bench_scrape(m, "OTLP", write_otlp);
 }
 
+/* "capture WHY", "kubernetes WHY", "silent SECONDS"; without words: it is well. */
+static void tell_health(struct clv_health *h, char *line)
+{
+	char *word = strtok(line, " \n"), *rest = strtok(NULL, "\n");
+
+	if (strcmp(word, "silent") == 0)
+		clv_health_alive(h, clock_ns() - (rest ? strtoull(rest, NULL, 10) : 0) * 1000 * MS);
+	else
+		clv_health_wait(h, strcmp(word, "capture") == 0 ? CLV_HEALTH_CAPTURE : CLV_HEALTH_KUBERNETES, rest);
+}
+
 static int serve(struct clv_metrics *m, const char *address)
 {
 	struct clv_metrics_http *h;
-	char why[CLV_METRICS_HTTP_WHY];
+	struct clv_health *health;
+	char why[CLV_METRICS_HTTP_WHY], line[1024];
 
-	if (clv_metrics_http_open(address, m, &h, why)) {
+	if (clv_health_new(&health))
+		return 1;
+	if (clv_metrics_http_open(address, m, health, &h, why)) {
+		clv_health_free(health);
 		fprintf(stderr, "%s\n", why);
 		return 1;
 	}
 	printf("%u\n", clv_metrics_http_port(h));
 	fflush(stdout);
-	while (getchar() != EOF)
-		;
+	while (fgets(line, sizeof(line), stdin)) {
+		tell_health(health, line);
+		printf("told\n");
+		fflush(stdout);
+	}
 	clv_metrics_http_close(h);
+	clv_health_free(health);
 	return 0;
 }
 

@@ -8,6 +8,7 @@ usage: tests/export/test_metrics.py [TEST...]        ($BUILD: build)
 
 import gzip
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -58,6 +59,16 @@ def check_numbers(found):
     assert value(found, "http_client_request_duration_seconds_count", **client) == 1
     assert value(found, "http_client_request_duration_seconds_bucket", le="10", **client) == 0
     assert value(found, "http_server_active_requests", http_request_method="_OTHER", **SHOP) == 1
+    assert value(found, "rpc_server_call_duration_seconds_bucket", le="0.005", rpc_system_name="grpc", **SHOP) == 0
+    call = dict(SHOP, rpc_system_name="grpc", rpc_method="shop.Cart/Add", rpc_response_status_code="OK")
+    assert value(found, "rpc_server_call_duration_seconds_bucket", le="0.01", **call) == 1
+    query = dict(SHOP, db_system_name="postgresql", db_query_summary="SELECT carts")
+    assert value(found, "db_client_operation_duration_seconds_bucket", le="0.005", **query) == 0
+    assert value(found, "db_client_operation_duration_seconds_bucket", le="0.01", **query) == 1
+    assert value(found, "dns_lookup_duration_seconds_count", dns_question_name="db.example", **SHOP) == 1
+    assert value(found, "clovisor_client_active_requests", network_protocol_name="redis", **SHOP) == 1
+    assert value(found, "clovisor_udp_io_bytes_total", network_io_direction="receive", **SHOP) == 60
+    assert value(found, "clovisor_udp_datagrams_total", network_io_direction="receive", **SHOP) == 1
     assert value(found, "clovisor_tcp_connections_opened_total", clovisor_tcp_role="server", **SHOP) == 1
     assert value(found, "clovisor_tcp_retransmits_total", **SHOP) == 2
     assert value(found, "clovisor_tcp_io_bytes_total", network_io_direction="transmit", **SHOP) == 500
@@ -207,6 +218,44 @@ def test_paths_and_methods():
         assert s.raw(b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
         assert s.raw(b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 8190).startswith(b"HTTP/1.1 431 ")
         assert b" 200 OK\r\n" in s.raw(b"GET /healthz HTTP/1.0\nAccept:\n\n")
+
+
+def test_probes():
+    with Served() as s:
+        def ask(path, method="GET"):
+            status, headers, body = s.get(path, method)
+            assert headers["Content-Type"] == "text/plain; charset=utf-8"
+            assert headers["Cache-Control"] == "no-store"
+            return status, body.decode()
+
+        def tell(line):
+            s.child.stdin.write(line.encode() + b"\n")
+            s.child.stdin.flush()
+            assert s.child.stdout.readline() == b"told\n"
+
+        assert ask("/healthz") == (200, "ok\n")
+        assert ask("/readyz") == (503, "starting\n")
+        tell("kubernetes waiting for the API server")
+        tell("capture no interface attached yet")
+        assert ask("/readyz") == (503, "no interface attached yet\nwaiting for the API server\n")
+        assert ask("/readyz", "HEAD") == (503, "")
+        assert ask("/healthz") == (200, "ok\n")
+        tell("capture")
+        assert ask("/readyz") == (503, "waiting for the API server\n")
+        tell("kubernetes")
+        assert ask("/readyz") == (200, "ok\n")
+        assert ask("/readyz", "HEAD") == (200, "")
+        tell("silent 100")
+        silence = (503, "the engine has given no sign of life for 100 s\n")
+        for path in ("/healthz", "/readyz"):
+            status, text = ask(path)
+            assert (status, re.sub(r"\d+", "100", text)) == silence
+        tell("silent 0")
+        assert ask("/healthz") == (200, "ok\n")
+        tell("capture " + "x" * 1000)
+        tell("kubernetes " + "y" * 1000)
+        assert ask("/readyz") == (503, "x" * 511 + "\n" + "y" * 511 + "\n")
+        assert s.get("/readyz", "POST")[0] == 405
 
 
 def test_silent_clients_wait_their_turn():

@@ -13,6 +13,10 @@ import subprocess
 import sys
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+import runner  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OTLP_PRINT = os.environ.get("OTLP_PRINT", os.path.join(ROOT, "build", "tests", "export", "otlp_print"))
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
@@ -185,12 +189,6 @@ class AnyRequest(unittest.TestCase):
         self.check("metrics", ExportMetricsServiceRequest)
 
 
-class Result(unittest.TextTestResult):
-    def summary(self):
-        bad = len(self.failures) + len(self.errors)
-        return f"{max(0, self.testsRun - bad - len(self.skipped))} passed, {bad} failed, {len(self.skipped)} skipped"
-
-
 def enter_venv():
     """Goes on in the environment of tests/venv; where that cannot be made, all of this is skipped."""
     made = subprocess.run([os.path.join(ROOT, "tests", "venv")], stdout=subprocess.PIPE, text=True, check=False)
@@ -207,13 +205,7 @@ def main():
             print("the environment of tests/venv has no opentelemetry-proto\n0 passed, 1 failed, 0 skipped")
             return 1
         enter_venv()
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    names = sys.argv[1:]
-    if names:
-        suite = unittest.TestSuite(t for s in suite for t in s if any(n in t.id() for n in names))
-    result = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0).run(suite)
-    print(result.summary())
-    return 0 if result.wasSuccessful() else 1
+    return runner.module(__name__, sys.argv[1:])
 
 
 if __name__ == "__main__":

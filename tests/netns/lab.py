@@ -12,14 +12,18 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CLOVISOR = os.path.abspath(os.environ.get("CLOVISOR", os.path.join(ROOT, "build", "clovisor")))
 PREFIX = "clvt-"
-READY_SECONDS = 20
+CLONE_NEWNET = 0x40000000
+READY_SECONDS = 60  # programs are verified first, and others may want the processor
+PATIENCE_SECONDS = 30
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,13 +35,15 @@ def die_with_parent():
 
 def run(*argv, **kw):
     """Runs a command that must succeed and returns its output."""
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, **kw)
+    if "input" not in kw:
+        kw["stdin"] = subprocess.DEVNULL
+    done = subprocess.run(argv, capture_output=True, text=True, **kw)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 
-def wait_for(what, check, seconds=10.0):
+def wait_for(what, check, seconds=PATIENCE_SECONDS):
     """Polls until check() is true; its value."""
     end = time.monotonic() + seconds
     while True:
@@ -49,12 +55,51 @@ def wait_for(what, check, seconds=10.0):
         time.sleep(0.02)
 
 
+def cgroup_mount():
+    """Where cgroup v2 is; None: nowhere."""
+    with open("/proc/self/mounts", encoding="ascii") as f:
+        return next((line.split()[1] for line in f if line.split()[2] == "cgroup2"), None)
+
+
 def sweep():
-    """Removes the namespaces of runs that are no more."""
+    """Removes the namespaces and cgroups of runs that are no more."""
     for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
         m = re.fullmatch(PREFIX + r"(\d+)-\w+", name)
         if m and not os.path.exists(f"/proc/{m[1]}"):
             subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL, check=False)
+    mount = cgroup_mount()
+    for name in os.listdir(mount) if mount else []:
+        m = re.fullmatch(PREFIX + r"(\d+)-pods", name)
+        if m and not os.path.exists(f"/proc/{m[1]}"):
+            for top, _, _ in os.walk(os.path.join(mount, name), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(top)
+
+
+class Cgroup:
+    """A cgroup of version 2 for the processes of a pod; gone with the lab."""
+
+    def __init__(self, lab, name):
+        top = os.path.join(cgroup_mount(), f"{PREFIX}{os.getpid()}-pods")
+        self.path = os.path.join(top, name)
+        os.makedirs(self.path)
+        lab.callback(self.remove, top)
+
+    def enter(self):
+        """In a child before exec."""
+        with open(os.path.join(self.path, "cgroup.procs"), "w", encoding="ascii") as f:
+            f.write("0")
+
+    def empty(self):
+        with open(os.path.join(self.path, "cgroup.procs"), encoding="ascii") as f:
+            return not f.read()
+
+    def remove(self, top=None):
+        if os.path.isdir(self.path):
+            wait_for("the cgroup is empty", self.empty)
+            os.rmdir(self.path)
+        with contextlib.suppress(OSError):  # others are in there
+            os.rmdir(top or "")
 
 
 class Pod:
@@ -65,44 +110,68 @@ class Pod:
         self.veth = f"v{name}"[:15]
         self.ip, self.gateway = f"10.77.{index}.2", f"10.77.{index}.1"
         self.ip6, self.gateway6 = f"fd77:{index:x}::2", f"fd77:{index:x}::1"
+        self.cgroup = None
 
     def plug(self):
-        node = self.lab.node
+        def end(dev, v4, v6):
+            return [f"addr add {v4}/24 dev {dev}", f"addr add {v6}/64 dev {dev} nodad", f"link set {dev} up"]
+
+        def ip(ns, *commands):
+            run("ip", "-n", ns, "-batch", "-", input="\n".join(commands) + "\n")
+
         run("ip", "netns", "add", self.ns)
-        run("ip", "-n", node, "link", "add", self.veth, "type", "veth", "peer", "name", "eth0", "netns", self.ns)
-        for ns, dev, v4, v6 in ((node, self.veth, self.gateway, self.gateway6), (self.ns, "eth0", self.ip, self.ip6)):
-            run("ip", "-n", ns, "addr", "add", f"{v4}/24", "dev", dev)
-            run("ip", "-n", ns, "addr", "add", f"{v6}/64", "dev", dev, "nodad")
-            run("ip", "-n", ns, "link", "set", dev, "up")
-        run("ip", "-n", self.ns, "link", "set", "lo", "up")
-        run("ip", "-n", self.ns, "route", "add", "default", "via", self.gateway)
-        run("ip", "-n", self.ns, "-6", "route", "add", "default", "via", self.gateway6)
+        ip(self.lab.node, f"link add {self.veth} type veth peer name eth0 netns {self.ns}",
+           *end(self.veth, self.gateway, self.gateway6))
+        ip(self.ns, *end("eth0", self.ip, self.ip6), "link set lo up", f"route add default via {self.gateway}",
+           f"route add default via {self.gateway6}")
+
+    def join(self):
+        """From now on its processes are in a cgroup of its own, as those of a pod are."""
+        self.cgroup = Cgroup(self.lab, self.name)
+        return self
 
     def run(self, *argv, **kw):
+        if self.cgroup:
+            kw.setdefault("preexec_fn", self.cgroup.enter)
         return self.lab.run_in(self.ns, *argv, **kw)
 
     def spawn(self, *argv, **kw):
+        if self.cgroup:
+            kw.setdefault("preexec_fn", self.cgroup.enter)
         return self.lab.spawn_in(self.ns, *argv, **kw)
 
     def curl(self, *args):
         return self.run("curl", "-sS", "--max-time", "60", *args)
 
-    def nginx(self, conf_extra=""):
+    def nginx(self, conf_extra="", connections=2048):
         """Starts nginx on port 80 of this pod, with a configuration of its own."""
         top = self.lab.dir(f"nginx-{self.name}")
         os.mkdir(os.path.join(top, "www"))
         with open(os.path.join(top, "nginx.conf"), "w", encoding="ascii") as f:
-            f.write(NGINX_CONF.format(top=top, extra=conf_extra))
+            f.write(NGINX_CONF.format(top=top, extra=conf_extra, connections=connections, files=2 * connections))
         os.chmod(self.lab.top, 0o755)
         self.spawn("nginx", "-p", top, "-e", f"{top}/error.log", "-c", f"{top}/nginx.conf",
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for("nginx answers", lambda: os.path.exists(f"{top}/nginx.pid") and self.try_connect(80))
+        pid = os.path.join(top, "nginx.pid")
+        wait_for("nginx answers", lambda: os.path.exists(pid) and os.path.getsize(pid) and self.try_connect(80))
         return os.path.join(top, "www")
 
     def try_connect(self, port):
-        probe = f"import socket; socket.create_connection(('127.0.0.1', {port}), 1)"
-        return subprocess.run(["nsenter", f"--net=/run/netns/{self.ns}", "python3", "-c", probe],
-                              stderr=subprocess.DEVNULL, check=False).returncode == 0
+        """By a thread, which alone goes over to the pod's namespace."""
+        done = []
+
+        def connect():
+            with open(f"/run/netns/{self.ns}", "rb") as ns:
+                if _libc.setns(ns.fileno(), CLONE_NEWNET):
+                    return
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                done.append(port)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join()
+        return bool(done)
 
     @contextlib.contextmanager
     def loss(self, percent):
@@ -116,8 +185,8 @@ class Pod:
 
 # One process, so that ending it ends all of it.
 NGINX_CONF = """
-daemon off; master_process off; worker_rlimit_nofile 4096; pid {top}/nginx.pid; error_log {top}/error.log;
-events {{ worker_connections 2048; }}
+daemon off; master_process off; worker_rlimit_nofile {files}; pid {top}/nginx.pid; error_log {top}/error.log;
+events {{ worker_connections {connections}; }}
 http {{
     access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; client_max_body_size 0;
     client_body_temp_path {top}/body; proxy_temp_path {top}/proxy; fastcgi_temp_path {top}/fcgi;
@@ -212,17 +281,22 @@ class Lab(contextlib.ExitStack):
 
 
 class Trace:
-    """A running `clovisor trace --json` on the node. stop() ends it and leaves `spans` and `summary`."""
+    """A running `clovisor trace --json` on the node. stop() ends it and leaves `spans` and `summary`.
+
+    Its lines go to a file, or to `stdout`.
+    """
 
     count = 0
 
-    def __init__(self, lab, *args, wait_ready=True, clovisor=None, **kw):
+    def __init__(self, lab, *args, wait_ready=True, clovisor=None, stdout=None, **kw):
         Trace.count += 1
         self.base = lab.path(f"trace{Trace.count}")
         self.lab, self.spans, self.summary = lab, None, None
+        self.counted_bytes = self.counted_lines = 0
         with open(self.base + ".out", "wb") as out, open(self.base + ".err", "wb") as err:
             self.process = lab.spawn_in(lab.node, clovisor or CLOVISOR, "trace", "--json", "--summary",
-                                        self.base + ".summary", *args, stdout=out, stderr=err, **kw)
+                                        self.base + ".summary", *args,
+                                        stdout=out if stdout is None else stdout, stderr=err, **kw)
         if wait_ready:
             self.wait_ready()
 
@@ -243,10 +317,33 @@ class Trace:
         with open(self.base + ".out", "rb") as f:
             return [line for line in f if line.endswith(b"\n")]
 
-    def wait_spans(self, n, seconds=10.0):
-        wait_for(f"{n} spans", lambda: len(self.lines()) >= n, seconds)
+    def count_lines(self):
+        """How many lines were written so far. Reads what is new alone, to take no time from what is traced."""
+        with open(self.base + ".out", "rb") as f:
+            f.seek(self.counted_bytes)
+            for block in iter(lambda: f.read(1 << 20), b""):
+                self.counted_bytes += len(block)
+                self.counted_lines += block.count(b"\n")
+        return self.counted_lines
 
-    def wait_text(self, text, seconds=10.0):
+    def wait_spans(self, n, seconds=PATIENCE_SECONDS):
+        try:
+            wait_for(f"{n} spans", lambda: self.count_lines() >= n, seconds)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; {self.why_missing()}") from None
+
+    def why_missing(self):
+        """Ends it: how far it came, and what it says that it lost on the way."""
+        came = self.count_lines()
+        try:
+            s = self.stop(parse=False).summary
+        except (AssertionError, OSError, ValueError, subprocess.TimeoutExpired) as e:
+            return f"{came} lines came, and it does not end as it should: {e}"
+        drops = {name: count for name, count in s["drops"].items() if count}
+        made = {name: s[name] for name in ("packets", "records", "flows", "spans") if name in s}
+        return f"{came} lines came, {self.count_lines()} after it was stopped; dropped: {drops or 'nothing'}; {made}"
+
+    def wait_text(self, text, seconds=PATIENCE_SECONDS):
         wait_for(f"'{text}' on stderr", lambda: text in self.stderr(), seconds)
 
     def stop(self, sig=signal.SIGINT, parse=True):

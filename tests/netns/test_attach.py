@@ -143,13 +143,13 @@ class Attach(unittest.TestCase):
                     a.wait_spans(2)
                     b.wait_spans(2)
                     a.process.send_signal(way)
-                    a.process.wait(10)
+                    a.process.wait(60)
                     self.ask("/ok/3")
                     b.wait_spans(3)
                     b.stop()
                     self.assertEqual([target(s) for s in b.spans], ["/ok/1", "/ok/2", "/ok/3"])
                     if way == signal.SIGKILL and first == "clsact":
-                        self.assertEqual(len(self.filters()), 1)
+                        self.assertLessEqual(len(self.filters()), 1)
                         self.node(lab.CLOVISOR, "detach", "-i", self.web.veth)
                     self.assertEqual(self.filters(), [])
                     self.assertFalse(self.has_clsact())
@@ -175,6 +175,19 @@ class Attach(unittest.TestCase):
         self.assertEqual(self.filters(), [])
         self.assertFalse(self.has_clsact())
 
+    def test_orphan_of_a_moment_ago(self):
+        """Its lease still runs when the next one comes, as when it is restarted at once."""
+        first = self.lab.trace("--attach", "clsact", "-i", self.web.veth)
+        first.process.kill()
+        first.process.wait()
+        second = self.lab.trace("--attach", "clsact", "-i", self.web.veth)
+        second.wait_text("removed 2 filters that a killed clovisor left", LEASE_SECONDS + 20)
+        self.assertEqual(len(self.filters()), 1)
+        self.ask("/ok/after")
+        second.wait_spans(1)
+        second.stop()
+        self.assertFalse(self.has_clsact())
+
     def test_detach_leaves_a_running_one_alone(self):
         t = self.lab.trace("-i", self.web.veth, "--attach", "clsact")
         self.node(lab.CLOVISOR, "detach", "-i", self.web.veth)
@@ -196,6 +209,18 @@ class Attach(unittest.TestCase):
         self.assertNotIn("clovisor", shown)
         self.node("tc", "qdisc", "del", "dev", self.user.veth, "clsact")
 
+    def test_interface_without_ethernet(self):
+        """Its programs are loaded when it is asked for."""
+        self.node("ip", "tuntap", "add", "dev", "tun7", "mode", "tun")
+        self.addCleanup(self.node, "ip", "link", "del", "tun7")
+        t = self.lab.trace("-i", "tun7", "-i", self.web.veth)
+        self.assertRegex(t.stderr(), r"ready: .*tun7 \(")
+        names = {p.get("name") for p in json.loads(lab.run("bpftool", "prog", "-j"))}
+        self.assertLessEqual({"clovisor_in_l3", "clovisor_out_l3"}, names)
+        self.ask("/ok/5")
+        t.wait_spans(1)
+        t.stop()
+
     def test_interface_goes_away(self):
         """The pod ends while it is watched: clovisor goes on with the others, and a new one is found."""
         gone = self.lab.pod("gone")
@@ -204,11 +229,28 @@ class Attach(unittest.TestCase):
         lab.run("ip", "netns", "del", gone.ns)
         self.user.curl(f"http://{self.web.ip}/ok/2")
         gone.plug()
-        time.sleep(0.5)
+        t.wait_text(f"attached to {gone.veth} (")
         gone.curl(f"http://{self.web.ip}/ok/3")
         t.wait_spans(6)  # each at both ends
         t.stop()
         self.assertEqual(sorted(target(s) for s in t.spans), ["/ok/1", "/ok/1", "/ok/2", "/ok/2", "/ok/3", "/ok/3"])
+        self.assertEqual(t.summary["drops"]["bad_records"], 0)
+
+    def test_interface_goes_away_unheard(self):
+        """The kernel had no room for the news: it is noticed all the same, and left."""
+        gone = self.lab.pod("unheard")
+        t = self.lab.trace()
+        t.process.send_signal(signal.SIGSTOP)
+        names = [f"idle{i}" for i in range(150)]
+        for what in ("link add {0} type veth peer name {0}p", "link del {0}"):
+            lab.run("ip", "-n", self.lab.node, "-batch", "-", input="".join(what.format(n) + "\n" for n in names))
+        lab.run("ip", "netns", "del", gone.ns)
+        lab.wait_for("it is gone", lambda: gone.veth not in self.node("ip", "-o", "link"), 30)
+        t.process.send_signal(signal.SIGCONT)
+        t.wait_text(f"{gone.veth} is gone", 30)
+        self.user.curl(f"http://{self.web.ip}/ok/4")
+        t.wait_spans(2)
+        t.stop()
         self.assertEqual(t.summary["drops"]["bad_records"], 0)
 
 

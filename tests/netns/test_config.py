@@ -62,4 +62,4 @@ class Config(unittest.TestCase):
         self.assertEqual((trace.summary["flows"], trace.summary["spans"]), (1, 8))
         self.assertFalse(any("clovisor.midstream" in s["attributes"] for s in trace.spans))
         client.stdin.close()
-        self.assertEqual(client.wait(10), 0)
+        self.assertEqual(client.wait(60), 0)

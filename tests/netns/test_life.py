@@ -151,10 +151,10 @@ class Life(unittest.TestCase):
     def test_limit_and_duration(self):
         t = self.trace("--limit", "2")
         self.ask("/ok/1", "/ok/2", "/ok/3")
-        self.assertEqual(t.process.wait(10), 0)
+        self.assertEqual(t.process.wait(60), 0)
         self.assertEqual(len(t.lines()), 2)
         t = self.trace("--duration", "500ms")
-        self.assertEqual(t.process.wait(10), 0)
+        self.assertEqual(t.process.wait(60), 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which interfaces are watched, from which side, and what two places make of one request."""
 
+import os
 import subprocess
 import unittest
 
@@ -102,6 +103,16 @@ class Places(unittest.TestCase):
         t.stop()
         self.assertEqual([(target(s), s["kind"]) for s in t.spans], [("/ok/2", "CLIENT")])
 
+    def test_egress_rule_of_a_pod(self):
+        env = {**os.environ, "OTEL_RESOURCE_ATTRIBUTES": "k8s.pod.name=web-1"}
+        for rules, recorded in (((":80:web-",), True), ((":80:db-",), False), ((":80:web-1=ignore",), False),
+                                ((":80:db-=ignore",), True), ((":80:web=ignore", ":80"), False)):
+            with self.subTest(rules):
+                t = self.lab.trace("-i", self.user.veth, *[w for r in rules for w in ("--egress", r)], env=env)
+                self.ask("/ok/1")
+                t.stop()
+                self.assertEqual(len(t.spans), recorded)
+
     def test_port_hint(self):
         t = self.lab.trace("-i", self.web.veth, "--port", "8080")
         self.ask("/ok/1")
@@ -128,7 +139,7 @@ class Places(unittest.TestCase):
 
     def test_no_such_interface(self):
         t = self.lab.trace("-i", "nothere0", wait_ready=False)
-        self.assertNotIn(t.process.wait(10), (0, -11, -6))
+        self.assertNotIn(t.process.wait(60), (0, -11, -6))
         self.assertIn("nothere0", t.stderr())
 
     def test_check(self):

@@ -100,7 +100,7 @@ class Requests(unittest.TestCase):
             f.write(sent)
         with open(stdin, "rb") as f:
             self.lab.spawn_in(self.user.ns, "python3", "-c", RAW, self.web.ip, stdin=f,
-                              stdout=open(os.devnull, "wb")).wait(20)
+                              stdout=open(os.devnull, "wb")).wait(60)
         t.stop()
         self.assertEqual([brief(s) for s in t.spans], [("GET", p, 404 if "missing" in p else 200) for p in paths])
 
@@ -159,7 +159,7 @@ class Requests(unittest.TestCase):
                "s.sendall(sys.stdin.buffer.read()); import time; time.sleep(.3);" \
                "s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()"
         with open(sent, "rb") as f:
-            self.lab.spawn_in(self.user.ns, "python3", "-c", code, self.web.ip, stdin=f).wait(20)
+            self.lab.spawn_in(self.user.ns, "python3", "-c", code, self.web.ip, stdin=f).wait(60)
         t.wait_spans(1)
         t.stop()
         self.assertEqual([(s["name"], target(s), s["status"]["code"]) for s in t.spans],

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 import unittest
+from unittest import mock
 
 import lab
 from lab import attr, brief, target
@@ -124,9 +125,9 @@ class Truth(unittest.TestCase):
         allowed = len(logs) // 100 if lossy else 0
         self.assertLessEqual(len(missing) + len(incomplete), allowed, hint + f"{missing[:10]} {incomplete[:10]}")
 
-    def check_live(self, name, connections, requests, lossy=False):
+    def check_live(self, name, connections, requests, lossy=False, where=None):
         seed = some_seed()
-        t = self.lab.trace("-i", self.web.veth)
+        t = self.lab.trace(*(where or ("-i", self.web.veth)))
         logs = self.exchange(name, seed, connections, requests)
         t.stop()
         self.judge(name, seed, t.spans, logs, lossy, f"drops {t.summary['drops']}; ")
@@ -134,9 +135,20 @@ class Truth(unittest.TestCase):
     def test_random_traffic(self):
         self.check_live("random", 400, 8)
 
+    def test_random_traffic_by_several_workers(self):
+        self.check_live("workers", 300, 8, where=("-i", self.web.veth, "--workers", "3"))
+
     def test_random_traffic_with_loss(self):
         self.enterContext(self.web.loss(1))
         self.check_live("lossy", 150, 6, lossy=True)
+
+    @unittest.skipUnless(lab.cgroup_mount(), "cgroup v2 is not mounted")
+    def test_random_traffic_at_a_cgroup(self):
+        cgroup = lab.Cgroup(self.lab, "truth")
+        with mock.patch.object(self.web, "cgroup", cgroup):
+            self.check_live("cgroup", 300, 8, where=("--cgroup", cgroup.path))
+            self.enterContext(self.web.loss(1))
+            self.check_live("cgroup-lossy", 100, 6, lossy=True, where=("--cgroup", cgroup.path))
 
     def test_random_traffic_from_a_capture_file(self):
         seed, pcap = some_seed(), self.lab.path("random.pcap")
@@ -169,10 +181,16 @@ class Truth(unittest.TestCase):
 
     def test_wrk(self):
         """Every request that wrk counts is one span, and every span is right."""
+        self.wrk()
+
+    def test_wrk_by_several_workers(self):
+        self.wrk("--workers", "2")
+
+    def wrk(self, *options):
         script = self.lab.path("paths.lua")
         with open(script, "w", encoding="ascii") as f:
             f.write(WRK_LUA)
-        t = self.lab.trace("-i", self.web.veth)
+        t = self.lab.trace("-i", self.web.veth, *options)
         out = self.user.run("wrk", "-t1", "-c32", "-d5s", "-s", script, f"http://{self.web.ip}/")
         t.stop(parse=False)
         done = int(re.search(r"(\d+) requests in", out)[1])

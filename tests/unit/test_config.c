@@ -89,7 +89,8 @@ static void test_defaults(void **state)
 
 static void test_values(void **state)
 {
-	assert_int_equal(parse("capture: {side: pod, ports: [80, '81:http'], egress: ['10.0.0.0/8:5000'], memory: 2m}\n"
+	assert_int_equal(parse("capture: {side: pod, ports: [80, '81:http'], egress: ['10.0.0.0/8:5000', "
+			       "':443:web-=ignore'], memory: 2m}\n"
 			       "service:\n  name: a b\n  by_place: {eth0: x, /run/netns/n: 'y'}\n"
 			       "output: {format: json, hexdump: true, limit: 7, filter: [status=4xx, method=GET]}\n"
 			       "export:\n  otlp:\n    headers: {k: v, e: ''}\n    protocol: grpc\n    metrics: false\n"
@@ -103,8 +104,13 @@ static void test_values(void **state)
 	assert_int_equal(options.port_count, 2);
 	assert_int_equal(options.ports[1].port, 81);
 	assert_non_null(options.ports[1].proto);
-	assert_int_equal(options.egress_count, 1);
+	assert_int_equal(options.egress_count, 2);
 	assert_int_equal(options.egress[0].port, 5000);
+	assert_int_equal(options.egress[0].pod.len, 0);
+	assert_false(options.egress[0].ignore);
+	assert_int_equal(options.egress[1].port, 443);
+	assert_true(clv_slice_eq(options.egress[1].pod, CLV_LIT("web-")));
+	assert_true(options.egress[1].ignore);
 	assert_int_equal(options.memory_bytes, 2u << 20);
 	assert_string_equal(options.service, "a b");
 	assert_int_equal(options.services.count, 2);
@@ -208,9 +214,10 @@ static void test_bounds(void **state)
 	fails("capture:\n  memory: 1K\n", 2, 11, "capture.memory 1K: it must be a size from 1M on");
 	fails("capture: {snaplen: 65537}", 1, 20, "from 1 to 65536");
 	fails("output: {format: xml}", 1, 18, "it must be auto, text, json or none");
-	fails("output: {filter: [verb=x]}", 1, 19, "KEY=VALUE");
+	fails("output: {filter: [verb=x]}", 1, 19, "is no attribute");
 	fails("output: {filter: [status=404, status=4]}", 1, 31, "a status is a code or a class");
-	fails("capture: {ports: [80, '81:nosuch']}", 1, 23, "there is no such protocol");
+	fails("capture: {ports: [80, '81:No Such']}", 1, 23, "a port is a number");
+	fails("plugins: [memcached.so]", 1, 11, "a shared object with its directory");
 	fails("export: {otlp: {endpoint: 'collector:4318'}}", 1, 27, "as in http://collector:4318");
 	fails("metrics: {bounds: [1, 1]}", 1, 23, "each more than the one before");
 	fails("metrics: {bounds: []}", 1, 19, "it must be seconds");
@@ -430,6 +437,10 @@ static void test_rules_are_compiled(void **state)
 {
 	check_fails("routes:\n  - /a/{id}\n  - /b\n  - /a/{name}\n  - /c\n", 4, 5, "/a/{name}");
 	check_fails("privacy:\n  redact: ['[a-z]+', 'b(', 'c(']\n", 2, 22, "b(");
+	check_fails("capture: {ports: [80, '81:nosuch']}", 1, 23, "there is no such protocol (there is: http");
+	/* A plugin may bring it. It is not loaded for this. */
+	assert_int_equal(parse("capture: {ports: ['81:nosuch']}\nplugins: [/no/such.so]"), 0);
+	assert_int_equal(clv_config_check(&options, &errors), 0);
 	check_fails("export:\n  otlp:\n    cert_file: /a\n", 3, 16, "key");
 	assert_int_equal(parse("routes: ['/a/{id}', /a/b]\nprivacy: {redact: ['a|b']}"), 0);
 	assert_int_equal(clv_config_check(&options, &errors), 0);

@@ -223,7 +223,7 @@ static void test_not_ip(void **state)
 	add_ethernet(&llc, 38);
 	check_other(CLV_LINK_ETHERNET, &llc, CLV_DECODED_NOT_IP);
 	add_ip4(&udp, 17, 20, 0);
-	check_other(CLV_LINK_RAW, &udp, CLV_DECODED_UDP);
+	check_other(CLV_LINK_RAW, &udp, CLV_DECODED_MALFORMED);
 	add_ip6(&icmp, 58, 0);
 	check_other(CLV_LINK_RAW, &icmp, CLV_DECODED_OTHER_L4);
 }
@@ -421,6 +421,22 @@ static void test_tunnels(void **state)
 		struct frame f = {0};
 		add_tunnel_udp(&f, port);
 		add_inner(&f, true);
+		check_tcp(CLV_LINK_ETHERNET, &f, true, "hello");
+	}
+	/* IP in IP; PPTP, with and without PPP's address, control and the protocol's first byte */
+	struct frame ip = {0};
+	add_ethernet(&ip, 0x0800);
+	add_ip4(&ip, 4, 0, 0);
+	add_inner(&ip, false);
+	check_tcp(CLV_LINK_ETHERNET, &ip, true, "hello");
+	static const struct clv_slice pptp[] = {CLV_LIT("\x30\x81\x88\x0b\0\0\0\0\0\0\0\1\0\0\0\1\xff\3\0\x21"),
+						CLV_LIT("\x30\x01\x88\x0b\0\0\0\0\0\0\0\1\x21")};
+	for (int i = 0; i < 2; i++) {
+		struct frame f = {0};
+		add_ethernet(&f, 0x0800);
+		add_ip4(&f, 47, 0, 0);
+		add(&f, pptp[i].data, pptp[i].len);
+		add_inner(&f, false);
 		check_tcp(CLV_LINK_ETHERNET, &f, true, "hello");
 	}
 	struct frame deep = {0}, dns = {0};

@@ -220,6 +220,33 @@ static void traceparent(void **state)
 	close_bed(&b);
 }
 
+/* The observed end is through with reading when it says farewell: nothing more will be seen, so it is over now. */
+static void last_farewell(void **state)
+{
+	for (int last = 0; last < 2; last++) {
+		struct bed b;
+
+		open_bed(&b, (struct clv_engine_config){0});
+		b.client_side = CLV_SIDE_OUT;
+		handshake(&b);
+		say(&b, 0, GET_A);
+		struct clv_packet p = packet(&b, 0, CLV_LIT(""), CLV_TCP_ACK | CLV_TCP_FIN);
+
+		p.last = last;
+		clv_engine_packet(b.engine, &p);
+		b.seq[0]++;
+		assert_int_equal(b.count, last);
+		if (last) {
+			assert_string_equal(b.span[0].error, "connection_closed");
+		} else {
+			say(&b, 1, OK_5);
+			assert_int_equal(b.count, 1);
+			assert_int_equal(b.span[0].status_code, 200);
+		}
+		close_bed(&b);
+	}
+}
+
 /* Two CPUs: the response is captured before the request it answers. */
 static void response_first(void **state)
 {
@@ -464,6 +491,72 @@ static void rules(void **state)
 			assert_int_equal(b.count, match || !out); /* rules are for requests going out */
 			close_bed(&b);
 		}
+}
+
+static bool is_web(void *ctx, uint32_t net, struct clv_slice prefix)
+{
+	assert_int_equal(net, 3);
+	return clv_slice_starts(CLV_LIT("web-7d9c-x2x4"), prefix);
+}
+
+/* The first egress rule that matches decides, for its pods. */
+static void egress_rules(void **state)
+{
+	static const struct {
+		struct clv_egress_rule rule[3];
+		bool recorded;
+	} cases[] = {
+		{{{.port = 80, .pod = CLV_LIT("web-")}}, true},
+		{{{.port = 80, .pod = CLV_LIT("web-7d9c-x2x4-longer")}}, false},
+		{{{.port = 80, .pod = CLV_LIT("db-")}}, false},
+		{{{.port = 80, .pod = CLV_LIT("db-"), .ignore = true}}, true},
+		{{{.port = 80, .ignore = true}}, false},
+		{{{.port = 81, .ignore = true}}, true},
+		{{{.port = 80, .pod = CLV_LIT("web"), .ignore = true}, {.port = 80}}, false},
+		{{{.port = 80, .pod = CLV_LIT("db"), .ignore = true}, {.port = 80}}, true},
+		{{{.port = 80}, {.port = 80, .ignore = true}}, true},
+		{{{.port = 81, .ignore = true}, {.port = 82}}, false}, /* there is one that records, but not this */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (int out = 0; out < 2; out++) {
+			struct bed b;
+
+			open_bed(&b, (struct clv_engine_config){
+					     .egress = cases[i].rule,
+					     .egress_count = cases[i].rule[1].port ? 2 : 1,
+					     .pod_named = is_web,
+				     });
+			b.net = 3;
+			b.client_side = out ? CLV_SIDE_OUT : CLV_SIDE_IN;
+			handshake(&b);
+			say(&b, 0, GET_A);
+			say(&b, 1, OK_5);
+			assert_int_equal(b.count, cases[i].recorded || !out);
+			close_bed(&b);
+		}
+}
+
+/* With ports as well: what no egress rule speaks of is theirs. */
+static void egress_rules_and_ports(void **state)
+{
+	struct clv_port_rule port = {.port = 80};
+	struct clv_egress_rule other = {.port = 443, .ignore = true}, this = {.port = 80, .ignore = true};
+
+	for (int i = 0; i < 4; i++) {
+		struct bed b;
+
+		port.port = i & 1 ? 80 : 8080;
+		open_bed(&b,
+			 (struct clv_engine_config){
+				 .ports = &port, .port_count = 1, .egress = i & 2 ? &this : &other, .egress_count = 1});
+		b.client_side = CLV_SIDE_OUT;
+		handshake(&b);
+		say(&b, 0, GET_A);
+		say(&b, 1, OK_5);
+		assert_int_equal(b.count, i == 1);
+		close_bed(&b);
+	}
 }
 
 /* What is not HTTP says so once, and costs nothing more. */
@@ -720,6 +813,37 @@ static void held_requests(void **state)
 	close_bed(&b);
 }
 
+static void count_open(void *ctx, struct clv_span *span)
+{
+	struct clv_span *last = ctx;
+
+	*last = *span;
+}
+
+/* What is open can be looked at, as it stands, and goes on as if nobody had looked. */
+static void open_requests(void **state)
+{
+	static struct clv_span last;
+	struct bed b;
+
+	open_bed(&b, (struct clv_engine_config){0});
+	handshake(&b);
+	say(&b, 0, GET_A);
+	assert_int_equal(clv_engine_open(b.engine, b.now_ns, 1000 * MS, 10, count_open, &last), 0);
+	b.now_ns += 1500 * MS;
+	assert_int_equal(clv_engine_open(b.engine, b.now_ns, 1000 * MS, 0, count_open, &last), 1);
+	assert_int_equal(last.start_ns, 0);
+	assert_int_equal(clv_engine_open(b.engine, b.now_ns, 1000 * MS, 10, count_open, &last), 1);
+	assert_int_equal(last.end_ns, b.now_ns);
+	assert_int_equal(last.flags, 0);
+	assert_int_equal(last.status_code, 0);
+	say(&b, 1, OK_5);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.span[0].flags, 0);
+	assert_int_equal(clv_engine_open(b.engine, b.now_ns + 5000 * MS, 1000 * MS, 10, count_open, &last), 0);
+	close_bed(&b);
+}
+
 /* Behind a gap, a request line that takes two packets, and is longer than what detection looks at. */
 static void long_line_behind_gap(void **state)
 {
@@ -767,6 +891,7 @@ int main(void)
 		cmocka_unit_test(two_observers),
 		cmocka_unit_test(ids_differ),
 		cmocka_unit_test(traceparent),
+		cmocka_unit_test(last_farewell),
 		cmocka_unit_test(response_first),
 		cmocka_unit_test(lost_response_in_turn),
 		cmocka_unit_test(lost_response_pipelined),
@@ -778,6 +903,8 @@ int main(void)
 		cmocka_unit_test(ticks),
 		cmocka_unit_test(memory),
 		cmocka_unit_test(rules),
+		cmocka_unit_test(egress_rules),
+		cmocka_unit_test(egress_rules_and_ports),
 		cmocka_unit_test(verdicts),
 		cmocka_unit_test(start_too_long),
 		cmocka_unit_test(any_budget),
@@ -787,6 +914,7 @@ int main(void)
 		cmocka_unit_test(strays),
 		cmocka_unit_test(port_reused),
 		cmocka_unit_test(held_requests),
+		cmocka_unit_test(open_requests),
 		cmocka_unit_test(long_line_behind_gap),
 		cmocka_unit_test(byte_by_byte),
 	};

@@ -87,6 +87,20 @@ static void in_turn(void **state)
 	close_bed(&b);
 }
 
+/* Answers were stepped over: what waits for one needs evidence that the next is its own. */
+static void doubt(void **state)
+{
+	struct bed b;
+
+	open_bed(&b, false, false);
+	request(&b, 0, 100, 500);
+	clv_exchanges_doubt(&b.xs);
+	assert_null(match(&b, 0, 600, 200)); /* its own began at 500 */
+	struct clv_exchange *y = request(&b, 0, 200, 700);
+	assert_ptr_equal(match(&b, 0, 700, 300), y);
+	close_bed(&b);
+}
+
 /* Sequence numbers are compared as such, also where they wrap. */
 static void impossible(void **state)
 {
@@ -177,11 +191,94 @@ static void bounds(void **state)
 	close_bed(&b);
 }
 
+/* Facts of another size are another protocol's: they are not taken. */
+static void foreign_facts(void **state)
+{
+	uint8_t facts[CLV_FACTS_MAX] = {0xff};
+	struct clv_exchange *x;
+	struct bed b;
+
+	open_bed(&b, true, false);
+	x = request(&b, 1, 1000, 5000);
+	clv_exchange_amend(x, CLV_TO_SERVER, &(struct clv_end){.facts = facts, .facts_size = sizeof(facts)});
+	clv_exchange_amend(x, CLV_TO_CLIENT, &(struct clv_end){.facts = facts, .facts_size = sizeof(facts)});
+	assert_true(x->facts_size < sizeof(facts));
+	assert_int_equal(x->response_facts[0], 0);
+	drop(&b, x);
+	close_bed(&b);
+}
+
+/* However ids are chosen, and in whatever order they come and go: each is found as long as it waits. */
+static void many_by_id(void **state)
+{
+	enum { IDS = 1000 };
+	static const uint64_t steps[] = {1, 2, 256, UINT64_C(0xf1de83e19937733d) /* ways in a row */};
+
+	for (size_t s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
+		struct clv_exchange *waits[IDS] = {NULL};
+		uint32_t luck = 1;
+		struct bed b;
+
+		open_bed(&b, true, false);
+		for (unsigned i = 0; i < 20 * IDS; i++) {
+			luck = luck * 1664525 + 1013904223;
+			unsigned n = (luck >> 8) % IDS;
+			uint64_t id = n * steps[s];
+
+			assert_ptr_equal(clv_exchanges_find(&b.xs, id), waits[n]);
+			assert_ptr_equal(match(&b, id, 1, 1), waits[n]);
+			if (waits[n])
+				drop(&b, waits[n]);
+			waits[n] = waits[n] ? NULL : request(&b, id, i, 0);
+			assert_ptr_equal(clv_exchanges_find(&b.xs, id), waits[n]);
+		}
+		for (unsigned n = 0; n < IDS; n++)
+			assert_ptr_equal(clv_exchanges_find(&b.xs, n * steps[s]), waits[n]);
+		close_bed(&b);
+	}
+}
+
+/* A connection goes on with a protocol that has ids: what waits already is found by its own. */
+static void later_by_id(void **state)
+{
+	struct clv_exchange *x;
+	struct bed b;
+
+	open_bed(&b, false, false);
+	x = request(&b, 1, 1000, 5000);
+	clv_exchanges_go_by_id(&b.xs, true);
+	assert_ptr_equal(clv_exchanges_find(&b.xs, 1), x);
+	assert_ptr_equal(match(&b, 1, 5000, 1004), x);
+	x = request(&b, 3, 1004, 5000);
+	assert_ptr_equal(clv_exchanges_find(&b.xs, 3), x);
+	close_bed(&b);
+}
+
+/* Of two with one id the one that waits for its answer is answered. */
+static void twice_by_id(void **state)
+{
+	struct clv_exchange *x, *y;
+	struct clv_msg msg = message(7, CLV_LIT(""));
+	struct clv_mark at = {.pos = 5000, .ts_ns = 2};
+	struct bed b;
+
+	open_bed(&b, true, false);
+	x = request(&b, 7, 1000, 5000);
+	clv_exchange_answer(x, &msg, &at);
+	y = request(&b, 7, 1004, 5000);
+	assert_ptr_equal(match(&b, 7, 5000, 1004), y);
+	drop(&b, x);
+	assert_ptr_equal(match(&b, 7, 5000, 1004), y);
+	close_bed(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_turn),     cmocka_unit_test(impossible), cmocka_unit_test(evidence),
-		cmocka_unit_test(no_evidence), cmocka_unit_test(by_id),      cmocka_unit_test(bounds),
+		cmocka_unit_test(in_turn),     cmocka_unit_test(doubt),         cmocka_unit_test(impossible),
+		cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),   cmocka_unit_test(by_id),
+		cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts), cmocka_unit_test(many_by_id),
+		cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);

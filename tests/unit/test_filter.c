@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "export/filter.h"
 
@@ -113,9 +114,9 @@ static void test_matches(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const bad[] = {"",          "GET",        "verb=GET",      "method=",         "status=",
-					  "status=40", "status=4x4", "status=0xx",    "status=4040",     "path=",
-					  "method",    "=GET",       "min-duration=", "min-duration=10", "Status=404"};
+	static const char *const bad[] = {
+		"",           "GET",         "verb=GET", "method=", "status=",       "status=40",       "status=4x4",
+		"status=0xx", "status=4040", "path=",    "=GET",    "min-duration=", "min-duration=10", "Status=404"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct clv_filter f = {0};
@@ -132,11 +133,229 @@ static void test_refused(void **state)
 	assert_int_equal(clv_filter_add(&f, "path=/", &why), -EINVAL);
 }
 
+/* ---- expressions ----------------------------------------------------------------------------------------------- */
+
+/* A span with some of everything. */
+static const struct clv_span *rich(void)
+{
+	static const struct clv_resource resource = {
+		.count = 1, .attr = {{.key = CLV_LIT("service.name"), .value = CLV_LIT("shop")}}};
+	static struct clv_span s;
+
+	s = get_404;
+	s.name = CLV_LIT("GET /api/items");
+	s.kind = CLV_KIND_CLIENT;
+	s.status = CLV_STATUS_ERROR;
+	s.result = CLV_LIT("404");
+	s.protocol = "http";
+	memset(s.trace_id, 0xab, sizeof(s.trace_id));
+	s.resource = &resource;
+	clv_span_str(&s, CLV_ATTR_DB_SYSTEM_NAME, CLV_LIT("redis"));
+	clv_span_str(&s, CLV_ATTR_DB_NAMESPACE, CLV_LIT("3"));
+	clv_span_int(&s, CLV_ATTR_SERVER_PORT, 6379);
+	clv_span_int(&s, CLV_ATTR_CLOVISOR_TIME_TO_FIRST_BYTE, 2500000);
+	clv_span_bool(&s, CLV_ATTR_CLOVISOR_GAP, true);
+	clv_span_strs(&s, CLV_ATTR_DNS_ANSWERS,
+		      clv_slice("10.0.0.1\0"
+				"10.0.0.2\0",
+				18));
+	s.header[s.header_count++] =
+		(struct clv_span_header){.name = CLV_LIT("x-tenant"), .value = CLV_LIT("blue team")};
+	return &s;
+}
+
+static void test_expressions_that_hold(void **state)
+{
+	static const char *const good[] = {
+		"db.system.name == redis",
+		"db.system.name==redis",
+		"  db.system.name  ==  'redis'  ",
+		"db.system.name != mysql",
+		"db.system.name =~ re*s",
+		"db.system.name !~ my*",
+		"db.system.name",
+		"has(db.system.name)",
+		"has( db.system.name )",
+		"!http.route",
+		"http.route != x", /* what is not there is not equal to anything */
+		"db.namespace == 3",
+		"db.namespace > 2",
+		"server.port == 6379",
+		"server.port >= 6379 && server.port <= 6379.5",
+		"server.port =~ 63*",
+		"clovisor.gap == true",
+		"clovisor.time_to_first_byte_ns > 2ms",
+		"clovisor.time_to_first_byte_ns == 2500000",
+		"dns.answers == 10.0.0.2",
+		"dns.answers =~ *.1",
+		"http.request.header.x-tenant == 'blue team'",
+		"http.request.header.X-Tenant =~ blue*",
+		"service.name == shop",
+		"name == \"GET /api/items\"",
+		"kind == client",
+		"kind == CLIENT",
+		"duration == 10ms",
+		"duration >= 10ms && duration < 10.1ms",
+		"duration > 0.001s",
+		"status == error",
+		"status != ok",
+		"status == 404",
+		"status == 4xx",
+		"status != 5xx",
+		"status >= 400 && status < 500",
+		"status =~ 40?",
+		"method == get",
+		"method =~ G*",
+		"target == '/api/items?id=1'",
+		"path == /api/items",
+		"protocol == http",
+		"trace_id == ABABABABABABABABABABABABABABABAB",
+		"trace_id =~ abab*",
+		"(db.system.name == redis)",
+		"!(db.system.name == mysql)",
+		"!!db.system.name",
+		"db.system.name == mysql || duration > 1ms",
+		/* && binds closer than ||. */
+		"db.system.name == redis || kind == server && kind == server",
+		"(db.system.name == redis || kind == server) && kind == client",
+		"db.system.name == mysql || db.system.name == redis || db.system.name == x",
+		"db.system.name == redis && kind == client && status == error && path",
+	};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		char turned[256];
+
+		if (!PASSES(rich(), good[i]))
+			print_message("%s does not hold\n", good[i]);
+		assert_true(PASSES(rich(), good[i]));
+		snprintf(turned, sizeof(turned), "!(%s)", good[i]);
+		assert_false(PASSES(rich(), turned));
+	}
+	assert_true(PASSES(rich(), "method=GET", "kind == client", "duration > 1ms"));
+	assert_false(PASSES(rich(), "method=GET", "kind == server", "duration > 1ms"));
+	assert_false(PASSES(rich(), "method=POST", "kind == client"));
+}
+
+static void test_expressions_that_do_not_hold(void **state)
+{
+	static const char *const bad[] = {
+		"db.system.name == redi",
+		"db.system.name == Redis",
+		"db.system.name > 1",
+		"http.route == x",
+		"http.route",
+		"http.route =~ *",
+		"server.port == http",
+		"server.port < 80",
+		"clovisor.gap == false",
+		"dns.answers == 10.0.0.",
+		"service.name == x",
+		"http.request.header.x-other",
+		"http.response.header.x-tenant",
+		"status == ok",
+		"status == 5xx",
+		"duration < 10ms",
+		"kind == server",
+		"db.system.name == redis && kind == server",
+		"plugin.made.up == 1",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		if (PASSES(rich(), bad[i]))
+			print_message("%s holds\n", bad[i]);
+		assert_false(PASSES(rich(), bad[i]));
+	}
+	/* Without an answer there is no code. */
+	struct clv_span s = *rich();
+	s.status_code = 0;
+	assert_false(PASSES(&s, "status < 500"));
+	assert_false(PASSES(&s, "status == 4xx"));
+}
+
+/* Each with the column where it goes wrong. */
+static void test_expressions_that_are_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned column;
+	} bad[] = {
+		{"", 1},
+		{"   ", 4},
+		{"nosuch == 1", 1},
+		{"db.system.name = redis", 16},
+		{"db.system.name == ", 19},
+		{"db.system.name ==", 18},
+		{"db.system.name redis", 16},
+		{"db.system.name == redis mysql", 25},
+		{"db.system.name == redis &", 25},
+		{"db.system.name == redis & kind == client", 25},
+		{"db.system.name == redis &&", 27},
+		{"db.system.name == redis && || kind", 28},
+		{"(db.system.name == redis", 25},
+		{"db.system.name == redis)", 24},
+		{"db.system.name == 'redis", 19},
+		{"has(db.system.name", 19},
+		{"has()", 5},
+		{"!", 1},
+		{"duration > 10", 12},
+		{"duration > fast", 12},
+		{"duration =~ 10*", 13},
+		{"server.port > http", 15},
+		{"server.port > 0x10", 15},
+		{"status > 4xx", 10},
+		{"()", 2},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct clv_filter f = {0};
+		const char *why = NULL;
+		unsigned column = 0;
+
+		assert_int_equal(clv_filter_add(&f, bad[i].text, &why), -EINVAL);
+		assert_int_equal(sscanf(why, "column %u: ", &column), 1);
+		if (column != bad[i].column)
+			print_message("%s: %s\n", bad[i].text, why);
+		assert_int_equal(column, bad[i].column);
+		assert_int_equal(f.nodes, 0);
+	}
+}
+
+static void test_bounds(void **state)
+{
+	static char text[CLV_FILTER_BYTES + 2];
+	struct clv_filter f = {0};
+	const char *why;
+
+	memset(text, '!', CLV_FILTER_DEPTH);
+	strcpy(text + CLV_FILTER_DEPTH, "a.b");
+	assert_int_equal(clv_filter_add(&f, text, &why), 0);
+	memset(text, '(', CLV_FILTER_DEPTH + 1);
+	strcpy(text + CLV_FILTER_DEPTH + 1, "a.b");
+	assert_int_equal(clv_filter_add(&f, text, &why), -EINVAL);
+	memset(text, ' ', sizeof(text) - 1);
+	assert_int_equal(clv_filter_add(&f, text, &why), -EINVAL);
+
+	/* What was refused has taken nothing. */
+	f = (struct clv_filter){0};
+	int n = 0;
+	while (clv_filter_add(&f, "kind == client", &why) == 0)
+		n++;
+	assert_int_equal(n, CLV_FILTER_NODES / 2);
+	assert_true(clv_filter_match(&f, rich()));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_globs),   cmocka_unit_test(test_hostile_glob), cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_matches), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_globs),
+		cmocka_unit_test(test_hostile_glob),
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_matches),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_expressions_that_hold),
+		cmocka_unit_test(test_expressions_that_do_not_hold),
+		cmocka_unit_test(test_expressions_that_are_refused),
+		cmocka_unit_test(test_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

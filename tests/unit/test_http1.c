@@ -48,10 +48,10 @@ static const void *on_head(struct clv_sink *sink, enum clv_dir dir, const struct
 	return dir == CLV_TO_CLIENT ? ear.asked : NULL;
 }
 
-static void on_end(struct clv_sink *sink, enum clv_dir dir, uint32_t at)
+static void on_end(struct clv_sink *sink, enum clv_dir dir, const struct clv_end *end)
 {
 	ear.ends++;
-	ear.end_at = at;
+	ear.end_at = end->at;
 }
 
 static void fresh(void)
@@ -103,7 +103,7 @@ static void test_requests(void **unused)
 		{"CONNECT h:443 HTTP/1.1\r\nContent-Length: 9\r\n\r\n", "CONNECT", "h:443", NULL, NULL, CLV_FED_OK, 0,
 		 1, 1, CLV_HTTP1_CONNECT},
 		{"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", "GET", "/", NULL, NULL, CLV_FED_OK, 0, 1, 1,
-		 CLV_HTTP1_UPGRADE},
+		 CLV_HTTP1_UPGRADE | CLV_HTTP1_H2C},
 		{"POST / HTTP/1.1\r\nContent-Length: 12\r\n\r\n", "POST", "/", NULL, NULL, CLV_FED_OK, 12, 0, 1, 0},
 		{"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "POST", "/", NULL, NULL, CLV_FED_OK, 0, 1, 1, 0},
 		{"POST / HTTP/1.1\r\ncontent-length: 3, 3\r\n\r\n", "POST", "/", NULL, NULL, CLV_FED_OK, 3, 0, 1,
@@ -313,6 +313,9 @@ static void test_responses(void **unused)
 		{"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 0xff, 103, CLV_FED_OK, 0, 1, CLV_INTERIM},
 		{"HTTP/1.1 101 Switching\r\n\r\n", CLV_HTTP1_UPGRADE, 101, CLV_FED_OPAQUE, 0, 1, CLV_RESPONSE},
 		{"HTTP/1.1 101 Switching\r\n\r\n", 0xff, 101, CLV_FED_OPAQUE, 0, 1, CLV_RESPONSE},
+		{"HTTP/1.1 101 Switching\r\nUpgrade: irc/6.9\r\n\r\n", 0xff, 101, CLV_FED_OPAQUE, 0, 1, CLV_RESPONSE},
+		/* Its end is told by the engine, which opens the next parser first. */
+		{"HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\n\r\n", 0xff, 101, CLV_FED_SWITCH, 0, 0, CLV_RESPONSE},
 		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", CLV_HTTP1_CONNECT, 200, CLV_FED_OPAQUE, 0, 1,
 		 CLV_RESPONSE},
 		{"HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\n", CLV_HTTP1_CONNECT, 407, CLV_FED_OK, 5, 0,
@@ -590,23 +593,26 @@ static void test_probe(void **unused)
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++) {
-		enum clv_match got = clv_http1.probe(table[i].dir, clv_slice_str(table[i].text), true);
+		enum clv_match got = clv_http1.probe(table[i].dir, clv_slice_str(table[i].text), CLV_WHERE_START);
 		if (got != table[i].want)
 			print_message("case %zu: %s\n", i, table[i].text);
 		assert_int_equal(got, table[i].want);
 	}
 	/* In the middle of a connection these are what is left of a method, and one behind a body's last word. */
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("ST /x HTTP/1.1\r\n"), false), CLV_MATCH_NO);
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("scriptGET /x HTTP/1.1\r\n"), false), CLV_MATCH_NO);
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("GET /HTTP/1.1\r\nHost: a\r\n"), false), CLV_MATCH_NO);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("ST /x HTTP/1.1\r\n"), CLV_WHERE_PACKET), CLV_MATCH_NO);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("scriptGET /x HTTP/1.1\r\n"), CLV_WHERE_PACKET),
+			 CLV_MATCH_NO);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, CLV_LIT("GET /HTTP/1.1\r\nHost: a\r\n"), CLV_WHERE_PACKET),
+			 CLV_MATCH_NO);
 	/* A long first line of a known method is enough by itself; it has a bound for others. */
 	char text[CLV_DETECT_BYTES + 1];
 	memset(text, 'a', sizeof(text));
 	memcpy(text, "GET /", 5);
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, 1000), true), CLV_MATCH_YES);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, 1000), CLV_WHERE_START), CLV_MATCH_YES);
 	memcpy(text, "FOO /", 5);
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, 1000), true), CLV_MATCH_MAYBE);
-	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, CLV_DETECT_BYTES), true), CLV_MATCH_NO);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, 1000), CLV_WHERE_START), CLV_MATCH_MAYBE);
+	assert_int_equal(clv_http1.probe(CLV_TO_SERVER, clv_slice(text, CLV_DETECT_BYTES), CLV_WHERE_START),
+			 CLV_MATCH_NO);
 }
 
 /* ---- spans

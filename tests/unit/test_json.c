@@ -87,6 +87,42 @@ static void test_every_number_of_digits(void **state)
 	}
 }
 
+static void expect_times(uint64_t start_ns, uint64_t end_ns)
+{
+	struct clv_span s = {.start_ns = start_ns, .end_ns = end_ns};
+	char want[128], *line = line_of(&s);
+
+	clv_span_int(&s, CLV_ATTR_SERVER_PORT, (int64_t)(start_ns >> 1));
+	free(line);
+	line = line_of(&s);
+	snprintf(want, sizeof(want), "\"start_time_unix_nano\":\"%llu\",\"end_time_unix_nano\":\"%llu\",",
+		 (unsigned long long)start_ns, (unsigned long long)end_ns);
+	assert_non_null(strstr(line, want));
+	snprintf(want, sizeof(want), "\"server.port\":%llu}", (unsigned long long)(start_ns >> 1));
+	assert_non_null(strstr(line, want));
+	free(line);
+}
+
+/* Zeros at any place of a number; times of the second before, of the next one, and of the first that there is. */
+static void test_numbers_and_seconds(void **state)
+{
+	const uint64_t second = 1000000000, now = 1700000000 * second;
+
+	for (uint64_t power = 1; power < UINT64_MAX / 10; power *= 10) {
+		expect_times(power, power + 1);
+		expect_times(power - 1, power);
+		expect_times(now + power, now + 7 * power);
+		expect_times(3 * power, 3 * power + 40);
+	}
+	expect_times(now, now + second - 1);
+	expect_times(now + second - 1, now + second);
+	expect_times(now + 20, now - 1);
+	expect_times(0, 0);
+	expect_times(second - 1, second);
+	expect_times(now, 0);
+	expect_times(UINT64_MAX - 1, UINT64_MAX);
+}
+
 static const char *escaped(struct clv_slice s)
 {
 	static char out[4096];
@@ -124,6 +160,32 @@ static void test_escapes(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		assert_string_equal(escaped(cases[i].in), cases[i].out);
+}
+
+/* However long the string is, and wherever it has what needs more than a copy. */
+static void test_escapes_at_every_place(void **state)
+{
+	static const struct {
+		char c;
+		const char *out;
+	} special[] = {{'"', "\\\""}, {'\\', "\\\\"}, {'\n', "\\u000a"}, {'\x7f', "\\u007f"}, {'\xff', "\\\\xff"}};
+	const char *plain = "aZ !#[]~09{}|^_`/:;<=>?@AMNO";
+	char in[32], want[64];
+
+	for (size_t len = 0; len < 28; len++) {
+		memcpy(in, plain, len);
+		in[len] = '\0';
+		assert_string_equal(escaped(clv_slice(plain, len)), in);
+		for (size_t i = 0; i < len * 5; i++) {
+			size_t at = i / 5;
+
+			memcpy(in, plain, len);
+			in[at] = special[i % 5].c;
+			snprintf(want, sizeof(want), "%.*s%s%.*s", (int)at, plain, special[i % 5].out,
+				 (int)(len - at - 1), plain + at + 1);
+			assert_string_equal(escaped(clv_slice(in, len)), want);
+		}
+	}
 }
 
 static unsigned hex_digit(char c)
@@ -285,10 +347,16 @@ static void test_header_bound(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_headers), cmocka_unit_test(test_header_bound),
-		cmocka_unit_test(test_line),    cmocka_unit_test(test_every_number_of_digits),
-		cmocka_unit_test(test_escapes), cmocka_unit_test(test_any_bytes_come_back),
-		cmocka_unit_test(test_service), cmocka_unit_test(test_usual_span),
+		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_header_bound),
+		cmocka_unit_test(test_line),
+		cmocka_unit_test(test_every_number_of_digits),
+		cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_escapes_at_every_place),
+		cmocka_unit_test(test_numbers_and_seconds),
+		cmocka_unit_test(test_any_bytes_come_back),
+		cmocka_unit_test(test_service),
+		cmocka_unit_test(test_usual_span),
 	};
 
 	if (clv_resources_new(CLV_LIT("shop"), NULL, 0, &resources))

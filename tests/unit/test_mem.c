@@ -11,11 +11,70 @@
 
 static void classes(void **state)
 {
-	assert_int_equal(clv_mem_class_size(1), 64);
-	assert_int_equal(clv_mem_class_size(64), 64);
-	assert_int_equal(clv_mem_class_size(65), 128);
-	assert_int_equal(clv_mem_class_size(CLV_MEM_MAX), CLV_MEM_MAX);
+	static const size_t first[] = {16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640};
+	size_t size = 1, classes = 0;
+
+	for (size_t bytes; size <= CLV_MEM_MAX; size = bytes + 1, classes++) {
+		bytes = clv_mem_class_size(size);
+		if (classes < sizeof(first) / sizeof(first[0]))
+			assert_int_equal(bytes, first[classes]);
+		assert_true(bytes >= size);
+		assert_int_equal(bytes % 16, 0);
+		assert_int_equal(clv_mem_class_size(bytes), bytes);
+		if (size > 64)
+			assert_true(bytes - size < size / 4);
+	}
+	assert_int_equal(size, CLV_MEM_MAX + 1);
+	assert_int_equal(classes, CLV_MEM_CLASSES);
 }
+
+/* Whatever was asked for, a block is large enough, its own, and one of the same class takes its place. */
+static void every_class_is_one_size(void **state)
+{
+	struct clv_mem m;
+
+	for (size_t bytes = clv_mem_class_size(1); bytes <= CLV_MEM_MAX; bytes = clv_mem_class_size(bytes + 1)) {
+		clv_mem_init(&m, 2 * bytes);
+		uint8_t *a = clv_mem_alloc(&m, bytes), *b = clv_mem_alloc(&m, bytes);
+
+		assert_non_null(a);
+		assert_non_null(b);
+		assert_int_equal(m.used_bytes, 2 * bytes);
+		memset(a, 1, bytes);
+		memset(b, 2, bytes);
+		assert_int_equal(a[bytes - 1], 1);
+		uint64_t fresh = m.fresh;
+		clv_mem_free(&m, a, bytes);
+		assert_ptr_equal(clv_mem_alloc(&m, bytes - 1), a);
+		assert_int_equal(m.fresh, fresh);
+		clv_mem_free(&m, a, bytes);
+		clv_mem_free(&m, b, bytes);
+		assert_int_equal(m.used_bytes, 0);
+		clv_mem_fini(&m);
+		if (bytes == CLV_MEM_MAX)
+			break;
+	}
+}
+
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what it gives out apart */
+/* Arenas stand close together: between two of them nothing of their size is left unused. */
+static void arenas_lie_close(void **state)
+{
+	enum { ARENA = 64 << 10, ARENAS = 64 };
+	struct clv_mem m;
+	uintptr_t low = UINTPTR_MAX, high = 0;
+
+	clv_mem_init(&m, 64 << 20);
+	while (m.fresh <= ARENAS) {
+		uintptr_t at = (uintptr_t)clv_mem_alloc(&m, 320);
+
+		low = at < low ? at : low;
+		high = at > high ? at : high;
+	}
+	assert_true(high - low < (uintptr_t)(ARENAS + 8) * ARENA);
+	clv_mem_fini(&m);
+}
+#endif
 
 static void blocks_do_not_overlap(void **state)
 {
@@ -50,16 +109,16 @@ static void budget(void **state)
 	void *a = clv_mem_alloc(&m, 512);
 	assert_non_null(a);
 	assert_null(clv_mem_alloc(&m, 512));
-	void *b = clv_mem_alloc(&m, 256);
+	void *b = clv_mem_alloc(&m, 250);
 	assert_non_null(b);
 	clv_mem_free(&m, a, 512);
-	a = clv_mem_zalloc(&m, 300);
+	a = clv_mem_zalloc(&m, 450);
 	assert_non_null(a);
 	assert_null(clv_mem_alloc(&m, 0));
 	assert_null(clv_mem_alloc(&m, CLV_MEM_MAX + 1));
 	assert_int_equal(m.peak_bytes, 768);
-	clv_mem_free(&m, a, 300);
-	clv_mem_free(&m, b, 256);
+	clv_mem_free(&m, a, 450);
+	clv_mem_free(&m, b, 250);
 	clv_mem_free(&m, NULL, 5);
 	clv_mem_fini(&m);
 }
@@ -105,11 +164,11 @@ static void large_blocks_go_back(void **state)
 static void small_blocks_go_back(void **state)
 {
 	enum { BUDGET = 16 << 20 };
-	static void *p[BUDGET / 64];
+	static void *p[BUDGET / 16];
 	struct clv_mem m;
 
 	clv_mem_init(&m, BUDGET);
-	for (size_t size = 64; size <= 8192; size *= 2) {
+	for (size_t size = 16; size <= 8192; size *= 2) {
 		size_t n = 0;
 
 		while ((p[n] = clv_mem_alloc(&m, size))) {
@@ -131,6 +190,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classes),
+		cmocka_unit_test(every_class_is_one_size),
+#ifndef __SANITIZE_ADDRESS__
+		cmocka_unit_test(arenas_lie_close),
+#endif
 		cmocka_unit_test(blocks_do_not_overlap),
 		cmocka_unit_test(budget),
 		cmocka_unit_test(steady_state),

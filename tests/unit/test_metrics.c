@@ -244,6 +244,140 @@ static void test_active(void **state)
 }
 
 /* One metric of one resource: 1,999 series and the overflow. */
+static void other_span(enum clv_span_kind kind, uint64_t took_ns, const char *protocol)
+{
+	memset(&span, 0, sizeof(span));
+	span.resource = shop();
+	span.kind = kind;
+	span.protocol = protocol;
+	span.start_ns = START_NS;
+	span.end_ns = START_NS + took_ns;
+	clv_span_str(&span, CLV_ATTR_SERVER_ADDRESS, CLV_LIT("there"));
+	clv_span_int(&span, CLV_ATTR_SERVER_PORT, 5432);
+}
+
+static void call(enum clv_span_kind kind, const char *status, bool failed)
+{
+	other_span(kind, 7 * MS, "grpc");
+	clv_span_str(&span, CLV_ATTR_RPC_SYSTEM_NAME, CLV_LIT("grpc"));
+	clv_span_str(&span, CLV_ATTR_HTTP_REQUEST_METHOD, CLV_LIT("POST")); /* the call is what counts */
+	clv_span_str(&span, CLV_ATTR_RPC_METHOD, CLV_LIT("shop.Cart/Add"));
+	clv_span_str(&span, CLV_ATTR_RPC_RESPONSE_STATUS_CODE, clv_slice_str(status));
+	if (failed)
+		clv_span_str(&span, CLV_ATTR_ERROR_TYPE, clv_slice_str(status));
+	clv_metrics_span(m, &span, true);
+}
+
+static void test_calls(void **state)
+{
+	call(CLV_KIND_SERVER, "OK", false);
+	call(CLV_KIND_CLIENT, "OK", false);
+	call(CLV_KIND_CLIENT, "UNAVAILABLE", true);
+	struct found f = find("rpc.server.call.duration");
+	assert_int_equal(f.points, 1);
+	assert_int_equal(f.last.label_count, 3);
+	assert_string_equal(f.label[0], "rpc.system.name=grpc");
+	assert_string_equal(f.label[1], "rpc.method=shop.Cart/Add");
+	assert_string_equal(f.label[2], "rpc.response.status_code=OK");
+	assert_int_equal(f.last.bound_count, 14);
+	f = find("rpc.client.call.duration");
+	assert_int_equal(f.points, 2);
+	assert_int_equal(f.last.label_count, 6);
+	assert_string_equal(f.label[3], "error.type=UNAVAILABLE");
+	assert_string_equal(f.label[4], "server.address=there");
+	assert_int_equal(find(SERVER).points + find(CLIENT).points, 0);
+}
+
+/* Its text is no label, and a database's own view has a name of its own: the convention is for clients. */
+static void test_databases(void **state)
+{
+	static const char *const names[] = {[CLV_KIND_SERVER] = "clovisor.db.server.operation.duration",
+					    [CLV_KIND_CLIENT] = "db.client.operation.duration"};
+
+	for (int kind = 0; kind < 2; kind++) {
+		other_span((enum clv_span_kind)kind, 7 * MS, "postgresql");
+		clv_span_str(&span, CLV_ATTR_DB_SYSTEM_NAME, CLV_LIT("postgresql"));
+		clv_span_str(&span, CLV_ATTR_DB_NAMESPACE, CLV_LIT("shop"));
+		clv_span_str(&span, CLV_ATTR_DB_QUERY_TEXT, CLV_LIT("SELECT * FROM carts WHERE id = ?"));
+		clv_span_str(&span, CLV_ATTR_DB_QUERY_SUMMARY, CLV_LIT("SELECT carts"));
+		clv_metrics_span(m, &span, true);
+		span.flags = CLV_SPAN_UNPAIRED;
+		clv_metrics_span(m, &span, true);
+		struct found f = find(names[kind]);
+		assert_int_equal(f.points, 1);
+		assert_int_equal(f.last.count, 1);
+		assert_int_equal(f.last.label_count, kind == CLV_KIND_CLIENT ? 5 : 3);
+		assert_string_equal(f.label[0], "db.system.name=postgresql");
+		assert_string_equal(f.label[1], "db.namespace=shop");
+		assert_string_equal(f.label[2], "db.query.summary=SELECT carts");
+		assert_int_equal(f.last.bound_count, 9);
+		assert_int_equal(f.last.bucket[2], 1); /* up to 10 ms */
+	}
+	struct found f = find("clovisor.client.unpaired");
+	assert_int_equal(f.sum, 1);
+	assert_string_equal(f.label[0], "network.protocol.name=postgresql");
+	assert_int_equal(find("clovisor.server.unpaired").sum, 1);
+	assert_int_equal(find("clovisor.http.server.unpaired").points, 0);
+}
+
+static void test_lookups(void **state)
+{
+	other_span(CLV_KIND_CLIENT, 7 * MS, "dns");
+	clv_span_str(&span, CLV_ATTR_DNS_QUESTION_NAME, CLV_LIT("shop.example"));
+	clv_span_str(&span, CLV_ATTR_ERROR_TYPE, CLV_LIT("NXDOMAIN"));
+	clv_metrics_span(m, &span, true);
+	struct found f = find("dns.lookup.duration");
+	assert_int_equal(f.points, 1);
+	assert_string_equal(f.label[0], "dns.question.name=shop.example");
+	assert_string_equal(f.label[1], "error.type=NXDOMAIN");
+	span.kind = CLV_KIND_SERVER;
+	clv_metrics_span(m, &span, true);
+	assert_int_equal(find("dns.lookup.duration").sum, 1);
+	assert_int_equal(find("clovisor.dns.server.lookup.duration").sum, 1);
+}
+
+/* What counts of a WebSocket is how long its request took, not how long it stayed. */
+static void test_websockets(void **state)
+{
+	begin_span(CLV_KIND_SERVER, 100000 * MS, "a", 101);
+	span.protocol = "websocket";
+	span.first_ns = START_NS + 3 * MS;
+	clv_metrics_span(m, &span, true);
+	assert_int_equal(find(SERVER).last.sum, 3 * MS);
+}
+
+static void other_event(enum clv_event_kind kind, const char *protocol)
+{
+	struct clv_event e = {
+		.kind = kind, .ts_ns = START_NS, .value = 100, .method = CLV_LIT("GET"), .protocol = protocol};
+
+	clv_metrics_event(m, shop(), &e);
+}
+
+static void test_active_of_others(void **state)
+{
+	other_event(CLV_EVENT_REQUEST, "redis");
+	other_event(CLV_EVENT_REQUEST, "redis");
+	other_event(CLV_EVENT_REQUEST, "http2");
+	other_event(CLV_EVENT_REQUEST_END, "redis");
+	struct found f = find("clovisor.server.active_requests");
+	assert_int_equal(f.sum, 1);
+	assert_string_equal(f.label[0], "network.protocol.name=redis");
+	assert_int_equal(find("http.server.active_requests").sum, 1);
+	clv_metrics_gone(m, shop()->id, START_NS);
+	assert_int_equal(find("clovisor.server.active_requests").sum, 0);
+}
+
+static void test_datagrams(void **state)
+{
+	other_event(CLV_EVENT_DATAGRAM, NULL);
+	other_event(CLV_EVENT_DATAGRAM, NULL);
+	assert_int_equal(find("clovisor.udp.io").sum, 200);
+	struct found f = find("clovisor.udp.datagrams");
+	assert_int_equal(f.sum, 2);
+	assert_string_equal(f.label[0], "network.io.direction=receive");
+}
+
 static void test_limit_of_one_metric(void **state)
 {
 	char host[16];
@@ -508,6 +642,12 @@ int main(void)
 		T(test_what_has_no_duration),
 		T(test_only_kept_spans_are_exemplars),
 		T(test_active),
+		T(test_calls),
+		T(test_databases),
+		T(test_lookups),
+		T(test_websockets),
+		T(test_active_of_others),
+		T(test_datagrams),
 		T(test_limit_of_one_metric),
 		T(test_limit_of_all),
 		T(test_gone),

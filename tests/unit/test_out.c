@@ -96,12 +96,12 @@ static void test_live_drops_whole_lines(void **state)
 	assert_int_equal(pipe(fds), 0);
 	r.fd = fds[0];
 	assert_int_equal(clv_out_open(fds[1], false, &stop, &o), 0);
-	for (unsigned long i = 0; i < 100000; i++) /* nobody reads yet: they cannot all fit */
+	for (unsigned long i = 0; i < 1000000; i++) /* nobody reads yet: they cannot all fit */
 		shown += put(o, i);
-	assert_true(shown < 100000);
-	assert_int_equal(clv_out_dropped(o), 100000 - shown);
+	assert_true(shown < 1000000);
+	assert_int_equal(clv_out_dropped(o), 1000000 - shown);
 	pthread_create(&thread, NULL, reader_run, &r);
-	for (unsigned long i = 100000; i < 150000; i++)
+	for (unsigned long i = 1000000; i < 1050000; i++)
 		shown += put(o, i);
 	assert_int_equal(clv_out_close(o), 0);
 	close(fds[1]);
@@ -207,14 +207,100 @@ static void test_stopped_with_a_reader_that_sleeps(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(clv_out_open(fds[1], true, &stop, &o), 0);
 	stop = SIGINT;
-	for (unsigned long i = 0; i < 100000; i++)
+	for (unsigned long i = 0; i < 500000; i++)
 		shown += put(o, i);
-	assert_true(shown < 100000);
+	assert_true(shown < 500000);
 	assert_int_equal(clv_out_close(o), -ETIMEDOUT);
 	stop = 0;
 	/* The thread still hangs in write(): this lets it go. */
 	close(fds[0]);
 	usleep(100000);
+}
+
+/* Threads that put lines in whole parcels: none is lost, none is torn, and each thread's stay in order. */
+#define PUTTERS 4
+#define PARCELS 2000
+
+static struct clv_out *put_to;
+
+static void *putter_run(void *arg)
+{
+	unsigned long base = *(const unsigned long *)arg;
+	char lines[8 * 200];
+	bool pressed;
+
+	for (unsigned long i = 0; i < PARCELS; i++) {
+		size_t len = 0;
+
+		for (unsigned long j = 0; j < 8; j++) {
+			unsigned long number = base + 8 * i + j;
+			int n = sprintf(lines + len, "%lu ", number);
+
+			memset(lines + len + n, 'x', number % 97);
+			len += (size_t)n + number % 97;
+			lines[len++] = '\n';
+		}
+		clv_out_put(put_to, clv_slice(lines, len), 8, &pressed); /* what is not taken is missed below */
+	}
+	return NULL;
+}
+
+#define BASE 1000000ul /* of the numbers of one thread */
+
+static void test_parcels_of_several_threads(void **state)
+{
+	static unsigned long bases[PUTTERS], next[PUTTERS];
+	pthread_t thread[PUTTERS];
+	char *line = NULL;
+	size_t cap = 0;
+	FILE *f = tmpfile();
+
+	assert_int_equal(clv_out_open(fileno(f), true, &stop, &put_to), 0);
+	for (unsigned long i = 0; i < PUTTERS; i++) {
+		bases[i] = next[i] = i * BASE;
+		pthread_create(&thread[i], NULL, putter_run, &bases[i]);
+	}
+	for (unsigned i = 0; i < PUTTERS; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(clv_out_dropped(put_to), 0);
+	assert_int_equal(clv_out_close(put_to), 0);
+	rewind(f);
+	while (getline(&line, &cap, f) > 0) {
+		char *x;
+		unsigned long number = strtoul(line, &x, 10);
+
+		assert_in_range(number / BASE, 0, PUTTERS - 1);
+		assert_int_equal(number, next[number / BASE]++);
+		assert_int_equal(strspn(++x, "x"), number % 97);
+	}
+	for (unsigned long i = 0; i < PUTTERS; i++)
+		assert_int_equal(next[i], i * BASE + 8 * PARCELS);
+	free(line);
+	fclose(f);
+}
+
+/* What finds no room is counted line by line, and so is what was never made. */
+static void test_parcels_without_room_are_counted(void **state)
+{
+	static char lines[64 << 10];
+	struct clv_out *o;
+	bool pressed = false;
+	unsigned put = 0;
+	int fds[2];
+
+	memset(lines, '\n', sizeof(lines));
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(clv_out_open(fds[1], false, &stop, &o), 0);
+	while (clv_out_put(o, clv_slice(lines, sizeof(lines)), 100, &pressed))
+		assert_true(++put <= CLV_OUT_LIVE_BYTES / sizeof(lines) + 2);
+	assert_true(pressed);
+	assert_int_equal(clv_out_dropped(o), 100);
+	assert_false(clv_out_put(o, clv_slice(NULL, 0), 3, &pressed));
+	assert_int_equal(clv_out_dropped(o), 103);
+	assert_true(clv_out_put(o, clv_slice(NULL, 0), 0, &pressed));
+	close(fds[0]);
+	assert_int_equal(clv_out_close(o), -EPIPE);
+	close(fds[1]);
 }
 
 int main(void)
@@ -228,6 +314,8 @@ int main(void)
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_descriptor_that_does_not_block),
 		cmocka_unit_test(test_stopped_with_a_reader_that_sleeps),
+		cmocka_unit_test(test_parcels_of_several_threads),
+		cmocka_unit_test(test_parcels_without_room_are_counted),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "export/queue.h"
 
@@ -88,6 +90,125 @@ static void test_full(void **state)
 	clv_queue_free(q);
 }
 
+static void test_pressed_when_half_is_used(void **state)
+{
+	struct clv_queue *q = queue_of(false);
+
+	assert_true(put(q, BYTES / 2, 'a'));
+	assert_false(clv_queue_pressed(q));
+	assert_true(put(q, 1, 'b'));
+	assert_true(clv_queue_pressed(q));
+	assert_int_equal(clv_queue_peek(q, false).len, BYTES / 2 + 1); /* so that somebody takes it */
+	clv_queue_take(q, 1);
+	assert_false(clv_queue_pressed(q));
+	clv_queue_free(q);
+}
+
+/* However much goes through it, what was taken at once is written to the same place. */
+static void test_begins_again_when_it_is_empty(void **state)
+{
+	struct clv_queue *q = queue_of(false);
+	const char *start = clv_queue_room(q, 100);
+
+	for (char c = 'a'; c < 'z'; c++) {
+		assert_ptr_equal(clv_queue_room(q, BYTES / 3), start);
+		assert_true(put(q, BYTES / 3, c));
+		assert_ptr_not_equal(clv_queue_room(q, 1), start); /* not handed over */
+		assert_true(put(q, BYTES / 3, c));
+		clv_queue_pressed(q);
+		assert_ptr_not_equal(clv_queue_room(q, 1), start); /* not taken */
+		struct clv_slice s = clv_queue_peek(q, false);
+		assert_ptr_equal(s.data, start);
+		assert_int_equal(s.len, BYTES / 3 * 2);
+		assert_int_equal(s.data[s.len - 1], c);
+		clv_queue_take(q, s.len - 1);
+		assert_ptr_not_equal(clv_queue_room(q, 1), start); /* not all of it */
+		clv_queue_take(q, 1);
+	}
+	clv_queue_free(q);
+}
+
+/* How much of the queue's memory there is. It is shared memory, so /proc/self/smaps says it by its name. */
+static size_t resident_kib(void)
+{
+	char line[512];
+	size_t sum = 0, kib;
+	bool ours = false;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			ours = strstr(line, "clovisor-queue");
+		else if (ours && sscanf(line, "Rss: %zu kB", &kib) == 1)
+			sum += kib;
+	}
+	fclose(f);
+	return sum;
+}
+
+static void test_gives_back_what_a_burst_took(void **state)
+{
+	struct clv_queue_config config = {.bytes = 8u << 20, .stop = &stop};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	assert_true(put(q, 6u << 20, 'a'));
+	assert_true(resident_kib() >= 6u << 10);
+	clv_queue_tick(q);
+	clv_queue_pressed(q);
+	clv_queue_take(q, 6u << 20);
+	assert_true(put(q, 10, 'b'));
+	assert_true(resident_kib() < 1u << 10);
+	clv_queue_close(q);
+	assert_memory_equal(clv_queue_peek(q, false).data, "bbbbbbbbbb", 10);
+	clv_queue_free(q);
+}
+
+/* Though nothing comes behind it. */
+static void test_gives_back_in_silence(void **state)
+{
+	struct clv_queue_config config = {.bytes = 8u << 20, .stop = &stop};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	assert_true(put(q, 6u << 20, 'a'));
+	clv_queue_tick(q);
+	clv_queue_take(q, 3u << 20);
+	clv_queue_tick(q);
+	assert_true(resident_kib() >= 6u << 10);
+	clv_queue_take(q, 3u << 20);
+	clv_queue_tick(q);
+	assert_int_equal(resident_kib(), 0);
+	clv_queue_free(q);
+}
+
+/* As much as is kept between two bursts goes when there is none for long. */
+static void test_gives_back_little_later(void **state)
+{
+	struct clv_queue_config config = {.bytes = 8u << 20, .stop = &stop};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	assert_true(put(q, 2u << 20, 'a'));
+	clv_queue_tick(q);
+	clv_queue_pressed(q);
+	for (int i = 0; i < 200; i++, usleep(10000)) {
+		clv_queue_tick(q);
+		assert_true(resident_kib() >= 2u << 10); /* nobody has read it */
+	}
+	clv_queue_take(q, 2u << 20);
+	for (int i = 0; i < 1000 && resident_kib(); i++, usleep(10000))
+		clv_queue_tick(q);
+	assert_int_equal(resident_kib(), 0);
+	assert_true(put(q, 10, 'b'));
+	clv_queue_close(q);
+	assert_memory_equal(clv_queue_peek(q, false).data, "bbbbbbbbbb", 10);
+	clv_queue_free(q);
+}
+
 static void *take_all(void *arg)
 {
 	struct clv_queue *q = arg;
@@ -134,6 +255,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_what_was_handed_over),
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_pressed_when_half_is_used),
+		cmocka_unit_test(test_begins_again_when_it_is_empty),
+		cmocka_unit_test(test_gives_back_what_a_burst_took),
+		cmocka_unit_test(test_gives_back_in_silence),
+		cmocka_unit_test(test_gives_back_little_later),
 		cmocka_unit_test(test_waits_for_room),
 		cmocka_unit_test(test_nobody_waits_for_a_consumer_that_has_ended),
 	};

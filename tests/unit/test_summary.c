@@ -68,6 +68,28 @@ static void test_json(void **state)
 	free(text);
 }
 
+/* What several have shown, as if one had. */
+static void test_gathered(void **state)
+{
+	static struct clv_summary one, part[3], all;
+	const struct clv_summary *const parts[] = {&part[0], &part[1], &part[2]};
+
+	for (uint64_t i = 0; i < 3000; i++) {
+		struct clv_span s = {.start_ns = 1000, .end_ns = 1000 + i * i, .first_ns = 1000};
+
+		s.status = i % 7 ? CLV_STATUS_UNSET : CLV_STATUS_ERROR;
+		clv_summary_span(&one, &s);
+		clv_summary_span(&part[i % 3], &s);
+	}
+	clv_summary_set(&all, (struct clv_figure){"packets", "", false, 5});
+	for (int again = 0; again < 2; again++)
+		clv_summary_gather(&all, parts, 3);
+	assert_int_equal(all.requests, 3000);
+	assert_int_equal(all.errors, one.errors);
+	assert_memory_equal(&all.latency_ns, &one.latency_ns, sizeof(one.latency_ns));
+	assert_int_equal(clv_summary_get(&all, "packets"), 5);
+}
+
 static void test_text_names_what_was_lost(void **state)
 {
 	static struct clv_summary s;
@@ -98,6 +120,7 @@ int main(void)
 		cmocka_unit_test(test_quantiles_of_one_value),
 		cmocka_unit_test(test_quantiles),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_gathered),
 		cmocka_unit_test(test_text_names_what_was_lost),
 	};
 

@@ -54,7 +54,7 @@ static struct clv_flow_key key(uint32_t n)
 static struct clv_flow *find(const struct bed *b, uint32_t n)
 {
 	struct clv_flow_key k = key(n);
-	uint64_t hash;
+	uint32_t hash;
 
 	return clv_flows_find(&b->t, &k, &hash);
 }
@@ -62,7 +62,7 @@ static struct clv_flow *find(const struct bed *b, uint32_t n)
 static struct clv_flow *add(struct bed *b, uint32_t n)
 {
 	struct clv_flow_key k = key(n);
-	uint64_t hash;
+	uint32_t hash;
 
 	assert_null(clv_flows_find(&b->t, &k, &hash));
 	struct clv_flow *f = clv_flows_add(&b->t, &k, hash);

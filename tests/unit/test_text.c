@@ -173,6 +173,120 @@ static void test_numbers(void **state)
 	}
 }
 
+/* Of other protocols the result says more than a number; what they are stands behind. */
+static void test_other_protocols(void **state)
+{
+	struct clv_text t = plain();
+	struct clv_span s = usual_span();
+
+	s.protocol = "postgresql";
+	s.method = CLV_LIT("SELECT");
+	s.target = CLV_LIT("carts");
+	s.result = CLV_LIT("OK");
+	s.status_code = 0;
+	clv_span_int(&s, CLV_ATTR_DB_RESPONSE_RETURNED_ROWS, 12);
+	assert_string_equal(line_of(&t, &s),
+			    "22:13:20.123 in   10.0.0.2:40000 -> 10.0.0.1:80  SELECT  carts                          "
+			    "          OK       1.23ms   12.3k postgresql 12 rows\n");
+	s.attr[0].i = 1;
+	assert_non_null(strstr(line_of(&t, &s), " postgresql 1 row\n"));
+
+	s.result = CLV_LIT("42P01");
+	s.attr_count = 0;
+	s.status = CLV_STATUS_ERROR;
+	clv_span_str(&s, CLV_ATTR_ERROR_TYPE, CLV_LIT("42P01"));
+	const char *line = line_of(&t, &s);
+	assert_non_null(strstr(line, " 42P01 "));
+	assert_non_null(strstr(line, "12.3k postgresql\n")); /* the error is not told twice */
+
+	s.result = CLV_LIT("\033[2J"); /* it comes from the network, too */
+	assert_non_null(strstr(line_of(&t, &s), " \\x1b[2J "));
+
+	s.protocol = "http2"; /* as HTTP */
+	s.status_code = 404;
+	s.attr_count = 0;
+	assert_non_null(strstr(line_of(&t, &s), " 404    "));
+	assert_non_null(strstr(line_of(&t, &s), "12.3k\n"));
+}
+
+/* A long method takes its room from the target: the columns behind stay where they are. */
+static void test_long_methods(void **state)
+{
+	struct clv_text t = plain();
+	struct clv_span s = usual_span();
+	const char *line = line_of(&t, &s);
+	ptrdiff_t usual = strstr(line, "1.23ms") - line;
+
+	s.method = CLV_LIT("CLIENT SETNAME");
+	s.target = CLV_LIT("a");
+	line = line_of(&t, &s);
+	assert_int_equal(strstr(line, "1.23ms") - line, usual);
+	assert_non_null(strstr(line, "CLIENT SETNAME a "));
+}
+
+/* What takes long says when it began to answer, and how many messages there were. */
+static void test_streams(void **state)
+{
+	struct clv_text t = plain();
+	struct clv_span s = usual_span();
+
+	s.protocol = "grpc";
+	s.end_ns = s.start_ns + 5000000000;
+	s.first_ns = s.start_ns + 12300000;
+	clv_span_int(&s, CLV_ATTR_CLOVISOR_MESSAGES_SENT, 3);
+	clv_span_int(&s, CLV_ATTR_CLOVISOR_MESSAGES_RECEIVED, 1);
+	assert_non_null(strstr(line_of(&t, &s), " grpc first 12.3ms sent 3 received 1\n"));
+	s.end_ns = s.start_ns + 13000000;
+	assert_non_null(strstr(line_of(&t, &s), " grpc sent 3 received 1\n"));
+}
+
+static const char *flow_line_of(struct clv_text *t, const struct clv_flow_record *r)
+{
+	static char line[8192];
+	size_t len = clv_text_flow(t, r, line);
+
+	assert_in_range(len, 1, clv_text_flow_bound(r));
+	line[len] = '\0';
+	return line;
+}
+
+static void test_connections(void **state)
+{
+	struct clv_text t = plain();
+	struct clv_flow_record r = {
+		.client = {clv_addr_v4((const uint8_t[]){10, 0, 0, 2}), 40000},
+		.server = {clv_addr_v4((const uint8_t[]){10, 0, 0, 1}), 443},
+		.side_known = true,
+		.role = CLV_KIND_CLIENT,
+		.end = CLV_FLOW_CLOSED,
+		.start_ns = 1700000000123456789,
+		.end_ns = 1700000000123456789 + 1234567,
+		.bytes = {517, 10500},
+		.handshake_ns = 812000,
+		.protocol = "tls",
+		.server_name = CLV_LIT("shop.example"),
+		.version = CLV_LIT("1.3"),
+		.alpn_offered = CLV_LIT("h2,http/1.1"),
+	};
+
+	assert_string_equal(
+		flow_line_of(&t, &r),
+		"22:13:20.123 out  10.0.0.2:40000 -> 10.0.0.1:443 <tcp>   tls 1.3 shop.example (h2,http/1.1?) "
+		"     closed   1.23ms sent 517, received 10.5k, handshake 812us\n");
+	r.server_name = CLV_LIT("\033[31m\xff");
+	assert_non_null(strstr(flow_line_of(&t, &r), "tls 1.3 \\x1b[31m\\xff ("));
+	r = (struct clv_flow_record){.client = r.client,
+				     .server = r.server,
+				     .transport = 1,
+				     .end = CLV_FLOW_IDLE,
+				     .protocol = "quic",
+				     .guessed = true,
+				     .requests = 1,
+				     .midstream = true};
+	assert_non_null(strstr(flow_line_of(&t, &r), " <udp>   quic? "));
+	assert_non_null(strstr(flow_line_of(&t, &r), "sent 0, received 0, 1 request, midstream\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +296,10 @@ int main(void)
 		cmocka_unit_test(test_targets_are_shortened_for_terminals),
 		cmocka_unit_test(test_nothing_commands_the_terminal),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_other_protocols),
+		cmocka_unit_test(test_long_methods),
+		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_connections),
 	};
 
 	setenv("TZ", "UTC", 1);

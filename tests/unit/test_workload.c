@@ -24,14 +24,19 @@ static void test_names(void **state)
 		struct clv_workload_place place;
 		const char *with_rules, *without;
 	} rows[] = {
-		{{CLV_LIT("veth1"), {0}, true}, "all", "veth1"},
-		{{CLV_LIT("eth0"), {0}, false}, "all", "unknown_service"},
-		{{CLV_LIT("veth9"), CLV_LIT("other"), true}, "till", "other"},
-		{{CLV_LIT("veth2"), CLV_LIT("web"), true}, "shop", "web"},
-		{{CLV_LIT("veth2"), CLV_LIT("/run/netns/web"), true}, "all", "web"},
-		{{CLV_LIT("veth2"), CLV_LIT("4711"), true}, "all", "veth2"},
-		{{CLV_LIT("veth2"), CLV_LIT("/proc/4711/ns/net"), true}, "all", "veth2"},
-		{{{0}, {0}, true}, "all", "unknown_service"},
+		{{CLV_LIT("veth1"), {0}, {0}, true}, "all", "veth1"},
+		{{CLV_LIT("eth0"), {0}, {0}, false}, "all", "unknown_service"},
+		{{CLV_LIT("veth9"), CLV_LIT("other"), {0}, true}, "till", "other"},
+		{{CLV_LIT("veth2"), CLV_LIT("web"), {0}, true}, "shop", "web"},
+		{{CLV_LIT("veth2"), CLV_LIT("/run/netns/web"), {0}, true}, "all", "web"},
+		{{CLV_LIT("veth2"), CLV_LIT("4711"), {0}, true}, "all", "veth2"},
+		{{CLV_LIT("veth2"), CLV_LIT("/proc/4711/ns/net"), {0}, true}, "all", "veth2"},
+		{{{0}, {0}, {0}, true}, "all", "unknown_service"},
+		{{{0}, {0}, CLV_LIT("/sys/fs/cgroup/system.slice/web.service"), false}, "all", "web.service"},
+		{{{0}, {0}, CLV_LIT("pods/shop/"), false}, "all", "shop"},
+		{{{0}, {0}, CLV_LIT("shop"), false}, "all", "shop"},
+		{{{0}, {0}, CLV_LIT("/"), false}, "all", "unknown_service"},
+		{{{0}, {0}, CLV_LIT("/sys/fs/cgroup/shop.slice/"), true}, "all", "shop.slice"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads that run ahead of others. Packets do not wait: at the usual priority a busy machine can keep a thread from
+ * running for 100 ms, while a window is over in half a millisecond; so those that read packets run before others, as
+ * they need microseconds at a time. Should a flood ever keep one of them busy for CLV_HURRY_BURST_US without a pause,
+ * the kernel says so, and all of them take their turn like everybody else, each until it has been idle again. Without
+ * the privilege they have to do as they are.
+ */
+#ifndef CLV_CLI_HURRY_H
+#define CLV_CLI_HURRY_H
+
+#include <stdbool.h>
+
+#define CLV_HURRY_BURST_US 50000
+#define CLV_HURRY_THREADS  16
+
+/* The calling thread runs ahead from here on. `seat`: its number, below CLV_HURRY_THREADS. */
+void clv_hurry(unsigned seat);
+/* It does not any more, since there was a flood. A thread that is idle may call clv_hurry() again. */
+bool clv_hurry_is_over(unsigned seat);
+
+#endif

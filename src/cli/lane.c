@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns one engine and its rules, and the thread that it runs on, where there are several. Never opens or closes a
+ * source. The lane's thread, except where lane.h says so.
+ */
+#include "cli/lane.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/hurry.h"
+
+/* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
+#define HOLD_NS (5ull * 1000 * 1000 * 1000)
+
+struct clv_lane {
+	struct clv_lane_config config;
+	struct clv_engine *engine;
+	struct clv_rules *rules;
+	uint64_t newest_ns;  /* of the last packet */
+	uint64_t lag_ns;     /* how late packets came here, at worst lately */
+	uint64_t pressed_ns; /* since when the outputs fall behind; 0: they do not */
+	bool held;           /* and packets wait for them */
+	bool inside;         /* the gate */
+
+	/* Of several. */
+	pthread_t thread;
+	bool started;
+	int error; /* the thread's, when it has ended */
+	atomic_bool ending, over;
+	atomic_uint_fast64_t alive_ns;
+};
+
+/* ---- per packet and per span ------------------------------------------------------------------------------------- */
+
+/*
+ * The outputs fall behind: packets wait at their source, as long as that has room. Then they do not; what the outputs
+ * have no room for is lost to them, and counted.
+ */
+static void lane_ease(struct clv_lane *l)
+{
+	struct clv_source *s = l->config.source;
+
+	if (!s->ops->hold)
+		return;
+	bool pressed = clv_outlet_pressed(l->config.outlet);
+	if (!pressed)
+		l->pressed_ns = 0;
+	else if (!l->pressed_ns)
+		l->pressed_ns = clv_clock_ns();
+	bool hold = pressed && clv_clock_ns() - l->pressed_ns < HOLD_NS;
+	if (hold != l->held)
+		s->ops->hold(s, hold);
+	l->held = hold;
+}
+
+static void lane_on_packet(void *ctx, const struct clv_packet *p)
+{
+	struct clv_lane *l = ctx;
+
+	if (l->config.tap)
+		l->config.tap(l->config.tap_ctx, p);
+	l->newest_ns = p->ts_ns;
+	clv_engine_packet(l->engine, p);
+	lane_ease(l);
+}
+
+/* One lane of several is inside the gate from the first packet of a poll on. */
+static void lane_on_packet_inside(void *ctx, const struct clv_packet *p)
+{
+	struct clv_lane *l = ctx;
+	struct clv_source *s = l->config.source;
+
+	if (l->inside)
+		clv_gate_give_way(l->config.gate);
+	else
+		clv_gate_enter(l->config.gate);
+	l->inside = true;
+	/* A file's time goes on with the packets that others get, too. */
+	uint64_t now_ns = l->config.run->live ? 0 : s->ops->now_ns(s);
+	if (now_ns > p->ts_ns)
+		clv_engine_tick(l->engine, now_ns);
+	lane_on_packet(l, p);
+}
+
+void clv_lane_emit(void *lane, struct clv_span *span)
+{
+	clv_outlet_span(((struct clv_lane *)lane)->config.outlet, span);
+}
+
+static void lane_on_span(void *ctx, struct clv_span *span)
+{
+	struct clv_lane *l = ctx;
+	const struct clv_run_config *run = l->config.run;
+
+	if (run->span)
+		run->span(run->ctx, l->config.number, span, clv_lane_emit, l);
+	else
+		clv_lane_emit(l, span);
+}
+
+static void lane_on_flow(void *ctx, struct clv_flow_record *record)
+{
+	clv_outlet_flow(((struct clv_lane *)ctx)->config.outlet, record);
+}
+
+static void lane_on_event(void *ctx, const struct clv_event *event)
+{
+	clv_outlet_event(((struct clv_lane *)ctx)->config.outlet, event);
+}
+
+static bool lane_pod_named(void *ctx, uint32_t net, struct clv_slice prefix)
+{
+	struct clv_lane *l = ctx;
+	const struct clv_resource *resource = clv_resources_get(l->config.run->resources, net);
+
+	return clv_slice_starts(clv_resource_value(resource, CLV_LIT("k8s.pod.name")), prefix);
+}
+
+static void lane_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const struct clv_kverdict *v)
+{
+	struct clv_source *s = ((struct clv_lane *)ctx)->config.source;
+
+	s->ops->verdict(s, ref, v);
+}
+
+/* ---- polling ----------------------------------------------------------------------------------------------------- */
+
+/* Several lanes: what is done until lane_leave() is done inside the gate. */
+static void lane_enter(struct clv_lane *l)
+{
+	if (l->config.gate && !l->inside)
+		clv_gate_enter(l->config.gate);
+	l->inside = true;
+}
+
+static void lane_leave(struct clv_lane *l)
+{
+	if (l->config.gate && l->inside)
+		clv_gate_leave(l->config.gate);
+	l->inside = false;
+}
+
+/* Ends inside the gate, unless with an error. */
+static int lane_take(struct clv_lane *l, int timeout_ms)
+{
+	struct clv_source *s = l->config.source;
+	int n = s->ops->poll(s, l->config.gate ? lane_on_packet_inside : lane_on_packet, l, timeout_ms);
+
+	if (n < 0)
+		lane_leave(l);
+	else
+		lane_enter(l);
+	lane_ease(l);
+	atomic_store_explicit(&l->alive_ns, clv_clock_ns(), memory_order_relaxed);
+	return n;
+}
+
+static void lane_tick(struct clv_lane *l)
+{
+	struct clv_source *s = l->config.source;
+	uint64_t now_ns = s->ops->now_ns ? s->ops->now_ns(s) : 0;
+
+	if (now_ns)
+		clv_engine_tick(l->engine, now_ns);
+	if (now_ns && l->newest_ns && now_ns > l->newest_ns) {
+		uint64_t lag_ns = now_ns - l->newest_ns;
+
+		l->lag_ns = lag_ns > l->lag_ns ? lag_ns : l->lag_ns;
+		l->newest_ns = 0;
+	}
+	clv_outlet_tick(l->config.outlet);
+}
+
+/* The main thread's seat is the first. */
+static unsigned lane_seat(const struct clv_lane *l)
+{
+	return l->config.gate ? l->config.number + 1 : 0;
+}
+
+int clv_lane_poll(struct clv_lane *l, int timeout_ms)
+{
+	int n = lane_take(l, timeout_ms);
+
+	if (n < 0)
+		return n;
+	if (n == 0 && l->config.run->live && !l->held && clv_hurry_is_over(lane_seat(l)))
+		clv_hurry(lane_seat(l));
+	lane_tick(l);
+	lane_leave(l);
+	return n;
+}
+
+void clv_lane_drain(struct clv_lane *l)
+{
+	while (lane_take(l, l->held ? 10 : 0) > 0 || l->held) {
+		clv_outlet_tick(l->config.outlet);
+		lane_leave(l);
+	}
+	lane_leave(l);
+}
+
+void clv_lane_flush(struct clv_lane *l)
+{
+	lane_enter(l);
+	clv_engine_flush(l->engine);
+	clv_outlet_flush(l->config.outlet);
+	lane_leave(l);
+}
+
+/* ---- of the main thread ------------------------------------------------------------------------------------------ */
+
+void clv_lane_set_rules(struct clv_lane *l, struct clv_rules *rules)
+{
+	clv_engine_set_rules(l->engine, &rules->head);
+	clv_rules_free(l->rules);
+	l->rules = rules;
+}
+
+struct clv_engine *clv_lane_engine(struct clv_lane *l)
+{
+	return l->engine;
+}
+
+uint64_t clv_lane_lag_ns(const struct clv_lane *l)
+{
+	return l->lag_ns;
+}
+
+void clv_lane_forget_lag(struct clv_lane *l)
+{
+	l->lag_ns = 0;
+}
+
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
+
+static void *lane_run(void *arg)
+{
+	struct clv_lane *l = arg;
+	char name[16];
+	int n = 0;
+
+	snprintf(name, sizeof(name), "worker %u", l->config.number); /* for top -H */
+	pthread_setname_np(pthread_self(), name);
+	if (l->config.run->live)
+		clv_hurry(lane_seat(l));
+	while (!atomic_load_explicit(&l->ending, memory_order_acquire) && (n >= 0 || n == -EINTR))
+		n = clv_lane_poll(l, CLV_LANE_POLL_MS);
+	l->error = n < 0 && n != -EINTR && n != CLV_SOURCE_END ? n : 0;
+	if (n >= 0)
+		clv_lane_drain(l);
+	clv_lane_flush(l);
+	atomic_store_explicit(&l->over, true, memory_order_release);
+	return NULL;
+}
+
+int clv_lane_start(struct clv_lane *l)
+{
+	sigset_t others, before;
+
+	/* Signals are the main thread's, but for the one that tells of a flood. */
+	sigfillset(&others);
+	sigdelset(&others, SIGXCPU);
+	pthread_sigmask(SIG_SETMASK, &others, &before);
+	int err = -pthread_create(&l->thread, NULL, lane_run, l);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	l->started = !err;
+	return err;
+}
+
+void clv_lane_end(struct clv_lane *l)
+{
+	atomic_store_explicit(&l->ending, true, memory_order_release);
+}
+
+bool clv_lane_is_over(const struct clv_lane *l)
+{
+	return atomic_load_explicit(&l->over, memory_order_acquire);
+}
+
+uint64_t clv_lane_alive_ns(const struct clv_lane *l)
+{
+	return atomic_load_explicit(&l->alive_ns, memory_order_relaxed);
+}
+
+int clv_lane_join(struct clv_lane *l)
+{
+	if (!l->started)
+		return 0;
+	pthread_join(l->thread, NULL);
+	l->started = false;
+	return l->error;
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
+static int lane_open_engine(struct clv_lane *l)
+{
+	const struct clv_run_config *run = l->config.run;
+	const struct clv_options *o = run->options;
+	const struct clv_engine_config engine = {
+		.memory_bytes = l->config.memory_bytes,
+		.ports = o->ports,
+		.port_count = o->port_count,
+		.egress = o->egress,
+		.egress_count = o->egress_count,
+		.pod_named = lane_pod_named,
+		.pod_ctx = l,
+		.hint = run->hint,
+		.hint_ctx = run->ctx,
+		.rules = l->rules->head,
+		.on_span = lane_on_span,
+		.span_ctx = l,
+		.on_event = l->config.counts_events ? lane_on_event : NULL,
+		.event_ctx = l,
+		.on_flow = o->flows ? lane_on_flow : NULL,
+		.flow_ctx = l,
+		.verdict = l->config.source->ops->verdict ? lane_on_verdict : NULL,
+		.verdict_ctx = l,
+	};
+
+	return clv_engine_new(&engine, &l->engine);
+}
+
+int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
+{
+	struct clv_lane *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		clv_rules_free(config->rules);
+		return -ENOMEM;
+	}
+	l->config = *config;
+	l->rules = config->rules;
+	atomic_init(&l->alive_ns, clv_clock_ns());
+	int err = lane_open_engine(l);
+	if (err) {
+		clv_lane_free(l);
+		return err;
+	}
+	*out = l;
+	return 0;
+}
+
+void clv_lane_free(struct clv_lane *l)
+{
+	if (!l)
+		return;
+	clv_engine_free(l->engine);
+	clv_rules_free(l->rules);
+	free(l);
+}

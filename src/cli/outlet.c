@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spans, records and events on their way out of a lane. Never blocks while packets come, unless a file is read. The
+ * lane's thread; what several lanes share is under the outputs' lock, or taken by functions that any thread may call.
+ */
+#include "cli/outlet.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/outputs_internal.h"
+
+static bool is_one_of_several(const struct clv_outlet *t)
+{
+	return t->all->count > 1;
+}
+
+/* ---- what all share ---------------------------------------------------------------------------------------------- */
+
+/* How often the lock is tried before a thread sleeps for it: it is never held for a microsecond. */
+#define SPINS 100
+
+static void outlet_lock(struct clv_outlet *t)
+{
+	if (!is_one_of_several(t))
+		return;
+	for (int i = 0; i < SPINS; i++)
+		if (!pthread_mutex_trylock(&t->all->lock))
+			return;
+	pthread_mutex_lock(&t->all->lock);
+}
+
+static void outlet_unlock(struct clv_outlet *t)
+{
+	if (is_one_of_several(t))
+		pthread_mutex_unlock(&t->all->lock);
+}
+
+/* Is the span exported? And it is counted. `wanted`: the filter takes it. */
+static bool outlet_count(struct clv_outlet *t, const struct clv_span *span, bool wanted)
+{
+	struct clv_outputs *o = t->all;
+	bool kept = false;
+
+	if (!o->traces && !o->metrics)
+		return false;
+	outlet_lock(t);
+	if (wanted && o->traces)
+		kept = clv_sampler_takes(&o->sampler, span);
+	if (o->metrics) /* an exemplar is a span that can be found somewhere */
+		clv_metrics_span(o->metrics, span, kept || (wanted && o->out && !o->traces));
+	outlet_unlock(t);
+	return kept;
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+/* Lines of several lanes come in any order, but none before the header. */
+static void outlet_put_header(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+	char header[CLV_TEXT_HEADER];
+	bool pressed;
+
+	outlet_lock(t);
+	if (!o->headed)
+		clv_out_put(o->out, clv_slice(header, clv_text_header(&t->text, header)), 0, &pressed);
+	o->headed = true;
+	outlet_unlock(t);
+}
+
+static void outlet_put_lines(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+
+	if (t->lines.len && o->format == CLV_OUTPUT_TEXT)
+		outlet_put_header(t);
+	if (!clv_out_put(o->out, clv_parcel_get(&t->lines), t->lines.count, &t->lines_pressed) && t->limited)
+		atomic_fetch_sub(&o->shown, t->limited);
+	clv_parcel_clear(&t->lines);
+	t->limited = 0;
+}
+
+/* Room for a line: in the queue, or in the parcel. */
+static char *outlet_room(struct clv_outlet *t, size_t bytes)
+{
+	if (!is_one_of_several(t))
+		return clv_out_room(t->all->out, bytes);
+	if (clv_parcel_full(&t->lines, bytes))
+		outlet_put_lines(t);
+	char *room = clv_parcel_room(&t->lines, bytes);
+	if (!room)
+		clv_out_put(t->all->out, clv_slice(NULL, 0), 1, &t->lines_pressed);
+	return room;
+}
+
+static void outlet_commit(struct clv_outlet *t, size_t bytes)
+{
+	if (is_one_of_several(t))
+		clv_parcel_commit(&t->lines, bytes, 1);
+	else
+		clv_out_commit(t->all->out, bytes);
+}
+
+static bool outlet_line(struct clv_outlet *t, const struct clv_span *span)
+{
+	bool json = t->all->format == CLV_OUTPUT_JSON;
+	char *line = outlet_room(t, json ? clv_json_bound(&t->json, span) : clv_text_bound(&t->text, span));
+
+	if (line)
+		outlet_commit(t, json ? clv_json_write(&t->json, span, line) : clv_text_write(&t->text, span, line));
+	return line;
+}
+
+void clv_outlet_flow(struct clv_outlet *t, struct clv_flow_record *record)
+{
+	struct clv_outputs *o = t->all;
+	bool json = o->format == CLV_OUTPUT_JSON;
+
+	record->resource = clv_resources_get(o->resources, record->net);
+	if (!o->out || clv_outputs_full(o))
+		return;
+	char *line = outlet_room(t, json ? clv_json_flow_bound(&t->json, record) : clv_text_flow_bound(record));
+	if (line)
+		outlet_commit(t, json ? clv_json_flow(&t->json, record, line) : clv_text_flow(&t->text, record, line));
+}
+
+/* ---- spans and events -------------------------------------------------------------------------------------------- */
+
+/* One of as many as --limit says? Among several lanes it must be taken before the line is made. */
+static bool outlet_take_turn(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+	uint64_t shown = atomic_load_explicit(&o->shown, memory_order_relaxed);
+
+	if (!is_one_of_several(t) || !o->options->limit)
+		return !clv_outputs_full(o);
+	do {
+		if (shown >= o->options->limit)
+			return false;
+	} while (!atomic_compare_exchange_weak(&o->shown, &shown, shown + 1));
+	t->limited++;
+	return true;
+}
+
+static void outlet_shown(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+
+	if (!is_one_of_several(t))
+		atomic_store_explicit(&o->shown, atomic_load_explicit(&o->shown, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+}
+
+void clv_outlet_span(struct clv_outlet *t, struct clv_span *span)
+{
+	struct clv_outputs *o = t->all;
+
+	if (!span->resource)
+		span->resource = clv_resources_get(o->resources, span->net);
+	bool wanted = clv_filter_match(&o->options->filter, span) && outlet_take_turn(t);
+	bool kept = outlet_count(t, span, wanted);
+
+	if (!wanted)
+		return;
+	clv_summary_span(t->summary, span);
+	if (!o->out || outlet_line(t, span))
+		outlet_shown(t);
+	if (kept && is_one_of_several(t))
+		clv_otlp_collect(o->otlp, &t->spans, span);
+	else if (kept)
+		clv_otlp_span(o->otlp, span);
+}
+
+void clv_outlet_event(struct clv_outlet *t, const struct clv_event *event)
+{
+	outlet_lock(t);
+	clv_metrics_event(t->all->metrics, clv_resources_get(t->all->resources, event->net), event);
+	outlet_unlock(t);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------------- */
+
+bool clv_outlet_pressed(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+
+	if (is_one_of_several(t))
+		return t->lines_pressed || t->spans_pressed;
+	return (o->out && clv_out_pressed(o->out)) || (o->otlp && clv_otlp_pressed(o->otlp));
+}
+
+void clv_outlet_flush(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+
+	if (!is_one_of_several(t))
+		return;
+	if (o->out)
+		outlet_put_lines(t);
+	if (o->otlp)
+		clv_otlp_put(o->otlp, &t->spans, &t->spans_pressed);
+}
+
+/* What waits in parcels is put away as often as the queues are looked at. */
+static void outlet_tick_parcels(struct clv_outlet *t)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	if (now_ns - t->ticked_ns < CLV_QUEUE_TICK_NS)
+		return;
+	t->ticked_ns = now_ns;
+	clv_outlet_flush(t);
+}
+
+void clv_outlet_tick(struct clv_outlet *t)
+{
+	struct clv_outputs *o = t->all;
+
+	if (is_one_of_several(t)) {
+		outlet_tick_parcels(t);
+	} else {
+		if (o->out)
+			clv_out_tick(o->out);
+		if (o->otlp)
+			clv_otlp_tick(o->otlp);
+	}
+	if (o->out && t->text.width)
+		clv_text_resize(&t->text, STDOUT_FILENO);
+}
