@@ -23,8 +23,13 @@
 #define BACKOFF_LEAST_MS 800u
 #define BACKOFF_MOST_MS  30000u
 #define PATIENCE_MS      30000u
-/* The thread looks around at least so often. */
-#define ROUND_NS (3600 * SEC)
+/*
+ * libcurl 7.88 can wait for the socket although what it has read already, of another request of the same HTTP/2
+ * connection, is to be handed out; then nothing comes any more. So the thread looks after it, often while lists come,
+ * and seldom otherwise: a watch may say what concerns a pod that has just begun.
+ */
+#define ROUND_LIST_NS (5 * MS)
+#define ROUND_NS      (500 * MS)
 
 struct clv_kube_api {
 	struct clv_kube_client client;
@@ -53,20 +58,22 @@ static void api_finish(struct clv_kube_api *api)
 	}
 }
 
-/* Returns for how long there is nothing to do unless something comes. */
+/* Returns for how long there is nothing to do unless something comes, in ms. */
 static int api_tend(struct clv_kube_api *api)
 {
-	uint64_t next_ns = UINT64_MAX;
+	uint64_t next_ns = UINT64_MAX, round_ns = ROUND_NS;
 
 	for (size_t i = 0; i < api->streams; i++) {
 		uint64_t due_ns = clv_kube_stream_tend(&api->stream[i]);
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
+		if (clv_kube_stream_lists(&api->stream[i]))
+			round_ns = ROUND_LIST_NS;
 	}
 	uint64_t now_ns = clv_clock_ns();
 	if (next_ns <= now_ns)
 		return 0;
-	return (int)((next_ns - now_ns < ROUND_NS ? next_ns - now_ns : ROUND_NS) / MS) + 1;
+	return (int)((next_ns - now_ns < round_ns ? next_ns - now_ns : round_ns) / MS) + 1;
 }
 
 static void *api_run(void *ctx)

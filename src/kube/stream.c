@@ -32,9 +32,11 @@
 /* ...and one that does not even live so long is not begun again at once. */
 #define WATCH_SHORT_NS SEC
 
-/* The head of an answer must come in the time that a test may set; more of a list in so many times of it, */
-#define LIST_TIMES 2
-/* and of a watch: bookmarks come about once a minute. */
+/*
+ * The head of an answer must come in the time that a test may set; more of a list in such a part of it, for the server
+ * has it all when it begins; more of a watch in so many times of it: bookmarks come about once a minute.
+ */
+#define LIST_PART   3
 #define WATCH_TIMES 7
 
 /* After so many failures of a watch it is not resumed any more: the list is made anew. */
@@ -593,7 +595,11 @@ void clv_kube_stream_done(struct clv_kube_stream *s, CURLcode code)
 /* When it has been silent for too long. */
 static uint64_t stream_deadline(const struct clv_kube_stream *s)
 {
-	return s->heard_ns + s->client->patience_ms * MS * (!s->answered ? 1 : s->watching ? WATCH_TIMES : LIST_TIMES);
+	uint64_t patience_ns = s->client->patience_ms * MS;
+
+	if (s->answered)
+		patience_ns = s->watching ? patience_ns * WATCH_TIMES : patience_ns / LIST_PART;
+	return s->heard_ns + patience_ns;
 }
 
 /* Its connection may be dead. A watch finds out by asking again; what gets no answer tries another connection. */
@@ -613,6 +619,11 @@ uint64_t clv_kube_stream_tend(struct clv_kube_stream *s)
 	if (!s->busy && clv_clock_ns() >= s->retry_ns)
 		stream_begin(s);
 	return s->busy ? stream_deadline(s) + s->client->waited_ns : s->retry_ns;
+}
+
+bool clv_kube_stream_lists(const struct clv_kube_stream *s)
+{
+	return s->busy && !s->watching;
 }
 
 int clv_kube_stream_init(struct clv_kube_stream *s, struct clv_kube_client *client, enum clv_kube_kind kind)

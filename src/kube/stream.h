@@ -90,6 +90,8 @@ void clv_kube_stream_fini(struct clv_kube_stream *s);
 
 /* Begins what is due, ends what is too late. Returns when there is something of that to do again (CLOCK_MONOTONIC). */
 uint64_t clv_kube_stream_tend(struct clv_kube_stream *s);
+/* Is a list of it on its way? */
+bool clv_kube_stream_lists(const struct clv_kube_stream *s);
 /* Its request has ended, as libcurl says by CURLINFO_PRIVATE. */
 void clv_kube_stream_done(struct clv_kube_stream *s, CURLcode code);
 

@@ -289,7 +289,21 @@ class Agent:
         try:
             return wait_for(f"'{pattern}' in its log", said, seconds)
         except AssertionError as e:
-            raise AssertionError(f"{e}\n{self.log()[-3000:]}") from None
+            raise AssertionError(f"{e}\n{self.log()[-3000:]}\n{self.explain()}") from None
+
+    def explain(self):
+        """What it says of itself, for who looks for a trouble: its status, and where each of its threads stands."""
+        socket_path, said = f"{self.base}/{self.process.pid}.sock", "no answer to clovisor status"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = subprocess.run([CLOVISOR, "status", "--socket", socket_path], stdout=subprocess.PIPE, text=True,
+                                  stderr=subprocess.STDOUT, errors="replace", timeout=10, check=False).stdout[:3000]
+        tasks = f"/proc/{self.process.pid}/task"
+        threads = []
+        for task in self.listed(tasks):
+            with contextlib.suppress(OSError), open(f"{tasks}/{task}/comm", encoding="utf-8") as comm, \
+                    open(f"{tasks}/{task}/wchan", encoding="utf-8") as wchan:
+                threads.append(f"{comm.read().strip()} in {wchan.read()}")
+        return f"{said}\nthreads: {', '.join(threads)}"
 
     def status(self):
         said = run(CLOVISOR, "status", "--json", "--socket", f"{self.base}/{self.process.pid}.sock")

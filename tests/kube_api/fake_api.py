@@ -82,6 +82,18 @@ def cut(after=700):
     return fault
 
 
+def stall(after=700):
+    """As cut(), but the connection stays, and nothing more comes."""
+    def fault(h, answer):
+        h.room = after
+        try:
+            answer()
+        except Cut:
+            h.server.api.stopping.wait(60)
+            raise
+    return fault
+
+
 def event(**line):
     """A watch of that line alone."""
     def fault(h, answer):

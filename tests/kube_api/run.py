@@ -27,7 +27,7 @@ sys.path[:0] = [HERE, *(os.path.join(os.path.dirname(HERE), d) for d in ("", "ku
 sys.dont_write_bytecode = True
 import fake_api  # noqa: E402
 import runner  # noqa: E402
-from fake_api import KINDS, FakeApi, close, cut, event, late, named, pod, silent, status  # noqa: E402
+from fake_api import KINDS, FakeApi, close, cut, event, late, named, pod, silent, stall, status  # noqa: E402
 from pki import Authority  # noqa: E402
 from runner import Skip  # noqa: E402
 
@@ -574,6 +574,18 @@ def test_no_answer():
             wait("faults", lambda: not api.faults["services", "watch"])
             api.put("services", named("late"))
             f.knows(api)
+        assert any("no answer in time" in w for w in f.why("trouble")), f.why("trouble")
+
+
+def test_list_that_stalls():
+    """In its middle: that page is asked for again, by another connection, long before the patience for a head is over."""
+    with plain() as api:
+        fill(api)
+        api.faults["pods", "list"] = [stall(300)]
+        begin = time.monotonic()
+        with follow(api, "--patience", 15000) as f:
+            f.knows(api)
+        assert time.monotonic() - begin < 12, "a third of the patience was to be enough"
         assert any("no answer in time" in w for w in f.why("trouble")), f.why("trouble")
 
 
