@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API client: a thread that follows each kind (kube/stream.c). Owns the thread, libcurl's multi handle, the
+ * The API client: a thread that follows each kind (kube/stream.c). Owns the thread, libcurl's multi handles, the
  * credentials and the queue; knows nothing of objects.
  */
 #include "kube/api.h"
@@ -23,13 +23,10 @@
 #define BACKOFF_LEAST_MS 800u
 #define BACKOFF_MOST_MS  30000u
 #define PATIENCE_MS      30000u
-/*
- * libcurl 7.88 can wait for the socket although what it has read already, of another request of the same HTTP/2
- * connection, is to be handed out; then nothing comes any more. So the thread looks after it, often while lists come,
- * and seldom otherwise: a watch may say what concerns a pod that has just begun.
- */
-#define ROUND_LIST_NS (5 * MS)
-#define ROUND_NS      (500 * MS)
+/* The thread looks around at least so often: libcurl 7.88 can wait for a socket although it has read what there is. */
+#define ROUND_NS (500 * MS)
+/* While there are lists they are waited for, and watches are looked after so often. */
+#define LISTS_MS 5
 
 struct clv_kube_api {
 	struct clv_kube_client client;
@@ -42,12 +39,12 @@ struct clv_kube_api {
 
 /* ---- the thread ------------------------------------------------------------------------------------------------ */
 
-static void api_finish(struct clv_kube_api *api)
+static void api_finish(CURLM *multi)
 {
 	CURLMsg *m;
 	int left;
 
-	while ((m = curl_multi_info_read(api->client.multi, &left))) {
+	while ((m = curl_multi_info_read(multi, &left))) {
 		struct clv_kube_stream *s = NULL;
 		CURLcode code = m->data.result;
 
@@ -58,39 +55,53 @@ static void api_finish(struct clv_kube_api *api)
 	}
 }
 
+static void api_perform(CURLM *multi)
+{
+	int running;
+
+	curl_multi_perform(multi, &running);
+	api_finish(multi);
+}
+
 /* Returns for how long there is nothing to do unless something comes, in ms. */
 static int api_tend(struct clv_kube_api *api)
 {
-	uint64_t next_ns = UINT64_MAX, round_ns = ROUND_NS;
+	uint64_t next_ns = UINT64_MAX;
+	bool lists = false;
 
 	for (size_t i = 0; i < api->streams; i++) {
 		uint64_t due_ns = clv_kube_stream_tend(&api->stream[i]);
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
-		if (clv_kube_stream_lists(&api->stream[i]))
-			round_ns = ROUND_LIST_NS;
+		lists |= clv_kube_stream_lists(&api->stream[i]);
+	}
+	if (!lists) { /* with their connections */
+		curl_multi_cleanup(api->client.lists);
+		api->client.lists = NULL;
 	}
 	uint64_t now_ns = clv_clock_ns();
 	if (next_ns <= now_ns)
 		return 0;
-	return (int)((next_ns - now_ns < round_ns ? next_ns - now_ns : round_ns) / MS) + 1;
+	return (int)((next_ns - now_ns < ROUND_NS ? next_ns - now_ns : ROUND_NS) / MS) + 1;
 }
 
 static void *api_run(void *ctx)
 {
 	struct clv_kube_api *api = ctx;
-	CURLM *multi = api->client.multi;
-	int running;
+	struct clv_kube_client *client = &api->client;
 
 	pthread_setname_np(pthread_self(), "kube-api");
 	while (!atomic_load(&api->stop)) {
 		int ms = api_tend(api);
 
 		/* Requests that have just begun make this return at once. */
-		if (ms)
-			curl_multi_poll(multi, NULL, 0, ms, NULL);
-		curl_multi_perform(multi, &running);
-		api_finish(api);
+		if (ms && client->lists)
+			curl_multi_poll(client->lists, NULL, 0, ms < LISTS_MS ? ms : LISTS_MS, NULL);
+		else if (ms)
+			curl_multi_poll(client->watches, NULL, 0, ms, NULL);
+		if (client->lists)
+			api_perform(client->lists);
+		api_perform(client->watches);
 	}
 	return NULL;
 }
@@ -101,8 +112,8 @@ static void api_free(struct clv_kube_api *api)
 {
 	for (size_t i = 0; i < api->streams; i++)
 		clv_kube_stream_fini(&api->stream[i]);
-	if (api->client.multi)
-		curl_multi_cleanup(api->client.multi);
+	curl_multi_cleanup(api->client.lists);
+	curl_multi_cleanup(api->client.watches);
 	clv_kube_events_free(api->client.events);
 	clv_kube_access_close(api->client.access);
 	free(api->node);
@@ -125,8 +136,8 @@ static int api_init_client(struct clv_kube_api *api, const struct clv_kube_api_c
 	if (asprintf(&api->name, "%s (%s)", clv_kube_access_server(c->access), clv_kube_access_source(c->access)) < 0)
 		api->name = NULL;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
-		c->multi = curl_multi_init();
-	if (!api->name || !c->multi || !copy_text(&api->node, config->all_pods ? NULL : config->node) ||
+		c->watches = curl_multi_init();
+	if (!api->name || !c->watches || !copy_text(&api->node, config->all_pods ? NULL : config->node) ||
 	    !copy_text(&api->label_selector, config->label_selector))
 		return -ENOMEM;
 	c->name = api->name;
@@ -202,7 +213,7 @@ void clv_kube_api_close(struct clv_kube_api *api)
 	atomic_store(&api->stop, true);
 	clv_kube_events_stop(api->client.events);
 	clv_kube_access_stop(api->client.access);
-	curl_multi_wakeup(api->client.multi);
+	curl_multi_wakeup(api->client.watches);
 	pthread_join(api->thread, NULL);
 	api_free(api);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 /* A connection that cannot be made in this time will not be. */
@@ -159,12 +160,16 @@ static int set_who(struct clv_kube_request *r, const struct clv_kube_credentials
 	return 0;
 }
 
-static void set_connection(CURL *e, bool fresh)
+static void set_connection(CURL *e, enum clv_kube_connection connection, const char *server)
 {
+	bool alone = connection == CLV_KUBE_ALONE;
+	/* Without TLS nothing says that the first one cannot be shared: others would wait for its end. */
+	bool wait = !alone && strncasecmp(server, "https:", 6) == 0;
+
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L); /* all watches in one connection, where it can be HTTP/2 */
-	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, (long)fresh);
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)(alone ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+	curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long)wait);
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, (long)(connection == CLV_KUBE_FRESH));
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700 /* 7.87: the end does not wait for a name that nobody resolves */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
@@ -178,14 +183,14 @@ static void set_connection(CURL *e, bool fresh)
 }
 
 int clv_kube_request_set(struct clv_kube_request *r, const struct clv_kube_credentials *c, const char *path,
-			 const char *accept, bool fresh, char why[CLV_KUBE_WHY])
+			 const char *accept, enum clv_kube_connection connection, char why[CLV_KUBE_WHY])
 {
 	curl_easy_reset(r->easy);
 	curl_slist_free_all(r->headers);
 	curl_slist_free_all(r->connect_to);
 	r->headers = r->connect_to = NULL;
 	r->error[0] = '\0';
-	set_connection(r->easy, fresh);
+	set_connection(r->easy, connection, c->server);
 	curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, c->plain ? NULL : "gzip");
 	int err = set_url(r, c, path);
 	if (!err)

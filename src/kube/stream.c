@@ -37,7 +37,7 @@
  * has it all when it begins; more of a watch in so many times of it: bookmarks come about once a minute.
  */
 #define LIST_PART   3
-#define WATCH_TIMES 7
+#define WATCH_TIMES 4
 
 /* After so many failures of a watch it is not resumed any more: the list is made anew. */
 #define WATCH_TRIES 3
@@ -348,6 +348,29 @@ static int stream_credentials(struct clv_kube_stream *s, struct clv_kube_credent
 	return err;
 }
 
+/* A stall of a connection that others share is not waited for twice. */
+static enum clv_kube_connection stream_connection(const struct clv_kube_stream *s)
+{
+	if (!s->watching)
+		return CLV_KUBE_ALONE;
+	return s->fresh ? CLV_KUBE_FRESH : CLV_KUBE_SHARED;
+}
+
+/*
+ * All watches go by one connection, lists by others: libcurl 7.88 stops reading an HTTP/2 connection for good, now and
+ * then, when what comes for one request is much and is read while it is the turn of another. Nor does it tell apart
+ * which of its connections to a server can be shared: so lists have a multi handle of their own, while there are any.
+ */
+static int stream_send(struct clv_kube_stream *s)
+{
+	struct clv_kube_client *client = s->client;
+
+	if (!s->watching && !client->lists)
+		client->lists = curl_multi_init();
+	s->multi = s->watching ? client->watches : client->lists;
+	return !s->multi || curl_multi_add_handle(s->multi, s->request.easy) ? -ENOMEM : 0;
+}
+
 static int stream_request(struct clv_kube_stream *s)
 {
 	struct query q = {.easy = s->request.easy};
@@ -367,7 +390,7 @@ static int stream_request(struct clv_kube_stream *s)
 		return -E2BIG;
 	}
 	const char *accept = s->watching ? resources[s->kind].watch_accept : resources[s->kind].list_accept;
-	err = clv_kube_request_set(&s->request, &c, q.text, accept, s->fresh, s->why);
+	err = clv_kube_request_set(&s->request, &c, q.text, accept, stream_connection(s), s->why);
 	if (err)
 		return err;
 	curl_easy_setopt(s->request.easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -377,7 +400,7 @@ static int stream_request(struct clv_kube_stream *s)
 	curl_easy_setopt(s->request.easy, CURLOPT_PRIVATE, s);
 	snprintf(s->why, sizeof(s->why), "no memory");
 	s->cutter = clv_kube_cutter_new(s->kind, !s->watching);
-	return !s->cutter || curl_multi_add_handle(s->client->multi, s->request.easy) ? -ENOMEM : 0;
+	return s->cutter ? stream_send(s) : -ENOMEM;
 }
 
 static void stream_clear(struct clv_kube_stream *s)
@@ -573,7 +596,7 @@ static void stream_unreachable(struct clv_kube_stream *s, CURLcode code)
 
 void clv_kube_stream_done(struct clv_kube_stream *s, CURLcode code)
 {
-	curl_multi_remove_handle(s->client->multi, s->request.easy);
+	curl_multi_remove_handle(s->multi, s->request.easy);
 	s->busy = false;
 	s->retry_ns = 0;
 	if (s->err == -ECANCELED)
@@ -637,7 +660,7 @@ int clv_kube_stream_init(struct clv_kube_stream *s, struct clv_kube_client *clie
 void clv_kube_stream_fini(struct clv_kube_stream *s)
 {
 	if (s->busy)
-		curl_multi_remove_handle(s->client->multi, s->request.easy);
+		curl_multi_remove_handle(s->multi, s->request.easy);
 	stream_clear(s);
 	free(s->next);
 	clv_kube_request_fini(&s->request);

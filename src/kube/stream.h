@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One kind of objects, as it is followed: listed in pages, watched, resumed, listed again. One request at a time, in a
- * multi handle that all kinds share.
+ * multi handles that all kinds share.
  *
  * The API's thread.
  */
@@ -31,7 +31,8 @@ enum clv_kube_count {
 struct clv_kube_client {
 	struct clv_kube_access *access;
 	struct clv_kube_events *events;
-	CURLM *multi;
+	CURLM *watches;   /* they share a connection */
+	CURLM *lists;     /* NULL: none is on its way */
 	const char *name; /* the server's, for people */
 	const char *node; /* pods of this node alone; NULL: of all */
 	const char *label_selector;
@@ -52,6 +53,7 @@ struct clv_kube_stream {
 	struct clv_kube_client *client;
 	enum clv_kube_kind kind;
 	struct clv_kube_request request;
+	CURLM *multi; /* where that is, while it is on its way */
 	enum clv_kube_health health;
 
 	/* Where it stands. */

@@ -41,6 +41,11 @@ def replicaset(name):
             "spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": template}}
 
 
+def find_follow():
+    """For client.Follow."""
+    client.FOLLOW = os.environ.get("CLVT_FOLLOW", os.path.join(os.path.dirname(TESTS), "build/tests/kube_api/follow"))
+
+
 class ApiClient(ClusterTest):
     """Level 1."""
 
@@ -49,8 +54,7 @@ class ApiClient(ClusterTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        built = os.path.join(os.path.dirname(TESTS), "build/tests/kube_api/follow")
-        client.FOLLOW = os.environ.get("CLVT_FOLLOW", built)
+        find_follow()
         cls.cluster.account("agent", "default", RULES)
         cls.token = cls.cluster.path("agent.token")
         cls.write_token(cls.cluster.token("agent"))

@@ -581,7 +581,7 @@ def test_list_that_stalls():
     """In its middle: that page is asked for again, by another connection, long before the patience for a head is over."""
     with plain() as api:
         fill(api)
-        api.faults["pods", "list"] = [stall(300)]
+        api.faults["pods", "list"] = [stall(100)]
         begin = time.monotonic()
         with follow(api, "--patience", 15000) as f:
             f.knows(api)
