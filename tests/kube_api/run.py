@@ -578,7 +578,7 @@ def test_no_answer():
 
 
 def test_list_that_stalls():
-    """In its middle: that page is asked for again, by another connection, long before the patience for a head is over."""
+    """In its middle: that page is asked for again, by another connection, long before the patience for a head ends."""
     with plain() as api:
         fill(api)
         api.faults["pods", "list"] = [stall(100)]
