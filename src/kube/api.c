@@ -6,6 +6,7 @@
 #include "kube/api.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,21 @@ static void api_perform(CURLM *multi)
 	api_finish(multi);
 }
 
+/* What freed memory lists and their connections leave behind is given back: it is not needed again soon. */
+static void trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
+static void api_end_lists(struct clv_kube_client *client)
+{
+	curl_multi_cleanup(client->lists); /* with their connections */
+	client->lists = NULL;
+	trim();
+}
+
 /* Returns for how long there is nothing to do unless something comes, in ms. */
 static int api_tend(struct clv_kube_api *api)
 {
@@ -75,10 +91,8 @@ static int api_tend(struct clv_kube_api *api)
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
 		lists |= clv_kube_stream_lists(&api->stream[i]);
 	}
-	if (!lists) { /* with their connections */
-		curl_multi_cleanup(api->client.lists);
-		api->client.lists = NULL;
-	}
+	if (!lists && api->client.lists)
+		api_end_lists(&api->client);
 	uint64_t now_ns = clv_clock_ns();
 	if (next_ns <= now_ns)
 		return 0;

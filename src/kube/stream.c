@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -449,14 +448,6 @@ static void stream_broken(struct clv_kube_stream *s)
 	stream_give_up(s);
 }
 
-/* What freed memory the list's objects leave behind is given back: it is not needed again soon. */
-static void trim(void)
-{
-#ifdef __GLIBC__
-	malloc_trim(0);
-#endif
-}
-
 static void stream_page_done(struct clv_kube_stream *s)
 {
 	char *next = NULL;
@@ -479,7 +470,6 @@ static void stream_page_done(struct clv_kube_stream *s)
 	s->watching = s->listed_once = true;
 	client_count(s->client, CLV_KUBE_COUNT_LISTS, 1);
 	stream_tell(s, CLV_KUBE_LISTED, NULL, NULL);
-	trim();
 }
 
 /* By whom, or for whatever reason: that is a watch's way. */
