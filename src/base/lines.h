@@ -33,7 +33,7 @@ static inline size_t clv_lines_next(struct clv_lines *l)
 		l->at += CLV_LINES_STEP;
 		l->ends = clv_lines_step(l->in, l->at);
 	}
-	size_t lf = l->at + (size_t)__builtin_ctzll(l->ends);
+	size_t lf = l->at + (unsigned)__builtin_ctzll(l->ends);
 	l->ends &= l->ends - 1;
 	return lf;
 }
