@@ -118,15 +118,18 @@ static inline char *json_first(char *out, uint64_t digits)
 	return out + sizeof(digits) - skip / 8;
 }
 
-/* The same of a number below 100. */
-static inline char *json_small(char *out, uint32_t v)
+/* A number below 10^4, likewise. */
+static inline char *json_few(char *out, uint32_t v)
 {
-	uint32_t ten = v * 103 >> 10;
+	uint32_t q = v * 10486 >> 20, pairs = q | (v - q * 100) << 16;
 
-	*out = (char)('0' + ten);
-	out += ten > 0;
-	*out = (char)('0' + v - ten * 10);
-	return out + 1;
+	q = (pairs * 103 >> 10) & 0x000f000f;
+	uint32_t digits = q | (pairs - q * 10) << 8;
+	unsigned skip = (unsigned)__builtin_ctz(digits | 1u << 24) & ~7u;
+
+	digits = htole32((digits | 0x30303030) >> skip);
+	memcpy(out, &digits, sizeof(digits));
+	return out + sizeof(digits) - skip / 8;
 }
 
 #define EIGHT_DIGITS 100000000u
@@ -142,8 +145,8 @@ static __attribute__((noinline)) char *json_large(char *out, uint64_t v)
 /* Stores up to seven bytes too many; what comes next covers them. */
 static inline char *json_u64(char *out, uint64_t v)
 {
-	if (v < 100)
-		return json_small(out, (uint32_t)v);
+	if (v < 10000)
+		return json_few(out, (uint32_t)v);
 	return v < EIGHT_DIGITS ? json_first(out, json_eight((uint32_t)v)) : json_large(out, v);
 }
 
@@ -213,7 +216,8 @@ static inline bool json_are_special(clv_sixteen v)
 {
 	clv_sixteen_signed c = (clv_sixteen_signed)v;
 
-	return clv_sixteen_any_high((clv_sixteen)((c < 0x20) | (c == '"') | (c == '\\') | (c == 0x7f)));
+	/* One more makes the least of DEL, and as little of what is beyond ASCII. */
+	return clv_sixteen_any_high((clv_sixteen)(((clv_sixteen_signed)(v + 1) < 0x21) | (c == '"') | (c == '\\')));
 }
 
 /* Fewer than sixteen: first and last ones, which may overlap. Those that are looked at may be there several times. */
@@ -392,17 +396,18 @@ static char *json_attributes(char *out, const struct clv_span *span)
 	out = PUT_LIT(out, ",\"attributes\":{");
 	if (span->attr_count + span->header_count == 0)
 		out++;
-	for (size_t i = 0; i < span->attr_count; i++) {
-		const struct clv_attr *a = &span->attr[i];
+	for (const struct clv_attr *a = span->attr, *end = a + span->attr_count; a < end; a++) {
 		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : json_own_key(a->key, &own);
 
 		memcpy(out, key->text, KEY_ROOM);
 		out += key->len;
-		if (a->type == CLV_TYPE_STRING) {
-			*out++ = '"';
-			out = json_string(out, a->s);
-			*out++ = '"';
-		} else if (a->type == CLV_TYPE_STRINGS) {
+		if (a->type == CLV_TYPE_STRING) { /* most are */
+			*out = '"';
+			out = json_string(out + 1, a->s);
+			out = PUT_LIT(out, "\",");
+			continue;
+		}
+		if (a->type == CLV_TYPE_STRINGS) {
 			out = json_strings(out, a->s);
 		} else if (a->type == CLV_TYPE_INT) {
 			out = json_i64(out, a->i);
