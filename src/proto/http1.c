@@ -396,13 +396,19 @@ static inline __attribute__((always_inline)) const uint8_t *http1_colon(struct c
 	return c < end && *c == ':' ? c : NULL;
 }
 
-/* Do names of ours begin with this letter? Others that have the same five lowest bits pass. */
-static inline bool http1_may_be_ours(uint8_t c)
+/*
+ * May the line in[at..end) be a field of ours? By its first letter's five lowest bits; and of those that begin with a
+ * C, as many do, by the L of content-length.
+ */
+static inline bool http1_may_be_ours(const uint8_t *in, size_t at, size_t end)
 {
 	const uint32_t letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) |
 				 1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
+	const size_t l = sizeof("content-") - 1;
 
-	return letters >> (c & 31) & 1;
+	if (!(letters >> (in[at] & 31) & 1))
+		return false;
+	return (in[at] | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
 }
 
 /* What the field that a line begins with is to us, and where its colon is, if it is anything. */
@@ -411,7 +417,7 @@ static enum http1_meaning http1_meaning(struct clv_slice line, const uint8_t **c
 #define IS(text, meaning)                                \
 	if ((*colon = http1_colon(line, CLV_LIT(text)))) \
 	return meaning
-	switch (clv_ascii_lower(line.data[0])) {
+	switch (line.data[0] | 0x20) {
 	case 'b':
 		IS("b3", HTTP1_IS_CONTEXT);
 		break;
@@ -524,22 +530,26 @@ void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t
 {
 	struct http1_head h = {.facts = *f};
 
-	if (http1_may_be_ours(head[at]))
+	if (http1_may_be_ours(head, at, end))
 		http1_field(&h, head, at, end);
 	*f = h.facts;
 }
 
-/* The LF that ends the next field line, folds included; in.len when it is not there, or not certain yet. */
-static inline size_t http1_field_end(struct clv_slice in, struct clv_lines *lines)
+/*
+ * The LF that ends the next field line, folds included; in.len when it is not there, or not certain yet. *unfolded
+ * becomes 0 when there is a fold.
+ */
+static inline size_t http1_field_end(struct clv_slice in, struct clv_lines *lines, uint8_t *unfolded)
 {
-	size_t lf;
+	for (;;) {
+		size_t lf = clv_lines_next(lines);
 
-	do {
-		lf = clv_lines_next(lines);
 		if (lf + 1 >= in.len)
 			return in.len;
-	} while (http1_is_ws(in.data[lf + 1]));
-	return lf;
+		if (!http1_is_ws(in.data[lf + 1]))
+			return lf;
+		*unfolded = 0;
+	}
 }
 
 /*
@@ -561,6 +571,7 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 			return m == CLV_MATCH_NO ? HTTP1_HEAD_BAD : HTTP1_HEAD_PARTIAL;
 	}
 	h->started = true;
+	h->facts.unfolded = 1;
 
 	for (size_t at = lf + 1; at < in.len; at = lf + 1) {
 		int eol = in.data[at] <= '\r' ? http1_eol(in, at) : 0;
@@ -568,10 +579,10 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 			h->len = (uint32_t)(at + (size_t)eol);
 			return eol > 0 ? HTTP1_HEAD_DONE : HTTP1_HEAD_PARTIAL;
 		}
-		lf = http1_field_end(in, &lines);
+		lf = http1_field_end(in, &lines, &h->facts.unfolded);
 		if (lf == in.len)
 			break;
-		if (http1_may_be_ours(in.data[at])) /* most are not */
+		if (http1_may_be_ours(in.data, at, lf)) /* most are not */
 			http1_field(h, in.data, at, lf);
 	}
 	return HTTP1_HEAD_PARTIAL;
@@ -582,9 +593,10 @@ void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
 {
 	struct clv_lines lines = clv_lines(head);
 	size_t lf = clv_lines_next(&lines);
+	uint8_t unfolded;
 
 	for (size_t at = lf + 1; at < head.len && !http1_eol(head, at); at = lf + 1) {
-		lf = http1_field_end(head, &lines);
+		lf = http1_field_end(head, &lines, &unfolded);
 		if (lf == head.len)
 			return;
 		struct clv_slice line = clv_slice_sub(head, at, lf - at);
@@ -895,8 +907,13 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 	struct http1_state *st = state;
 	struct http1_side *s = &st->side[dir];
 
-	if (s->phase == HTTP1_BODY)
+	if (s->phase == HTTP1_BODY) {
 		http1_done(s, dir, 0, sink);
+		if (!in.len) { /* mostly nothing follows */
+			http1_may_start(st, dir, 0);
+			return http1_fed(CLV_FED_MORE, 0, 0);
+		}
+	}
 	switch (s->phase) {
 	case HTTP1_UNTIL_CLOSE:
 		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
