@@ -287,7 +287,8 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (!c->exchanges.by_id)
 		drop_before(c, x);
 	clv_exchange_answer(x, msg, &at);
-	clv_exchange_keep(x, &c->engine->mem, msg->keep);
+	if (msg->keep.len)
+		clv_exchange_keep(x, &c->engine->mem, msg->keep);
 	keep_headers(c, x, msg);
 	c->tentative = c->likely = false;
 	if (c->datagram)
@@ -348,7 +349,8 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 			x->request_body_bytes = h->body_bytes;
 	} else {
 		x->response_end_ns = h->newest_ns;
-		clv_exchange_keep(x, &c->engine->mem, end->keep);
+		if (end->keep.len)
+			clv_exchange_keep(x, &c->engine->mem, end->keep);
 		if (!c->exchanges.by_id)
 			x->response_body_bytes = h->body_bytes;
 	}

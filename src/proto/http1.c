@@ -391,6 +391,8 @@ static inline __attribute__((always_inline)) const uint8_t *http1_colon(struct c
 	if (name.len >= line.len || (*c != ':' && !http1_is_ws(*c)) ||
 	    !clv_slice_eq_nocase(clv_slice(line.data, name.len), name))
 		return NULL;
+	if (*c == ':') /* as nearly always */
+		return c;
 	while (c < end && http1_is_ws(*c))
 		c++;
 	return c < end && *c == ':' ? c : NULL;
