@@ -240,10 +240,10 @@ static inline bool json_copy_few(char *out, const uint8_t *s, size_t len)
 		memcpy(&b, s + len - sizeof(b), sizeof(b));
 		memcpy(out, &a, sizeof(a));
 		memcpy(out + len - sizeof(b), &b, sizeof(b));
-		first = last = ((uint32_t)a | (uint32_t)b << 16) * 0x100000001;
+		first = last = ((uint32_t)a | (uint32_t)b << 16) * 0x100000001u;
 	} else if (len) {
 		*out = (char)*s;
-		first = last = *s * 0x0101010101010101;
+		first = last = *s * 0x0101010101010101u;
 	} else {
 		return true;
 	}
