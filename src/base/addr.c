@@ -5,17 +5,24 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-static size_t put_u8(char *out, uint8_t v)
-{
-	size_t n = 0;
+/* Each number that a byte may be, as text with a dot behind it. */
+struct octet {
+	char text[4];
+};
 
-	if (v >= 100)
-		out[n++] = (char)('0' + v / 100);
-	if (v >= 10)
-		out[n++] = (char)('0' + v / 10 % 10);
-	out[n++] = (char)('0' + v % 10);
-	return n;
-}
+#define DIGITS(n) ((n) < 10 ? 1 : (n) < 100 ? 2 : 3)
+#define DIGIT(n, i) \
+	((i) < DIGITS(n) ? '0' + ((i) + 1 == DIGITS(n) ? (n) : (i) + 2 == DIGITS(n) ? (n) / 10 : (n) / 100) % 10 : '.')
+#define OCTET(n)                                                   \
+	{                                                          \
+		{                                                  \
+			DIGIT(n, 0), DIGIT(n, 1), DIGIT(n, 2), '.' \
+		}                                                  \
+	}
+#define FOUR(n)       OCTET(n), OCTET((n) + 1), OCTET((n) + 2), OCTET((n) + 3)
+#define SIXTEEN(n)    FOUR(n), FOUR((n) + 4), FOUR((n) + 8), FOUR((n) + 12)
+#define SIXTY_FOUR(n) SIXTEEN(n), SIXTEEN((n) + 16), SIXTEEN((n) + 32), SIXTEEN((n) + 48)
+static const struct octet octets[256] = {SIXTY_FOUR(0), SIXTY_FOUR(64), SIXTY_FOUR(128), SIXTY_FOUR(192)};
 
 size_t clv_addr_format(const struct clv_addr *a, char out[CLV_ADDR_TEXT])
 {
@@ -25,8 +32,10 @@ size_t clv_addr_format(const struct clv_addr *a, char out[CLV_ADDR_TEXT])
 	}
 	size_t n = 0;
 	for (int i = 12; i < 16; i++) {
-		n += put_u8(out + n, a->b[i]);
-		out[n++] = '.';
+		uint8_t v = a->b[i];
+
+		memcpy(out + n, octets[v].text, sizeof(octets[v].text));
+		n += 2u + (v >= 10) + (v >= 100);
 	}
 	out[--n] = '\0';
 	return n;

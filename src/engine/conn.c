@@ -131,7 +131,7 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 
 /* ---- the parser's sink ----------------------------------------------------------------------------------------- */
 
-/* Lives for one call of the parser; knows where the slice it was given stands in the stream. */
+/* Lives for a call of the parser, or for several; knows where the slice it was given stands in the stream. */
 struct conn_sink {
 	struct clv_sink base;
 	struct clv_conn *c;
@@ -287,7 +287,8 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	if (!c->exchanges.by_id)
 		drop_before(c, x);
 	clv_exchange_answer(x, msg, &at);
-	clv_exchange_keep(x, &c->engine->mem, msg->keep);
+	if (msg->keep.len)
+		clv_exchange_keep(x, &c->engine->mem, msg->keep);
 	keep_headers(c, x, msg);
 	c->tentative = c->likely = false;
 	if (c->datagram)
@@ -348,7 +349,8 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 			x->request_body_bytes = h->body_bytes;
 	} else {
 		x->response_end_ns = h->newest_ns;
-		clv_exchange_keep(x, &c->engine->mem, end->keep);
+		if (end->keep.len)
+			clv_exchange_keep(x, &c->engine->mem, end->keep);
 		if (!c->exchanges.by_id)
 			x->response_body_bytes = h->body_bytes;
 	}
@@ -626,11 +628,10 @@ static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
 }
 
 /* One call of the parser. Returns true when it should be asked again though nothing of the run is left. */
-static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
+static inline bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	struct input in = next_input(c, h, r);
-	struct conn_sink sink = sink_for(c, d, r->at);
 	bool stuck = in.old_len && r->bytes.len && !in.added;
 	bool more_coming = in.added < r->bytes.len;
 
@@ -644,9 +645,9 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 	}
 	h->skipping = false;
 	h->need = 0;
-	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink.base);
+	sink->first = r->at;
+	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink->base);
 	assert(fed.used <= in.bytes.len);
-	*spoke |= sink.spoke;
 	if (fed.v == CLV_FED_BAD && !fed.used && in.bytes.len)
 		fed.used = 1; /* what is bad goes, or it would be found again */
 	consume(c, h, r, &in, fed.used);
@@ -677,7 +678,7 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, bool *spoke)
 		if (h->walked || r->at.pos < h->walked_to)
 			distrust(c, h);
 		lose_place_after(c, d, clv_slice(NULL, 0), 0);
-		*spoke = true; /* what the other direction waits for may have been in there */
+		sink->spoke = true; /* what the other direction waits for may have been in there */
 		return h->tail;
 	case CLV_FED_OPAQUE:
 		go_opaque(c);
@@ -702,9 +703,10 @@ static bool waiting(const struct clv_conn *c, int d)
 static bool pump(struct clv_conn *c, int d, struct rest *r)
 {
 	struct clv_half *h = &c->half[d];
-	bool spoke = false, ask = h->tail;
+	struct conn_sink sink = sink_for(c, d, r->at);
+	bool ask = h->tail;
 
-	while (c->phase == CLV_CONN_SPEAKING && !(spoke && waiting(c, !d))) {
+	while (c->phase == CLV_CONN_SPEAKING && !(sink.spoke && waiting(c, !d))) {
 		if (h->debt && !pay(h, r))
 			break;
 		if (!ask && !r->bytes.len && !h->skipping)
@@ -712,9 +714,9 @@ static bool pump(struct clv_conn *c, int d, struct rest *r)
 		if (h->hunting)
 			ask = hunt(c, d, r); /* what it found may all be in the tail */
 		else
-			ask = feed_once(c, d, r, &spoke);
+			ask = feed_once(c, d, r, &sink);
 	}
-	return spoke;
+	return sink.spoke;
 }
 
 /* Gives a run to direction d, and the other its turn whenever that may help it. */

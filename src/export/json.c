@@ -10,6 +10,7 @@
 
 #include <endian.h>
 
+#include "base/sixteen.h"
 #include "export/utf8.h"
 #include "model/packet.h"
 
@@ -43,6 +44,25 @@ _Static_assert(CLV_ATTR_NAME_MAX + 3 <= KEY_ROOM, "a plugin's names are no longe
 
 #define PUT_LIT(out, s) (memcpy((out), (s), sizeof(s) - 1), (out) + (sizeof(s) - 1))
 
+#ifdef __SSE2__
+/* A nibble in each byte becomes its digit. */
+static inline __m128i json_digits(__m128i v)
+{
+	__m128i letters = _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '9' - 1));
+
+	return _mm_add_epi8(_mm_add_epi8(v, _mm_set1_epi8('0')), letters);
+}
+
+static inline char *json_hex8(char *out, const uint8_t *data)
+{
+	__m128i v = _mm_loadl_epi64((const __m128i *)(const void *)data);
+
+	v = _mm_unpacklo_epi8(_mm_srli_epi16(v, 4), v); /* each byte's high nibble, with others' bits, before it */
+	v = json_digits(_mm_and_si128(v, _mm_set1_epi8(15)));
+	_mm_storeu_si128((__m128i *)(void *)out, v);
+	return out + 16;
+}
+#else
 /* Eight hex digits of four bytes, all at once: a nibble in each byte of a word. */
 static char *json_hex4(char *out, const uint8_t *data)
 {
@@ -61,27 +81,50 @@ static char *json_hex4(char *out, const uint8_t *data)
 	return out + sizeof(x);
 }
 
-/* Of ids, which are multiples of four bytes long. */
-static char *json_hex(char *out, const uint8_t *data, size_t len)
+static char *json_hex8(char *out, const uint8_t *data)
 {
-	for (size_t i = 0; i < len; i += 4)
-		out = json_hex4(out, data + i);
-	return out;
+	return json_hex4(json_hex4(out, data), data + 4);
 }
+#endif
 
-/* The four digits of a number below 10^4, at once: pairs, then digits in the bytes of a word, the first one lowest. */
-static uint32_t json_four(uint32_t v)
+/* The eight digits of a number below 10^8, at once: fours, pairs, then digits in the bytes of a word, the first lowest.
+ */
+static inline uint64_t json_eight(uint32_t v)
 {
-	uint32_t q = v * 10486 >> 20; /* / 100 */
-	uint32_t pairs = q | (v - q * 100) << 16;
+	uint64_t q = v / 10000, fours = q | (uint64_t)(v - q * 10000) << 32;
 
-	q = (pairs * 103 >> 10) & 0x000f000f; /* each / 10 */
+	q = (fours * 10486 >> 20) & 0x0000007f0000007f; /* each / 100 */
+	uint64_t pairs = q | (fours - q * 100) << 16;
+
+	q = (pairs * 103 >> 10) & 0x000f000f000f000f; /* each / 10 */
 	return q | (pairs - q * 10) << 8;
 }
 
-/* `digits` of a number below 10^4, without the zeros before it: but 0 itself has a digit. */
-static char *json_first(char *out, uint32_t digits)
+/* All of them. */
+static inline char *json_next(char *out, uint64_t digits)
 {
+	digits = htole64(digits | 0x3030303030303030);
+	memcpy(out, &digits, sizeof(digits));
+	return out + sizeof(digits);
+}
+
+/* Without the zeros before them: but 0 itself has a digit. */
+static inline char *json_first(char *out, uint64_t digits)
+{
+	unsigned skip = (unsigned)__builtin_ctzll(digits | 1ull << 56) & ~7u;
+
+	digits = htole64((digits | 0x3030303030303030) >> skip);
+	memcpy(out, &digits, sizeof(digits));
+	return out + sizeof(digits) - skip / 8;
+}
+
+/* A number below 10^4, likewise. */
+static inline char *json_few(char *out, uint32_t v)
+{
+	uint32_t q = v * 10486 >> 20, pairs = q | (v - q * 100) << 16;
+
+	q = (pairs * 103 >> 10) & 0x000f000f;
+	uint32_t digits = q | (pairs - q * 10) << 8;
 	unsigned skip = (unsigned)__builtin_ctz(digits | 1u << 24) & ~7u;
 
 	digits = htole32((digits | 0x30303030) >> skip);
@@ -89,30 +132,26 @@ static char *json_first(char *out, uint32_t digits)
 	return out + sizeof(digits) - skip / 8;
 }
 
-/* All four of them. */
-static char *json_next(char *out, uint32_t digits)
+#define EIGHT_DIGITS 100000000u
+
+static __attribute__((noinline)) char *json_large(char *out, uint64_t v)
 {
-	digits = htole32(digits | 0x30303030);
-	memcpy(out, &digits, sizeof(digits));
-	return out + sizeof(digits);
+	uint64_t high = v / EIGHT_DIGITS;
+
+	out = high < EIGHT_DIGITS ? json_first(out, json_eight((uint32_t)high)) : json_large(out, high);
+	return json_next(out, json_eight((uint32_t)(v % EIGHT_DIGITS)));
 }
 
-/* Stores up to three bytes too many; what comes next covers them. */
-static char *json_u64(char *out, uint64_t v)
+/* Stores up to seven bytes too many; what comes next covers them. */
+static inline char *json_u64(char *out, uint64_t v)
 {
-	const uint64_t four = 10000;
-
-	if (v < four)
-		return json_first(out, json_four((uint32_t)v));
-	if (v < four * four)
-		out = json_first(out, json_four((uint32_t)v / (uint32_t)four));
-	else
-		out = json_u64(out, v / four);
-	return json_next(out, json_four((uint32_t)(v % four)));
+	if (v < 10000)
+		return json_few(out, (uint32_t)v);
+	return v < EIGHT_DIGITS ? json_first(out, json_eight((uint32_t)v)) : json_large(out, v);
 }
 
 /* A point in time, most of which have the second of the one before. */
-static char *json_time(const struct clv_json *j, char *out, uint64_t ns)
+static inline char *json_time(const struct clv_json *j, char *out, uint64_t ns)
 {
 	uint64_t rest = ns - j->second * SECOND_NS;
 
@@ -120,12 +159,11 @@ static char *json_time(const struct clv_json *j, char *out, uint64_t ns)
 		return json_u64(out, ns);
 	memcpy(out, j->second_text, sizeof(j->second_text));
 	out += j->second_len;
-	*out = (char)('0' + rest / 100000000);
-	out = json_next(out + 1, json_four((uint32_t)(rest / 10000 % 10000)));
-	return json_next(out, json_four((uint32_t)(rest % 10000)));
+	*out = (char)('0' + (uint32_t)rest / EIGHT_DIGITS);
+	return json_next(out + 1, json_eight((uint32_t)rest % EIGHT_DIGITS));
 }
 
-static char *json_i64(char *out, int64_t v)
+static inline char *json_i64(char *out, int64_t v)
 {
 	if (v >= 0)
 		return json_u64(out, (uint64_t)v);
@@ -173,45 +211,60 @@ static char *json_escape_one(char *out, const uint8_t *s, size_t len, size_t *us
 	return utf8_hex(out, s[0]);
 }
 
-/* The same for seven bytes at most: four and four, which may overlap. */
+/* The same of sixteen. */
+static inline bool json_are_special(clv_sixteen v)
+{
+	clv_sixteen_signed c = (clv_sixteen_signed)v;
+
+	/* One more makes the least of DEL, and as little of what is beyond ASCII. */
+	return clv_sixteen_any_high((clv_sixteen)(((clv_sixteen_signed)(v + 1) < 0x21) | (c == '"') | (c == '\\')));
+}
+
+/* Fewer than sixteen: first and last ones, which may overlap. Those that are looked at may be there several times. */
 static inline bool json_copy_few(char *out, const uint8_t *s, size_t len)
 {
-	uint32_t first, last;
+	uint64_t first, last;
+	uint16_t a, b;
 
-	if (!len)
+	if (len >= sizeof(first)) {
+		memcpy(&first, s, sizeof(first));
+		memcpy(&last, s + len - sizeof(last), sizeof(last));
+		memcpy(out, &first, sizeof(first));
+		memcpy(out + len - sizeof(last), &last, sizeof(last));
+	} else if (len >= sizeof(uint32_t)) {
+		first = last = clv_eight(s, len);
+		memcpy(out, s, sizeof(uint32_t));
+		memcpy(out + len - sizeof(uint32_t), s + len - sizeof(uint32_t), sizeof(uint32_t));
+	} else if (len >= sizeof(a)) {
+		memcpy(&a, s, sizeof(a));
+		memcpy(&b, s + len - sizeof(b), sizeof(b));
+		memcpy(out, &a, sizeof(a));
+		memcpy(out + len - sizeof(b), &b, sizeof(b));
+		first = last = ((uint32_t)a | (uint32_t)b << 16) * 0x100000001u;
+	} else if (len) {
+		*out = (char)*s;
+		first = last = *s * 0x0101010101010101u;
+	} else {
 		return true;
-	if (len < 4) { /* the first, the middle, and the last one */
-		uint8_t a = s[0], b = s[len / 2], c = s[len - 1];
-
-		out[0] = (char)a;
-		out[len / 2] = (char)b;
-		out[len - 1] = (char)c;
-		return !json_is_special((uint64_t)(a | b << 8 | c << 16) | 0x6161616161000000);
 	}
-	memcpy(&first, s, 4);
-	memcpy(&last, s + len - 4, 4);
-	memcpy(out, &first, 4);
-	memcpy(out + len - 4, &last, 4);
-	return !json_is_special((uint64_t)first << 32 | last);
+	return !json_are_special(clv_sixteen_of(first, last));
 }
 
 /*
- * Copies a string in which nothing needs more than that; false: something does, and out holds rubbish. The last word
- * begins where it fits, in what is there already.
+ * Copies a string in which nothing needs more than that; false: something does, and out holds rubbish. The last sixteen
+ * bytes begin where they fit, in what is there already.
  */
 static inline bool json_copy(char *out, const uint8_t *s, size_t len)
 {
-	uint64_t w;
-
-	if (len < sizeof(w))
+	if (len < sizeof(clv_sixteen))
 		return json_copy_few(out, s, len);
-	for (size_t i = 0; i < len; i += sizeof(w)) {
-		size_t at = i + sizeof(w) <= len ? i : len - sizeof(w);
+	for (size_t i = 0; i < len; i += sizeof(clv_sixteen)) {
+		size_t at = i + sizeof(clv_sixteen) <= len ? i : len - sizeof(clv_sixteen);
+		clv_sixteen v = clv_sixteen_load(s + at);
 
-		memcpy(&w, s + at, sizeof(w));
-		if (json_is_special(w))
+		if (json_are_special(v))
 			return false;
-		memcpy(out + at, &w, sizeof(w));
+		clv_sixteen_store(out + at, v);
 	}
 	return true;
 }
@@ -343,17 +396,18 @@ static char *json_attributes(char *out, const struct clv_span *span)
 	out = PUT_LIT(out, ",\"attributes\":{");
 	if (span->attr_count + span->header_count == 0)
 		out++;
-	for (size_t i = 0; i < span->attr_count; i++) {
-		const struct clv_attr *a = &span->attr[i];
+	for (const struct clv_attr *a = span->attr, *end = a + span->attr_count; a < end; a++) {
 		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : json_own_key(a->key, &own);
 
 		memcpy(out, key->text, KEY_ROOM);
 		out += key->len;
-		if (a->type == CLV_TYPE_STRING) {
-			*out++ = '"';
-			out = json_string(out, a->s);
-			*out++ = '"';
-		} else if (a->type == CLV_TYPE_STRINGS) {
+		if (a->type == CLV_TYPE_STRING) { /* most are */
+			*out = '"';
+			out = json_string(out + 1, a->s);
+			out = PUT_LIT(out, "\",");
+			continue;
+		}
+		if (a->type == CLV_TYPE_STRINGS) {
 			out = json_strings(out, a->s);
 		} else if (a->type == CLV_TYPE_INT) {
 			out = json_i64(out, a->i);
@@ -403,26 +457,26 @@ static void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t
 
 size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 {
-	json_keep(j, span->resource, span->start_ns);
-	size_t bytes = FRAME_BYTES + 6 * span->name.len + span->attr_count * ATTR_BYTES + j->resource_len;
+	size_t text = span->name.len, headers = span->header_count;
 
+	json_keep(j, span->resource, span->start_ns);
 	for (size_t i = 0; i < span->attr_count; i++)
-		bytes += 6 * span->attr[i].s.len;
-	for (size_t i = 0; i < span->header_count; i++)
-		bytes += HEADER_BYTES + 6 * (span->header[i].name.len + span->header[i].value.len);
-	return bytes;
+		text += span->attr[i].s.len;
+	for (size_t i = 0; i < headers; i++)
+		text += span->header[i].name.len + span->header[i].value.len;
+	return FRAME_BYTES + 6 * text + span->attr_count * ATTR_BYTES + headers * HEADER_BYTES + j->resource_len;
 }
 
 size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, char *line)
 {
 	char *out = PUT_LIT(line, "{\"trace_id\":\"");
 
-	out = json_hex(out, span->trace_id, sizeof(span->trace_id));
+	out = json_hex8(json_hex8(out, span->trace_id), span->trace_id + 8);
 	out = PUT_LIT(out, "\",\"span_id\":\"");
-	out = json_hex(out, span->span_id, sizeof(span->span_id));
+	out = json_hex8(out, span->span_id);
 	if (span->has_parent) {
 		out = PUT_LIT(out, "\",\"parent_span_id\":\"");
-		out = json_hex(out, span->parent_id, sizeof(span->parent_id));
+		out = json_hex8(out, span->parent_id);
 	}
 	out = PUT_LIT(out, "\",\"name\":\"");
 	out = clv_json_escape(out, span->name);

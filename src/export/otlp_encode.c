@@ -8,6 +8,7 @@
  */
 #include "export/otlp_encode.h"
 
+#include "base/sixteen.h"
 #include "export/utf8.h"
 
 const struct clv_slice clv_otlp_schema_url = CLV_LIT("https://opentelemetry.io/schemas/1.44.0");
@@ -68,7 +69,8 @@ enum { KIND_SERVER = 2, KIND_CLIENT = 3, STATUS_ERROR = 2 };
 #define KEY_ROOM 48
 
 struct key {
-	char tag, key_len;
+	_Alignas(16) char tag;
+	char key_len;
 	char text[KEY_ROOM - 2]; /* copied with the two before it */
 	uint8_t len;             /* of all that */
 };
@@ -131,21 +133,35 @@ static uint64_t otlp_copy_short(char *out, const uint8_t *s, size_t len)
 	return otlp_special(a | (uint64_t)b << 8 | (uint64_t)c << 16);
 }
 
-/* Copies; false when the string has to be written by otlp_escape() instead, or has not been looked at closely. */
-static bool otlp_copy(char *out, struct clv_slice s)
+/* The same of sixteen bytes: their highest bits. */
+static inline clv_sixteen otlp_special_of(clv_sixteen v)
 {
-	uint64_t w, special = 0;
+	return v | (clv_sixteen)(v == '\\');
+}
 
-	if (s.len < sizeof(w))
+/* Copies; false when the string has to be written by otlp_escape() instead, or has not been looked at closely. */
+static inline bool otlp_copy(char *out, struct clv_slice s)
+{
+	clv_sixteen v, special = {0};
+	uint64_t first, last;
+
+	if (s.len < sizeof(first))
 		return !otlp_copy_short(out, s.data, s.len);
-	for (size_t i = 0; i + sizeof(w) <= s.len; i += sizeof(w)) {
-		memcpy(&w, s.data + i, sizeof(w));
-		memcpy(out + i, &w, sizeof(w));
-		special |= otlp_special(w);
+	if (s.len < sizeof(v)) {
+		memcpy(&first, s.data, sizeof(first));
+		memcpy(&last, s.data + s.len - sizeof(last), sizeof(last));
+		memcpy(out, &first, sizeof(first));
+		memcpy(out + s.len - sizeof(last), &last, sizeof(last));
+		return !clv_sixteen_any_high(otlp_special_of(clv_sixteen_of(first, last)));
 	}
-	memcpy(&w, s.data + s.len - sizeof(w), sizeof(w));
-	memcpy(out + s.len - sizeof(w), &w, sizeof(w));
-	return !(special | otlp_special(w));
+	for (size_t i = 0; i + sizeof(v) <= s.len; i += sizeof(v)) {
+		v = clv_sixteen_load(s.data + i);
+		clv_sixteen_store(out + i, v);
+		special |= otlp_special_of(v);
+	}
+	v = clv_sixteen_load(s.data + s.len - sizeof(v));
+	clv_sixteen_store(out + s.len - sizeof(v), v);
+	return !clv_sixteen_any_high(special | otlp_special_of(v));
 }
 
 static size_t otlp_escaped_size(struct clv_slice s)
@@ -190,6 +206,9 @@ char *clv_otlp_string(char *out, uint32_t field, struct clv_slice s)
 	return otlp_escape(protobuf_varint(len_at, otlp_escaped_size(s)), s);
 }
 
+/* A length below this is one byte. */
+#define SHORT 0x80
+
 /* All of an attribute that goes before its AnyValue, which will have `value_len` bytes. */
 static char *otlp_key(char *out, const struct key *key, size_t value_len)
 {
@@ -199,15 +218,32 @@ static char *otlp_key(char *out, const struct key *key, size_t value_len)
 	return protobuf_varint(out + key->len, value_len);
 }
 
-/* The same for a string of `len` bytes, up to where they begin. */
-static char *otlp_string_key(char *out, const struct key *key, size_t len)
+/* The same where all of that is short. */
+static inline char *otlp_short_key(char *out, const struct key *key, size_t value_len)
 {
+	*out++ = TAG(SPAN_ATTRIBUTES, PROTOBUF_BYTES);
+	*out++ = (char)(key->len + 1 + value_len);
+	memcpy(out, key, KEY_ROOM);
+	out += key->len;
+	*out++ = (char)value_len;
+	return out;
+}
+
+/* The same for a string of `len` bytes, up to where they begin. */
+static inline char *otlp_string_key(char *out, const struct key *key, size_t len)
+{
+	if (KEY_ROOM + 1 + 2 + len < SHORT) {
+		out = otlp_short_key(out, key, 2 + len);
+		*out++ = TAG(ANY_STRING, PROTOBUF_BYTES);
+		*out++ = (char)len;
+		return out;
+	}
 	out = otlp_key(out, key, 1 + protobuf_varint_size(len) + len);
 	*out++ = TAG(ANY_STRING, PROTOBUF_BYTES);
 	return protobuf_varint(out, len);
 }
 
-static char *otlp_string_attribute(char *out, const struct key *key, struct clv_slice s)
+static inline char *otlp_string_attribute(char *out, const struct key *key, struct clv_slice s)
 {
 	char *text = otlp_string_key(out, key, s.len);
 
@@ -216,16 +252,16 @@ static char *otlp_string_attribute(char *out, const struct key *key, struct clv_
 	return otlp_escape(otlp_string_key(out, key, otlp_escaped_size(s)), s);
 }
 
-static char *otlp_int_attribute(char *out, const struct key *key, int64_t i)
+static inline char *otlp_int_attribute(char *out, const struct key *key, int64_t i)
 {
-	out = otlp_key(out, key, 1 + protobuf_varint_size((uint64_t)i));
+	out = otlp_short_key(out, key, 1 + protobuf_varint_size((uint64_t)i));
 	*out++ = TAG(ANY_INT, PROTOBUF_VARINT);
 	return protobuf_varint(out, (uint64_t)i);
 }
 
-static char *otlp_bool_attribute(char *out, const struct key *key, bool b)
+static inline char *otlp_bool_attribute(char *out, const struct key *key, bool b)
 {
-	out = otlp_key(out, key, 2);
+	out = otlp_short_key(out, key, 2);
 	*out++ = TAG(ANY_BOOL, PROTOBUF_VARINT);
 	*out++ = (char)b;
 	return out;
@@ -270,8 +306,7 @@ static char *otlp_attributes(char *out, const struct clv_span *span)
 {
 	struct key own;
 
-	for (size_t i = 0; i < span->attr_count; i++) {
-		const struct clv_attr *a = &span->attr[i];
+	for (const struct clv_attr *a = span->attr, *end = a + span->attr_count; a < end; a++) {
 		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : otlp_own_key(a->key, &own);
 
 		if (a->type == CLV_TYPE_STRING)

@@ -102,6 +102,14 @@ struct clv_span {
 /* Room for composed strings of one span (url.full): twice the largest head, plus addresses. */
 #define CLV_SPAN_OVERFLOW (160u * 1024u)
 
+static inline void clv_attr_set(struct clv_attr *a, enum clv_attr_key key, enum clv_attr_type type,
+				struct clv_slice value)
+{
+	a->key = (uint16_t)key;
+	a->type = (uint16_t)type;
+	a->s = value;
+}
+
 /* Adds an attribute; past CLV_SPAN_ATTRS is a bug (assert). The slice must live as long as the span. */
 static inline struct clv_attr *clv_span_add(struct clv_span *s, enum clv_attr_key key, enum clv_attr_type type,
 					    struct clv_slice value)
@@ -109,7 +117,7 @@ static inline struct clv_attr *clv_span_add(struct clv_span *s, enum clv_attr_ke
 	assert(s->attr_count < CLV_SPAN_ATTRS);
 	struct clv_attr *a = &s->attr[s->attr_count++];
 
-	*a = (struct clv_attr){.key = (uint16_t)key, .type = (uint16_t)type, .s = value};
+	clv_attr_set(a, key, type, value);
 	return a;
 }
 
@@ -126,6 +134,41 @@ static inline void clv_span_int(struct clv_span *s, enum clv_attr_key key, int64
 static inline void clv_span_bool(struct clv_span *s, enum clv_attr_key key, bool value)
 {
 	clv_span_add(s, key, CLV_TYPE_BOOL, clv_slice(NULL, 0))->b = value;
+}
+
+/*
+ * The same for who adds many, and wants to find the place for each only once: room for `most`, which clv_attrs_str()
+ * and its kin fill, each giving the place behind it, and clv_span_end() closes. Meanwhile nothing else is added.
+ */
+static inline struct clv_attr *clv_span_begin(struct clv_span *s, unsigned most)
+{
+	assert(s->attr_count + most <= CLV_SPAN_ATTRS);
+	return &s->attr[s->attr_count];
+}
+
+static inline void clv_span_end(struct clv_span *s, const struct clv_attr *at)
+{
+	s->attr_count = (uint16_t)(at - s->attr);
+}
+
+static inline struct clv_attr *clv_attrs_str(struct clv_attr *at, enum clv_attr_key key, struct clv_slice value)
+{
+	clv_attr_set(at, key, CLV_TYPE_STRING, value);
+	return at + 1;
+}
+
+static inline struct clv_attr *clv_attrs_int(struct clv_attr *at, enum clv_attr_key key, int64_t value)
+{
+	clv_attr_set(at, key, CLV_TYPE_INT, clv_slice(NULL, 0));
+	at->i = value;
+	return at + 1;
+}
+
+static inline struct clv_attr *clv_attrs_bool(struct clv_attr *at, enum clv_attr_key key, bool value)
+{
+	clv_attr_set(at, key, CLV_TYPE_BOOL, clv_slice(NULL, 0));
+	at->b = value;
+	return at + 1;
 }
 
 /* `value` as CLV_TYPE_STRINGS wants it; empty: an empty array. */

@@ -15,6 +15,12 @@ static inline void clv_describe_str(struct clv_span *span, enum clv_attr_key key
 		clv_span_str(span, key, value);
 }
 
+/* The same by clv_span_begin(). */
+static inline struct clv_attr *clv_describe_put(struct clv_attr *at, enum clv_attr_key key, struct clv_slice value)
+{
+	return value.len ? clv_attrs_str(at, key, value) : at;
+}
+
 /* Room for `cap` bytes in the span; without it the buffer counts as cut. */
 struct clv_buf clv_describe_room(struct clv_span *span, size_t cap);
 /* What was written to it; empty when it was cut. */

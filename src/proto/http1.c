@@ -13,6 +13,7 @@
  */
 #include "proto/http1.h"
 
+#include "base/lines.h"
 #include "engine/limits.h"
 #include "proto/http1_text.h"
 
@@ -69,7 +70,13 @@ static const bool http1_tchar[256] = {
 
 static inline bool http1_is_ws(uint8_t c)
 {
-	return c == ' ' || c == '\t';
+	return c <= ' ' && (c == ' ' || c == '\t');
+}
+
+/* Or what folds lines. */
+static inline bool http1_is_space(uint8_t c)
+{
+	return c <= ' ' && (http1_is_ws(c) || c == '\r' || c == '\n');
 }
 
 /* Bytes of the line end at `at`: 1 (LF), 2 (CRLF), 0 when there is none; -1 when a lone CR ends the slice. */
@@ -305,12 +312,8 @@ static bool http1_start_line(enum clv_dir dir, struct clv_slice line, struct clv
 }
 
 /* Equal repetitions count once, different ones are an error (RFC 9112 section 6.3, point 5). */
-static void http1_content_length(struct http1_head *h, struct clv_slice value)
+static __attribute__((noinline)) void http1_content_lengths(struct http1_head *h, struct clv_slice value)
 {
-	if (!h->has_length && http1_decimal(value, &h->length)) { /* once, as nearly always */
-		h->has_length = true;
-		return;
-	}
 	do {
 		uint64_t length;
 		if (!http1_decimal(http1_element(&value), &length) || (h->has_length && length != h->length))
@@ -323,8 +326,16 @@ static void http1_content_length(struct http1_head *h, struct clv_slice value)
 	} while (value.len);
 }
 
+static void http1_content_length(struct http1_head *h, struct clv_slice value)
+{
+	if (!h->has_length && http1_decimal(value, &h->length)) /* once, as nearly always */
+		h->has_length = true;
+	else
+		http1_content_lengths(h, value);
+}
+
 /* "identity" was dropped from HTTP long ago, but it is still sent and says nothing. */
-static void http1_transfer_encoding(struct http1_head *h, struct clv_slice value)
+static __attribute__((noinline)) void http1_transfer_encoding(struct http1_head *h, struct clv_slice value)
 {
 	do {
 		struct clv_slice coding = http1_element(&value);
@@ -338,7 +349,7 @@ static void http1_transfer_encoding(struct http1_head *h, struct clv_slice value
 }
 
 /* A list of protocols, each maybe with a version (RFC 9110 section 7.8). */
-static void http1_upgrade(struct clv_http1_facts *f, struct clv_slice value)
+static __attribute__((noinline)) void http1_upgrade(struct clv_http1_facts *f, struct clv_slice value)
 {
 	if (value.len)
 		f->flags |= CLV_HTTP1_UPGRADE;
@@ -354,6 +365,7 @@ static void http1_upgrade(struct clv_http1_facts *f, struct clv_slice value)
 
 /* What a field is to us. Trace context is only noticed here (trace/context.c knows what it means). */
 enum http1_meaning {
+	HTTP1_IS_NONE,
 	HTTP1_IS_CONTEXT, /* but a tracestate alone means nothing */
 	HTTP1_IS_HOST,
 	HTTP1_IS_AGENT,
@@ -365,44 +377,6 @@ enum http1_meaning {
 	HTTP1_IS_UPGRADE,
 };
 
-struct http1_name {
-	struct clv_slice text;
-	enum http1_meaning meaning;
-};
-
-/* Our names, by their first letter. */
-static const struct http1_name http1_b[] = {{CLV_LIT("b3"), HTTP1_IS_CONTEXT}};
-static const struct http1_name http1_c[] = {{CLV_LIT("content-length"), HTTP1_IS_LENGTH}};
-static const struct http1_name http1_f[] = {{CLV_LIT("forwarded"), HTTP1_IS_FORWARDED}};
-static const struct http1_name http1_h[] = {{CLV_LIT("host"), HTTP1_IS_HOST}};
-static const struct http1_name http1_t[] = {{CLV_LIT("traceparent"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("transfer-encoding"), HTTP1_IS_CODING}};
-static const struct http1_name http1_u[] = {{CLV_LIT("user-agent"), HTTP1_IS_AGENT},
-					    {CLV_LIT("upgrade"), HTTP1_IS_UPGRADE},
-					    {CLV_LIT("uber-trace-id"), HTTP1_IS_CONTEXT}};
-static const struct http1_name http1_x[] = {{CLV_LIT("x-forwarded-for"), HTTP1_IS_FORWARDED_FOR},
-					    {CLV_LIT("x-forwarded-host"), HTTP1_IS_FORWARDED_HOST},
-					    {CLV_LIT("x-request-id"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("x-b3-traceid"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("x-b3-spanid"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("x-b3-sampled"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("x-b3-flags"), HTTP1_IS_CONTEXT},
-					    {CLV_LIT("x-amzn-trace-id"), HTTP1_IS_CONTEXT}};
-
-#define HTTP1_GROUP(names)                                  \
-	{                                                   \
-		(names), sizeof(names) / sizeof((names)[0]) \
-	}
-static const struct http1_group {
-	const struct http1_name *name;
-	size_t count;
-} http1_names[32] = {
-	['b' & 31] = HTTP1_GROUP(http1_b), ['c' & 31] = HTTP1_GROUP(http1_c), ['f' & 31] = HTTP1_GROUP(http1_f),
-	['h' & 31] = HTTP1_GROUP(http1_h), ['t' & 31] = HTTP1_GROUP(http1_t), ['u' & 31] = HTTP1_GROUP(http1_u),
-	['x' & 31] = HTTP1_GROUP(http1_x),
-};
-#undef HTTP1_GROUP
-
 /* A name of ours and its colon, white space before it included, are no longer. */
 #define HTTP1_NAME_BYTES 32u
 
@@ -410,24 +384,86 @@ static const struct http1_group {
  * The colon behind `name`, if that is what a line begins with, of which `line` is as much as may hold the two; else
  * NULL. What stands where the name must end tells nearly always.
  */
-static inline const uint8_t *http1_colon(struct clv_slice line, struct clv_slice name)
+static inline __attribute__((always_inline)) const uint8_t *http1_colon(struct clv_slice line, struct clv_slice name)
 {
 	const uint8_t *c = line.data + name.len, *end = line.data + line.len;
 
 	if (name.len >= line.len || (*c != ':' && !http1_is_ws(*c)) ||
 	    !clv_slice_eq_nocase(clv_slice(line.data, name.len), name))
 		return NULL;
+	if (*c == ':') /* as nearly always */
+		return c;
 	while (c < end && http1_is_ws(*c))
 		c++;
 	return c < end && *c == ':' ? c : NULL;
 }
 
+/*
+ * May the line in[at..end) be a field of ours? By its first letter's five lowest bits; and of those that begin with a
+ * C, as many do, by the L of content-length.
+ */
+static inline bool http1_may_be_ours(const uint8_t *in, size_t at, size_t end)
+{
+	const uint32_t letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) |
+				 1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
+	const size_t l = sizeof("content-") - 1;
+
+	if (!(letters >> (in[at] & 31) & 1))
+		return false;
+	return (in[at] | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
+}
+
+/* What the field that a line begins with is to us, and where its colon is, if it is anything. */
+static enum http1_meaning http1_meaning(struct clv_slice line, const uint8_t **colon)
+{
+#define IS(text, meaning)                                \
+	if ((*colon = http1_colon(line, CLV_LIT(text)))) \
+	return meaning
+	switch (line.data[0] | 0x20) {
+	case 'b':
+		IS("b3", HTTP1_IS_CONTEXT);
+		break;
+	case 'c':
+		IS("content-length", HTTP1_IS_LENGTH);
+		break;
+	case 'f':
+		IS("forwarded", HTTP1_IS_FORWARDED);
+		break;
+	case 'h':
+		IS("host", HTTP1_IS_HOST);
+		break;
+	case 't':
+		IS("traceparent", HTTP1_IS_CONTEXT);
+		IS("transfer-encoding", HTTP1_IS_CODING);
+		break;
+	case 'u':
+		IS("user-agent", HTTP1_IS_AGENT);
+		IS("upgrade", HTTP1_IS_UPGRADE);
+		IS("uber-trace-id", HTTP1_IS_CONTEXT);
+		break;
+	case 'x':
+		IS("x-forwarded-for", HTTP1_IS_FORWARDED_FOR);
+		IS("x-forwarded-host", HTTP1_IS_FORWARDED_HOST);
+		IS("x-request-id", HTTP1_IS_CONTEXT);
+		IS("x-b3-traceid", HTTP1_IS_CONTEXT);
+		IS("x-b3-spanid", HTTP1_IS_CONTEXT);
+		IS("x-b3-sampled", HTTP1_IS_CONTEXT);
+		IS("x-b3-flags", HTTP1_IS_CONTEXT);
+		IS("x-amzn-trace-id", HTTP1_IS_CONTEXT);
+		break;
+	default:
+		break;
+	}
+	return HTTP1_IS_NONE;
+#undef IS
+}
+
 /* Without white space and line folds at both ends. */
 static struct clv_slice http1_trim(struct clv_slice s)
 {
-	while (s.len && (http1_is_ws(s.data[0]) || s.data[0] == '\r' || s.data[0] == '\n'))
+	while (s.len && http1_is_space(s.data[0]))
 		s = clv_slice(s.data + 1, s.len - 1);
-	while (s.len && (http1_is_ws(s.data[s.len - 1]) || s.data[s.len - 1] == '\r' || s.data[s.len - 1] == '\n'))
+	while (s.len && http1_is_space(s.data[s.len - 1]))
 		s.len--;
 	return s;
 }
@@ -445,6 +481,8 @@ static void http1_mean(struct http1_head *h, enum http1_meaning meaning, const u
 	struct clv_http1_facts *f = &h->facts;
 
 	switch (meaning) {
+	case HTTP1_IS_NONE:
+		break;
 	case HTTP1_IS_CONTEXT:
 		f->flags |= CLV_HTTP1_CONTEXT;
 		break;
@@ -477,40 +515,43 @@ static void http1_mean(struct http1_head *h, enum http1_meaning meaning, const u
 	}
 }
 
-/* One field line, folds included: p[at..end), without its line end. Most are none of ours: found out early. */
-static inline void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
+/* A field line that may be one of ours, folds included: p[at..end), without its line end. */
+static __attribute__((noinline)) void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
 {
-	const struct http1_group *group = &http1_names[p[at] & 31];
 	const struct clv_slice line = clv_slice_head(clv_slice(p + at, end - at), HTTP1_NAME_BYTES);
+	const uint8_t *colon;
+	enum http1_meaning meaning = http1_meaning(line, &colon);
 
-	for (size_t i = 0; i < group->count; i++) {
-		const struct http1_name *name = &group->name[i];
-		const uint8_t *colon = http1_colon(line, name->text);
-
-		if (!colon)
-			continue;
-		struct clv_slice value = http1_trim(clv_slice(colon + 1, (size_t)(p + end - colon) - 1));
-		http1_mean(h, name->meaning, p, value, colon != p + at + name->text.len);
+	if (meaning == HTTP1_IS_NONE)
 		return;
-	}
+	struct clv_slice value = http1_trim(clv_slice(colon + 1, (size_t)(p + end - colon) - 1));
+	http1_mean(h, meaning, p, value, http1_is_ws(colon[-1]));
 }
 
 void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t at, size_t end)
 {
 	struct http1_head h = {.facts = *f};
 
-	http1_field(&h, head, at, end);
+	if (http1_may_be_ours(head, at, end))
+		http1_field(&h, head, at, end);
 	*f = h.facts;
 }
 
-/* The LF that ends the field line at `at`, folds included; in.len when it is not there, or not certain yet. */
-static size_t http1_field_end(struct clv_slice in, size_t at)
+/*
+ * The LF that ends the next field line, folds included; in.len when it is not there, or not certain yet. *unfolded
+ * becomes 0 when there is a fold.
+ */
+static inline size_t http1_field_end(struct clv_slice in, struct clv_lines *lines, uint8_t *unfolded)
 {
-	size_t lf = clv_slice_find(in, at, '\n');
+	for (;;) {
+		size_t lf = clv_lines_next(lines);
 
-	while (lf + 1 < in.len && http1_is_ws(in.data[lf + 1]))
-		lf = clv_slice_find(in, lf + 1, '\n');
-	return lf + 1 < in.len ? lf : in.len;
+		if (lf + 1 >= in.len)
+			return in.len;
+		if (!http1_is_ws(in.data[lf + 1]))
+			return lf;
+		*unfolded = 0;
+	}
 }
 
 /*
@@ -519,7 +560,8 @@ static size_t http1_field_end(struct clv_slice in, size_t at)
  */
 static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, bool first, struct http1_head *h)
 {
-	size_t lf = clv_slice_find(in, 0, '\n');
+	struct clv_lines lines = clv_lines(in);
+	size_t lf = clv_lines_next(&lines);
 
 	memset(h, 0, sizeof(*h));
 	if (lf == in.len)
@@ -531,17 +573,19 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 			return m == CLV_MATCH_NO ? HTTP1_HEAD_BAD : HTTP1_HEAD_PARTIAL;
 	}
 	h->started = true;
+	h->facts.unfolded = 1;
 
 	for (size_t at = lf + 1; at < in.len; at = lf + 1) {
-		int eol = http1_eol(in, at);
+		int eol = in.data[at] <= '\r' ? http1_eol(in, at) : 0;
 		if (eol) {
 			h->len = (uint32_t)(at + (size_t)eol);
 			return eol > 0 ? HTTP1_HEAD_DONE : HTTP1_HEAD_PARTIAL;
 		}
-		lf = http1_field_end(in, at);
+		lf = http1_field_end(in, &lines, &h->facts.unfolded);
 		if (lf == in.len)
 			break;
-		http1_field(h, in.data, at, lf);
+		if (http1_may_be_ours(in.data, at, lf)) /* most are not */
+			http1_field(h, in.data, at, lf);
 	}
 	return HTTP1_HEAD_PARTIAL;
 }
@@ -549,10 +593,12 @@ static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, 
 /* clv_proto.fields: the lines as http1_head() goes through them, names of any length. */
 void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
 {
-	size_t lf = clv_slice_find(head, 0, '\n');
+	struct clv_lines lines = clv_lines(head);
+	size_t lf = clv_lines_next(&lines);
+	uint8_t unfolded;
 
 	for (size_t at = lf + 1; at < head.len && !http1_eol(head, at); at = lf + 1) {
-		lf = http1_field_end(head, at);
+		lf = http1_field_end(head, &lines, &unfolded);
 		if (lf == head.len)
 			return;
 		struct clv_slice line = clv_slice_sub(head, at, lf - at);
@@ -863,8 +909,13 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 	struct http1_state *st = state;
 	struct http1_side *s = &st->side[dir];
 
-	if (s->phase == HTTP1_BODY)
+	if (s->phase == HTTP1_BODY) {
 		http1_done(s, dir, 0, sink);
+		if (!in.len) { /* mostly nothing follows */
+			http1_may_start(st, dir, 0);
+			return http1_fed(CLV_FED_MORE, 0, 0);
+		}
+	}
 	switch (s->phase) {
 	case HTTP1_UNTIL_CLOSE:
 		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);

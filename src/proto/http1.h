@@ -36,6 +36,7 @@ struct clv_http1_facts {
 	uint8_t minor;                         /* HTTP/1.minor */
 	uint8_t flags;                         /* enum clv_http1_flag */
 	uint8_t method;                        /* enum clv_http1_method */
+	uint8_t unfolded;                      /* no field goes on in another line; 0: that was not looked at */
 };
 
 /* What OpenTelemetry calls known: RFC 9110, PATCH, QUERY. Case-sensitive. */

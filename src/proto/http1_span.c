@@ -167,9 +167,9 @@ static struct clv_slice http1_client(const struct clv_http1_facts *f, struct clv
 }
 
 /* A value without its line folds (RFC 9112 section 5.2: each is as good as spaces). */
-static struct clv_slice http1_unfold(struct clv_span *span, struct clv_slice value)
+static struct clv_slice http1_unfold(struct clv_span *span, const struct clv_http1_facts *f, struct clv_slice value)
 {
-	if (clv_slice_find(value, 0, '\n') == value.len)
+	if (f->unfolded || clv_slice_find(value, 0, '\n') == value.len)
 		return value;
 	struct clv_buf b = clv_describe_room(span, value.len);
 	for (size_t i = 0; i < value.len; i++)
@@ -256,46 +256,50 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 	return clv_describe_text(&b);
 }
 
+/* Attributes of an HTTP span. */
+#define HTTP1_ATTRS 22
+
 /* Method, URL, and the target for people, without its secrets. */
-static void http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head, struct http1_url *u,
-				   const struct clv_http_form *form, struct clv_span *span)
+static struct clv_attr *http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head,
+					       struct http1_url *u, const struct clv_http_form *form,
+					       struct clv_span *span, struct clv_attr *at)
 {
 	struct clv_slice method = clv_slice_head(head, f->method_len), target = http1_get(head, f->target);
+	struct clv_slice name = clv_http1_method_name((enum clv_http1_method)f->method);
 	bool known = f->method != CLV_HTTP1_OTHER;
-	struct clv_slice query = http1_redact(span, u->query);
+	struct clv_slice query = u->query.len ? http1_redact(span, u->query) : u->query;
 	bool secret = query.data != u->query.data || http1_userinfo(u->authority);
 
 	span->method = method;
-	span->name = known ? clv_http1_method_name((enum clv_http1_method)f->method) : CLV_LIT("HTTP");
+	span->name = known ? name : CLV_LIT("HTTP");
 	if (method.len || !form->partial)
-		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD,
-			     clv_http1_method_name((enum clv_http1_method)f->method));
+		at = clv_attrs_str(at, CLV_ATTR_HTTP_REQUEST_METHOD, name);
 	if (!known && method.len)
-		clv_span_str(span, CLV_ATTR_HTTP_REQUEST_METHOD_ORIGINAL, method);
+		at = clv_attrs_str(at, CLV_ATTR_HTTP_REQUEST_METHOD_ORIGINAL, method);
 
 	u->query = query;
-	clv_describe_str(span, CLV_ATTR_URL_PATH, u->path);
-	clv_describe_str(span, CLV_ATTR_URL_QUERY, query);
-	clv_span_str(span, CLV_ATTR_URL_SCHEME, u->scheme);
-	struct clv_slice host = http1_unfold(span, http1_get(head, f->host));
-	struct clv_slice full = {0};
+	at = clv_describe_put(at, CLV_ATTR_URL_PATH, u->path);
+	at = clv_describe_put(at, CLV_ATTR_URL_QUERY, query);
+	at = clv_attrs_str(at, CLV_ATTR_URL_SCHEME, u->scheme);
 	/* A proxy is asked for a whole URL: that, not its path alone, is what the request says. */
 	bool whole = (span->kind == CLV_KIND_CLIENT || u->authority.len) && (target.len || !form->partial);
+	struct clv_slice full = {0};
 	if (whole || secret)
-		full = http1_full(span, u, host);
+		full = http1_full(span, u, http1_unfold(span, f, http1_get(head, f->host)));
 	if (whole)
-		clv_describe_str(span, CLV_ATTR_URL_FULL, full);
+		at = clv_describe_put(at, CLV_ATTR_URL_FULL, full);
 	span->target = target;
 	if (secret && u->authority.len)
 		span->target = full;
 	else if (secret)
 		span->target = clv_slice_from(full, full.len - u->path.len - 1 - query.len);
-	clv_describe_str(span, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, http1_get(head, f->user_agent)));
+	return clv_describe_put(at, CLV_ATTR_USER_AGENT_ORIGINAL,
+				http1_unfold(span, f, http1_get(head, f->user_agent)));
 }
 
 /* Who spoke to whom: as the heads say, and as the wire does. */
-static void http1_describe_ends(const struct clv_http1_facts *f, struct clv_slice head, const struct http1_url *u,
-				struct clv_span *span)
+static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, struct clv_slice head,
+					    const struct http1_url *u, struct clv_span *span, struct clv_attr *at)
 {
 	bool serving = span->kind == CLV_KIND_SERVER;
 	struct clv_slice client_addr = clv_describe_addr(span, &span->client.addr), server_addr = {0};
@@ -304,31 +308,43 @@ static void http1_describe_ends(const struct clv_http1_facts *f, struct clv_slic
 
 	if (!serving || !server.name.len)
 		server_addr = clv_describe_addr(span, &span->server.addr);
-	clv_describe_str(span, CLV_ATTR_SERVER_ADDRESS, server.name.len ? server.name : server_addr);
-	clv_span_int(span, CLV_ATTR_SERVER_PORT, server.port ? server.port : span->server.port);
-	clv_describe_str(span, CLV_ATTR_CLIENT_ADDRESS, client.len ? client : client_addr);
+	at = clv_describe_put(at, CLV_ATTR_SERVER_ADDRESS, server.name.len ? server.name : server_addr);
+	at = clv_attrs_int(at, CLV_ATTR_SERVER_PORT, server.port ? server.port : span->server.port);
+	at = clv_describe_put(at, CLV_ATTR_CLIENT_ADDRESS, client.len ? client : client_addr);
 	if (!client.len)
-		clv_span_int(span, CLV_ATTR_CLIENT_PORT, span->client.port);
-	clv_describe_str(span, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
-	clv_span_int(span, CLV_ATTR_NETWORK_PEER_PORT, serving ? span->client.port : span->server.port);
-	clv_span_str(span, CLV_ATTR_NETWORK_TRANSPORT, CLV_LIT("tcp"));
-	clv_span_str(span, CLV_ATTR_NETWORK_TYPE,
-		     clv_addr_is_v4(&span->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
+		at = clv_attrs_int(at, CLV_ATTR_CLIENT_PORT, span->client.port);
+	at = clv_describe_put(at, CLV_ATTR_NETWORK_PEER_ADDRESS, serving ? client_addr : server_addr);
+	at = clv_attrs_int(at, CLV_ATTR_NETWORK_PEER_PORT, serving ? span->client.port : span->server.port);
+	at = clv_attrs_str(at, CLV_ATTR_NETWORK_TRANSPORT, CLV_LIT("tcp"));
+	return clv_attrs_str(at, CLV_ATTR_NETWORK_TYPE,
+			     clv_addr_is_v4(&span->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
 }
 
-static void http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span)
+/* 100..999 as text, in the span. */
+static struct clv_slice http1_status_text(struct clv_span *span, uint16_t status)
 {
-	struct clv_buf b = clv_describe_room(span, 3);
+	char *text = clv_span_scratch(span, 3);
+
+	if (!text)
+		return clv_slice(NULL, 0);
+	text[0] = (char)('0' + status / 100);
+	text[1] = (char)('0' + status / 10 % 10);
+	text[2] = (char)('0' + status % 10);
+	return clv_slice(text, 3);
+}
+
+static struct clv_attr *http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span,
+						struct clv_attr *at)
+{
 	bool error = f->status >= (span->kind == CLV_KIND_SERVER ? 500 : 400);
 
-	clv_buf_u64(&b, f->status);
-	span->result = clv_describe_text(&b);
+	span->result = http1_status_text(span, f->status);
 	span->status_code = f->status;
-	clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, f->status);
-	if (error) {
-		span->status = CLV_STATUS_ERROR;
-		clv_describe_str(span, CLV_ATTR_ERROR_TYPE, span->result);
-	}
+	at = clv_attrs_int(at, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, f->status);
+	if (!error)
+		return at;
+	span->status = CLV_STATUS_ERROR;
+	return clv_describe_put(at, CLV_ATTR_ERROR_TYPE, span->result);
 }
 
 void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
@@ -337,18 +353,20 @@ void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *
 	struct clv_slice head = pair->request_head;
 	struct http1_url u =
 		http1_url(http1_get(head, request->target), form->scheme, request->flags & CLV_HTTP1_CONNECT);
+	struct clv_attr *at = clv_span_begin(span, HTTP1_ATTRS);
 
-	http1_describe_request(request, head, &u, form, span);
-	http1_describe_ends(request, head, &u, span);
-	clv_describe_str(span, CLV_ATTR_NETWORK_PROTOCOL_VERSION, form->version);
+	at = http1_describe_request(request, head, &u, form, span, at);
+	at = http1_describe_ends(request, head, &u, span, at);
+	at = clv_describe_put(at, CLV_ATTR_NETWORK_PROTOCOL_VERSION, form->version);
 	if (response && response->status)
-		http1_describe_response(response, span);
+		at = http1_describe_response(response, span, at);
 	if (pair->request_ended && !form->sizes_unknown[CLV_TO_SERVER])
-		clv_span_int(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
+		at = clv_attrs_int(at, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
 	if (response && pair->response_ended && !form->sizes_unknown[CLV_TO_CLIENT])
-		clv_span_int(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
+		at = clv_attrs_int(at, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
 	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
-		clv_span_bool(span, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
+		at = clv_attrs_bool(at, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
+	clv_span_end(span, at);
 }
 
 void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)

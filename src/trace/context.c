@@ -5,6 +5,7 @@
  */
 #include "trace/context.h"
 
+#include <endian.h>
 #include <errno.h>
 
 #include "base/buf.h"
@@ -24,27 +25,68 @@ static int hex_digit(uint8_t c, bool upper)
 	return -1;
 }
 
+/* Eight digits, big-endian, into four bytes; false, with out untouched, when they are none. */
+static bool hex_eight(const uint8_t *text, bool upper, uint8_t out[4])
+{
+	const uint64_t ones = 0x0101010101010101, high = ones * 0x80;
+	uint64_t w;
+
+	memcpy(&w, text, sizeof(w));
+	w = le64toh(w);
+	if (w & high)
+		return false;
+	if (upper)
+		w |= (w & ones * 0x40) >> 1;
+	uint64_t digits = (w + ones * (0x80 - '0')) & ~(w + ones * (0x7f - '9')) & high;
+	uint64_t letters = (w + ones * (0x80 - 'a')) & ~(w + ones * (0x7f - 'f')) & high;
+	if ((digits | letters) != high)
+		return false;
+	w = (w & ones * 0x0f) + (letters >> 7) * 9;
+	w = (w << 4 | w >> 8) & 0x00ff00ff00ff00ff;
+	w = (w | w >> 8) & 0x0000ffff0000ffff;
+	uint32_t four = htole32((uint32_t)(w | w >> 16));
+	memcpy(out, &four, sizeof(four));
+	return true;
+}
+
+/* The same of `len` digits, in eights. */
+static bool hex_eights(const uint8_t *text, size_t len, bool upper, uint8_t *out)
+{
+	for (size_t i = 0; i < len; i += 8)
+		if (!hex_eight(text + i, upper, out + i / 2))
+			return false;
+	return true;
+}
+
+static bool any_set(const uint8_t *bytes, size_t size)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < size; i++)
+		any |= bytes[i];
+	return any;
+}
+
 /*
  * A number of at most `size` bytes, padded with zeros on the left. False, with out in pieces, when it is no hex, has
  * no digits or too many, or is zero, which no id may be.
  */
 static bool hex_id(struct clv_slice text, bool upper, uint8_t *out, size_t size)
 {
-	uint8_t any = 0;
-
 	if (!text.len || text.len > 2 * size)
 		return false;
 	memset(out, 0, size);
+	if (text.len % 8 == 0)
+		return hex_eights(text.data, text.len, upper, out + size - text.len / 2) && any_set(out, size);
 	for (size_t i = 0; i < text.len; i++) {
 		int digit = hex_digit(text.data[i], upper);
 		size_t place = text.len - 1 - i; /* of digits, from the right */
 
 		if (digit < 0)
 			return false;
-		any |= (uint8_t)digit;
 		out[size - 1 - place / 2] |= (uint8_t)(place & 1 ? digit << 4 : digit);
 	}
-	return any != 0;
+	return any_set(out, size);
 }
 
 /* Exactly `size` bytes, lower case. */

@@ -136,6 +136,8 @@ static void set_observed(const struct clv_report *r, const struct clv_exchange *
 		clv_span_bool(span, CLV_ATTR_CLOVISOR_CANCELLED, true);
 	if (r->retransmits > x->retransmits_before)
 		clv_span_int(span, CLV_ATTR_CLOVISOR_RETRANSMITS, (int64_t)(r->retransmits - x->retransmits_before));
+	if (!(span->flags & ~(uint32_t)CLV_SPAN_REUSED)) /* nothing, as nearly always */
+		return;
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
 		if (span->flags & missing[i].flag)
 			clv_span_bool(span, missing[i].key, true);
