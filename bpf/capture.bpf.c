@@ -202,6 +202,7 @@ static __always_inline void settle_late(struct pass *p)
 	__u8 tcp_flags = p->tcp_flags;
 
 	p->tcp_flags = 0;
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < HOLES; i++) {
 		__u32 late = hole_late(d);
 
