@@ -36,11 +36,10 @@ struct pass {
 	struct __sk_buff *skb;
 	struct clv_kstats *st;
 	const struct segment *seg;
-	struct flow *flow;
-	struct dir *dir, *other_dir; /* NULL: no state */
-	struct clv_ctl_dir *ctl, *other_ctl;
+	struct flow_ref ref;
+	struct dir *dir; /* NULL: no state */
+	struct clv_ctl_dir *ctl;
 	__u32 net;
-	__u32 slot;
 	__u32 worker; /* who gets its records */
 	__u32 off;    /* of the payload that is dealt with, in the skb */
 	__u8 hook;
@@ -58,7 +57,7 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 
 	r->ts_ns = bpf_ktime_get_ns();
 	r->net = p->net;
-	r->slot = p->slot;
+	r->slot = p->ref.slot;
 	r->gen = d ? d->gen : 0;
 	r->tcp_flags = p->tcp_flags;
 	r->flags = p->flags | (p->hook == CLV_HOOK_EGRESS ? CLV_REC_EGRESS : 0) | (s->v6 ? CLV_REC_IPV6 : 0);
@@ -70,7 +69,7 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 	r->retransmits = d ? d->retransmits : 0;
 	r->sport = s->sport;
 	r->dport = s->dport;
-	r->rtt = d ? rtt_take(p->flow, p->hook) : 0;
+	r->rtt = d ? rtt_take(p->ref.flow, p->hook) : 0;
 	__builtin_memcpy(r->saddr, &s->src, sizeof(r->saddr));
 	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
 }
@@ -150,36 +149,125 @@ static __always_inline void leave_rest_out(struct pass *p, __u32 lo, __u32 hi, b
 		send(p, hi, hi, 0, urgent);
 }
 
+/* ---- holes in what is skipped ------------------------------------------------------------------------- */
+
+/*
+ * Where two processors send for one connection, its packets overtake each other all the time. In the middle of a skip
+ * that needs no record: the hole is "late", and what is left out, and not reported, goes on behind it. What fills it is
+ * then nothing to tell. If anything else is to be sent first, the hole is put right before.
+ */
+
+/*
+ * [seq, end) came before what is missing in front of it, the hole `gap` from `next` on: that joins what is left out.
+ * False: it has to be reported.
+ */
+static __always_inline bool leave_gap_out(struct pass *p, __u32 gap, __u32 next, __u32 seq, __u32 end)
+{
+	struct dir *d = p->dir;
+
+	if (!gap || d->holes & ~(d->late | gap) || p->tcp_flags & TCP_FIN)
+		return false;
+	if (d->unsent_from == d->unsent_to)
+		d->unsent_from = d->unsent_to = next;
+	if (d->unsent_to != next || end - d->unsent_from >= SKIP_REPORT_BYTES)
+		return false;
+	d->unsent_to = seq;
+	d->late |= gap;
+	return true;
+}
+
+/* Is the segment in the middle of a skip, so that no record is due? */
+static __always_inline bool late_may_stay(const struct pass *p, const struct segment *s)
+{
+	const struct dir *d = p->dir;
+	__u32 end = s->seq + s->len;
+
+	if (d->gen != p->ref.flow->gen || !s->len || s->flags & (TCP_SYN | TCP_FIN | TCP_RST))
+		return false;
+	if (d->holes == (1 << HOLES) - 1 || d->holes & ~d->late || end - d->unsent_from >= SKIP_REPORT_BYTES)
+		return false;
+	if (clv_word_flags(word_read(&p->ctl->window, d->gen)) & (CLV_WORD_IGNORE | CLV_WORD_PROBE))
+		return false;
+	clv_word w = word_read(&p->ctl->skip, d->gen);
+
+	return (d->flags & DIR_SKIP && seq_before(end, d->skip_until)) ||
+	       (w && clv_word_seq(w) - end - 1 < CLV_SKIP_MAX);
+}
+
+/* What lies before each late hole is reported by itself. */
+static __always_inline void settle_late(struct pass *p)
+{
+	struct dir *d = p->dir;
+	__u32 to = d->unsent_to;
+	__u8 tcp_flags = p->tcp_flags;
+
+	p->tcp_flags = 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < HOLES; i++) {
+		__u32 late = hole_late(d);
+
+		if (late >= HOLES)
+			break;
+		__u32 lo = d->hole[late].lo, hi = d->hole[late].hi;
+
+		d->late &= ~(1 << late);
+		if (seq_before(lo, d->unsent_from) || seq_before(to, hi))
+			continue;
+		d->unsent_to = lo;
+		if (d->unsent_from != lo)
+			send_bare(p, lo);
+		d->unsent_from = hi;
+		d->unsent_to = to;
+	}
+	d->late = 0;
+	p->tcp_flags = tcp_flags;
+}
+
 /* ---- Content-Length in the kernel ------------------------------------------------------------------- */
 
 /*
  * When may the kernel believe a Content-Length? Only when the response that it stands in answers a request that is
  * known not to be HEAD; with pipelining nobody but the parser knows which that is. So all of this must hold: a skip
  * ended, and nothing came since in that direction; then one packet came from the other side, with one whole request
- * and no more; then the response begins.
+ * and no more; then the response begins. Or both begin their directions: then the one is to the other.
  */
 
-/* The request's part. Asked only of a direction whose answers may be sought. `turn`: the other side talked last. */
-static __always_inline void note_request(struct pass *p, bool turn, __u32 len)
+/* Does [seq, ...) begin a direction whose SYN was seen? */
+static __always_inline bool dir_begins(const struct dir *d, __u32 seq)
+{
+	return seek_first && d->flags & DIR_SYN && seq == d->window_end - CLV_WINDOW_BYTES;
+}
+
+/*
+ * The request's part. Asked only of a direction whose answers may be sought. `turn`: the other side talked last.
+ * `begins`: dir_begins().
+ */
+static __always_inline void note_request(struct pass *p, bool turn, bool begins, __u32 len)
 {
 	struct dir *d = p->dir;
-	const struct dir *other = p->other_dir;
+	const struct dir *other = &p->ref.flow->dir[!p->hook];
+	const struct clv_ctl_dir *other_ctl = &p->ref.ctl->dir[!p->hook];
 
 	d->flags &= ~DIR_PLAIN;
-	if (!(clv_word_flags(word_read(&p->other_ctl->window, d->gen)) & CLV_WORD_SEEK))
+	if (begins) {
+		if (seek_possible() && seek_usual_request(p->skb, p->off, len))
+			d->flags |= DIR_PLAIN;
 		return;
-	if (turn && other->gen == d->gen && dir_skip_ends_at(other, p->other_ctl, other->next) && seek_possible() &&
+	}
+	if (!(clv_word_flags(word_read(&other_ctl->window, d->gen)) & CLV_WORD_SEEK))
+		return;
+	if (turn && other->gen == d->gen && dir_skip_ends_at(other, other_ctl, other->next) && seek_possible() &&
 	    seek_plain_request(p->skb, p->off, len))
 		d->flags |= DIR_PLAIN;
 }
 
 /*
  * The response's part: may its body be skipped? Then the record ends with its head. Nothing may be missing before it,
- * except what a joined direction would have wanted from before its beginning.
+ * except what a joined direction would have wanted from before its beginning. `urgent`: enum clv_urgency.
  */
-static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
+static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end, __u32 urgent)
 {
-	const struct dir *asker = p->other_dir;
+	const struct dir *asker = &p->ref.flow->dir[!p->hook];
 	struct dir *d = p->dir;
 	__u32 head_len = 0;
 	__u64 body_len = 0;
@@ -201,7 +289,7 @@ static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end)
 	p->flags |= CLV_REC_SOUGHT;
 	p->st->sought++;
 	p->st->skipped_bytes += end - seq - head_len;
-	send(p, seq, end, head_len, 0);
+	send(p, seq, end, head_len, urgent);
 	return true;
 }
 
@@ -315,8 +403,12 @@ static __always_inline void probe(struct pass *p, bool first, __u32 seq, __u32 e
 	}
 }
 
-/* New payload [seq, end): which bytes of it are wanted? `apart`: it does not follow what came last. */
-static __always_inline void new_payload(struct pass *p, clv_word window, bool apart, __u32 seq, __u32 end)
+/*
+ * New payload [seq, end): which bytes of it are wanted? `apart`: it does not follow what came last; if that is for a
+ * gap, it begins at `next`, and `gap` is what dir_place() says. `begins`: dir_begins().
+ */
+static __always_inline void new_payload(struct pass *p, clv_word window, bool apart, __u32 gap, __u32 next, bool begins,
+					__u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
 	bool after_skip = false, walking = d->shape;
@@ -324,6 +416,8 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 
 	if (!walking) {
 		after_skip = dir_skip_ends_at(d, p->ctl, seq);
+		if (after_skip && !apart)
+			d->holes = 0; /* what is missing from before nobody waits for */
 		skip = dir_skip_end(d, p->ctl, seq, !apart);
 	}
 	if (d->shape) {
@@ -336,6 +430,8 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 
 	p->st->skipped_bytes += from - seq;
 	if (from == end) {
+		if (apart && end != skip && leave_gap_out(p, gap, next, seq, end))
+			apart = false;
 		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES, 0);
 		return;
 	}
@@ -354,8 +450,11 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		return;
 	}
 	d->flags &= ~DIR_BEYOND;
-	if (clv_word_flags(window) & CLV_WORD_SEEK && after_skip && !apart && cap == len) {
-		if (seek_possible() && seek(p, from, end))
+	if (!apart && cap == len && seek_possible()) {
+		/* User space has to say soon that it agrees, or the next answer is not sought. */
+		if (begins && len >= SEEK_FIRST_BYTES && seek(p, from, end, CLV_URGENT_NOW))
+			return;
+		if (after_skip && clv_word_flags(window) & CLV_WORD_SEEK && seek(p, from, end, CLV_URGENT_NOT))
 			return;
 	}
 	send(p, from, end, cap, window_urgency(d, window, left - cap, end));
@@ -366,7 +465,7 @@ static __always_inline void seen_again(struct pass *p, __u32 end)
 {
 	p->st->retransmits++;
 	dir_count_retransmit(p->dir);
-	rtt_void(p->flow, p->hook);
+	rtt_void(p->ref.flow, p->hook);
 	send_fin(p, end);
 }
 
@@ -374,15 +473,16 @@ static __always_inline void seen_again(struct pass *p, __u32 end)
 static __always_inline void note_sent(struct pass *p, enum place place, __u32 end)
 {
 	if (place == PLACE_NEXT)
-		rtt_sent(p->flow, p->hook, end);
+		rtt_sent(p->ref.flow, p->hook, end);
 	else
-		rtt_void(p->flow, p->hook);
+		rtt_void(p->ref.flow, p->hook);
 }
 
 /* Nobody wants the bytes, but how many there are. */
 static __always_inline void count_only(struct pass *p, __u32 seq, __u32 end)
 {
-	enum place place = dir_place(p->dir, &seq, end);
+	__u32 gap = 0;
+	enum place place = dir_place(p->dir, &seq, end, &gap);
 
 	if (place == PLACE_SEEN) {
 		seen_again(p, end);
@@ -396,7 +496,7 @@ static __always_inline void count_only(struct pass *p, __u32 seq, __u32 end)
 static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
-	struct flow *f = p->flow;
+	struct flow *f = p->ref.flow;
 	clv_word window = word_read(&p->ctl->window, d->gen);
 	bool turn = f->talker != p->hook + 1;
 	__u32 first = seq;
@@ -413,50 +513,60 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 			send_fin(p, end);
 		return;
 	}
-	enum place place = dir_place(d, &seq, end);
+	__u32 next = d->next, gap = 0;
+	enum place place = dir_place(d, &seq, end, &gap);
 
 	if (place == PLACE_SEEN) {
 		seen_again(p, end);
 		return;
 	}
 	note_sent(p, place, end);
+	if (place == PLACE_LATE) {
+		p->st->skipped_bytes += end - seq;
+		send_fin(p, end);
+		return;
+	}
 	p->off += seq - first;
-	note_request(p, turn && place == PLACE_NEXT && seq == first, end - seq);
+	bool in_turn = place == PLACE_NEXT && seq == first, begins = in_turn && dir_begins(d, seq);
+
+	note_request(p, turn && in_turn, begins, end - seq);
 	if (clv_word_flags(window) & CLV_WORD_PROBE)
 		probe(p, turn, seq, end);
 	else
-		new_payload(p, window, place == PLACE_APART, seq, end);
+		new_payload(p, window, place == PLACE_APART, gap, next, begins, seq, end);
 }
 
 /* SYN: the direction begins anew; without ACK the whole flow does. A SYN seen before changes nothing. */
-static __always_inline void begin(struct pass *p, const struct segment *s, const struct flow_ref *ref)
+static __always_inline void begin(struct pass *p, const struct segment *s)
 {
 	struct dir *d = p->dir;
 	__u32 first = s->seq + 1, end = first + s->len;
 
-	if (d->gen == p->flow->gen && d->flags & DIR_SYN && d->window_end == first + CLV_WINDOW_BYTES) {
+	if (d->gen == p->ref.flow->gen && d->flags & DIR_SYN && d->window_end == first + CLV_WINDOW_BYTES) {
 		dir_count_retransmit(d);
-		rtt_void(p->flow, p->hook);
+		rtt_void(p->ref.flow, p->hook);
 	} else {
-		if (!(s->flags & TCP_ACK) && !ref->is_new)
-			flow_renew(p->flow, ref->ctl);
-		dir_start(d, p->flow->gen, first, DIR_SYN);
-		rtt_sent(p->flow, p->hook, first);
+		if (!(s->flags & TCP_ACK) && !p->ref.is_new)
+			flow_renew(p->ref.flow, p->ref.ctl);
+		dir_start(d, p->ref.flow->gen, first, DIR_SYN);
+		rtt_sent(p->ref.flow, p->hook, first);
 	}
 	if (seq_before(d->next, end))
 		d->next = end;
 	send(p, s->seq, s->seq + s->len, s->len, 0);
 }
 
-static __always_inline void known_flow(struct pass *p, const struct segment *s, const struct flow_ref *ref)
+static __always_inline void known_flow(struct pass *p, const struct segment *s)
 {
 	struct dir *d = p->dir;
 
+	if (__builtin_expect(d->late, 0) && !late_may_stay(p, s))
+		settle_late(p);
 	if (s->flags & TCP_SYN) {
-		begin(p, s, ref);
+		begin(p, s);
 	} else {
-		if (d->gen != p->flow->gen)
-			dir_start(d, p->flow->gen, s->seq, DIR_JOINED);
+		if (d->gen != p->ref.flow->gen)
+			dir_start(d, p->ref.flow->gen, s->seq, DIR_JOINED);
 		if (s->len && !(s->flags & TCP_RST))
 			payload(p, s->seq, s->seq + s->len);
 		else
@@ -493,8 +603,8 @@ static __always_inline bool datagram_wanted(struct pass *p, __u32 jiffy)
 	struct dir *d = p->dir;
 	__u32 last = d->last;
 
-	if (d->gen != p->flow->gen) {
-		dir_start(d, p->flow->gen, 0, 0);
+	if (d->gen != p->ref.flow->gen) {
+		dir_start(d, p->ref.flow->gen, 0, 0);
 		d->copied_bytes = 0;
 	}
 	d->last = jiffy;
@@ -556,7 +666,6 @@ static __always_inline void pure_ack(struct __sk_buff *skb, const struct segment
 static __always_inline void datagram(struct __sk_buff *skb, const struct segment *s, const enum clv_hook hook,
 				     __u32 net, struct clv_kstats *st, __u32 jiffy)
 {
-	struct flow_ref ref = {};
 	struct flow_key key;
 	struct pass p = {.skb = skb,
 			 .st = st,
@@ -576,15 +685,13 @@ static __always_inline void datagram(struct __sk_buff *skb, const struct segment
 	if (!s->len)
 		return;
 	key_make(&key, s, net | KEY_UDP, hook);
-	if (flow_get(&key, &ref, st, true)) {
-		if (flow_was_silent(ref.flow, jiffy))
-			flow_renew(ref.flow, ref.ctl);
-		p.flow = ref.flow;
-		p.slot = ref.slot;
-		p.dir = &ref.flow->dir[hook];
-		p.ctl = &ref.ctl->dir[hook];
+	if (flow_get(&key, &p.ref, st, true)) {
+		if (flow_was_silent(p.ref.flow, jiffy))
+			flow_renew(p.ref.flow, p.ref.ctl);
+		p.dir = &p.ref.flow->dir[hook];
+		p.ctl = &p.ref.ctl->dir[hook];
 		if (count_flows)
-			flow_count(skb, s, ref.slot, ref.flow->gen, hook, s->cap);
+			flow_count(skb, s, p.ref.slot, p.ref.flow->gen, hook, s->cap);
 		if (!datagram_wanted(&p, jiffy))
 			return;
 	}
@@ -685,7 +792,6 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 			pure_ack(skb, &s, hook, net, st);
 		return;
 	}
-	struct flow_ref ref = {};
 	struct flow_key key;
 	struct pass p = {.skb = skb,
 			 .st = st,
@@ -701,20 +807,16 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 		p.flags |= CLV_REC_LAST;
 
 	key_make(&key, &s, net, hook);
-	if (flow_get(&key, &ref, st, begins)) {
-		p.flow = ref.flow;
-		p.slot = ref.slot;
-		p.dir = &ref.flow->dir[hook];
-		p.other_dir = &ref.flow->dir[!hook];
-		p.ctl = &ref.ctl->dir[hook];
-		p.other_ctl = &ref.ctl->dir[!hook];
+	if (flow_get(&key, &p.ref, st, begins)) {
+		p.dir = &p.ref.flow->dir[hook];
+		p.ctl = &p.ref.ctl->dir[hook];
 		p.rested = p.dir->last ^ (__u32)jiffy;
 		p.dir->last = jiffy;
 		if (measure && s.flags & TCP_ACK)
-			rtt_acked(ref.flow, !hook, s.ack);
-		known_flow(&p, &s, &ref);
+			rtt_acked(p.ref.flow, !hook, s.ack);
+		known_flow(&p, &s);
 		if (count_flows) /* now, as a SYN may have made it another flow */
-			flow_count(skb, &s, ref.slot, ref.flow->gen, hook, s.len);
+			flow_count(skb, &s, p.ref.slot, p.ref.flow->gen, hook, s.len);
 	} else if (begins || !(s.flags & TCP_SYN)) {
 		/* The table was busy, or this is a stray RST: everything is copied, nothing is known. */
 		__u32 len = s.flags & TCP_RST ? 0 : s.len;

@@ -205,7 +205,7 @@ found:
 
 static __always_inline void dir_start(struct dir *d, __u16 gen, __u32 first, __u8 flags)
 {
-	d->holes = d->shape = 0;
+	d->holes = d->late = d->shape = 0;
 	if (flags & DIR_JOINED) {
 		d->hole[0].lo = first - CLV_WINDOW_BYTES;
 		d->hole[0].hi = first;
@@ -222,6 +222,7 @@ static __always_inline void dir_start(struct dir *d, __u16 gen, __u32 first, __u
 /*
  * [lo, hi) below `next` has not been seen. Past HOLES of them the highest one grows to cover it: what lies
  * between may then be copied twice. Holes a quarter of the sequence space old would soon compare as new: gone.
+ * Returns the bit of a hole that is this alone, or 0.
  */
 __noinline int hole_open(struct dir *d, __u32 lo, __u32 hi)
 {
@@ -243,19 +244,24 @@ __noinline int hole_open(struct dir *d, __u32 lo, __u32 hi)
 		d->hole[free].lo = lo;
 		d->hole[free].hi = hi;
 		d->holes |= 1 << free;
-		return 0;
+		d->late &= ~(1 << free);
+		return 1 << free;
 	}
 	struct hole *h = &d->hole[highest & (HOLES - 1)];
 
 	h->lo = seq_min(h->lo, lo);
 	h->hi = seq_max(h->hi, hi);
+	d->late &= ~(1 << (highest & (HOLES - 1)));
 	return 0;
 }
 
-/* Takes [lo, hi) out of the holes. Did it touch one? */
+/* Which holes did some bytes fill? */
+enum filled { FILLED_NONE, FILLED_LATE = 1, FILLED_MISSING = 2 };
+
+/* Takes [lo, hi) out of the holes: enum filled, both bits if there were both. */
 __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 {
-	int touched = 0;
+	int touched = FILLED_NONE;
 	__u32 rest = hi; /* end of what remains above, when a hole is cut in two: holes may overlap */
 
 	if (!d)
@@ -265,7 +271,7 @@ __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 
 		if (!(d->holes & 1 << i) || !seq_before(lo, h->hi) || !seq_before(h->lo, hi))
 			continue;
-		touched = 1;
+		touched |= d->late & 1 << i ? FILLED_LATE : FILLED_MISSING;
 		bool keeps_low = seq_before(h->lo, lo), keeps_high = seq_before(hi, h->hi);
 
 		if (keeps_low && keeps_high) {
@@ -279,9 +285,29 @@ __noinline int hole_fill(struct dir *d, __u32 lo, __u32 hi)
 			d->holes &= ~(1 << i);
 		}
 	}
-	if (rest != hi)
-		hole_open(d, hi, rest);
+	d->late &= d->holes;
+	if (rest != hi) {
+		__u32 opened = hole_open(d, hi, rest);
+
+		if (touched == FILLED_LATE)
+			d->late |= opened;
+	}
 	return touched;
+}
+
+/* The first of the holes that are late; HOLES: there is none. */
+__noinline int hole_late(const struct dir *d)
+{
+	__u32 first = HOLES, lo = 0;
+
+	if (!d)
+		return HOLES;
+	for (__u32 i = 0; i < HOLES; i++)
+		if (d->late & d->holes & 1 << i && (first == HOLES || seq_before(d->hole[i].lo, lo))) {
+			first = i;
+			lo = d->hole[i].lo;
+		}
+	return first;
 }
 
 static __always_inline void dir_count_retransmit(struct dir *d)
@@ -293,14 +319,15 @@ static __always_inline void dir_count_retransmit(struct dir *d)
 enum place {
 	PLACE_NEXT,  /* begins where the last one ended */
 	PLACE_APART, /* after a gap, or into a hole */
+	PLACE_LATE,  /* into holes in what is left out already */
 	PLACE_SEEN,  /* nothing new */
 };
 
 /*
  * Where do the payload bytes [*lo, hi) stand? Marks them as seen. Bytes at their front that had been seen are
- * cut off (*lo moves). A hole is noted before `next` passes it.
+ * cut off (*lo moves). A hole is noted before `next` passes it: *gap is its bit, as hole_open() tells.
  */
-static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
+static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi, __u32 *gap)
 {
 	__u32 next = d->next;
 
@@ -315,20 +342,20 @@ static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi)
 	}
 	if (seq_before(next, *lo)) {
 		d->shape = 0;
-		hole_open(d, next, *lo);
+		*gap = hole_open(d, next, *lo);
 		d->next = hi;
 		return PLACE_APART;
 	}
-	bool filled = d->holes && hole_fill(d, *lo, seq_min(next, hi));
+	int filled = d->holes ? hole_fill(d, *lo, seq_min(next, hi)) : FILLED_NONE;
 
 	if (seq_before(next, hi)) {
 		d->next = hi;
-		if (filled)
+		if (filled & FILLED_MISSING)
 			return PLACE_APART;
 		*lo = next;
 		return PLACE_NEXT;
 	}
-	return filled ? PLACE_APART : PLACE_SEEN;
+	return filled == FILLED_LATE ? PLACE_LATE : filled ? PLACE_APART : PLACE_SEEN;
 }
 
 /* ---- round trips ----------------------------------------------------------------------------------- */
@@ -432,7 +459,7 @@ static __always_inline void frames_begin(struct dir *d, __u8 shape, __u32 at)
 {
 	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0))
 		return;
-	d->holes = 0;
+	d->holes = d->late = 0;
 	d->shape = shape & (CLV_SHAPES - 1);
 	d->frames.next = at;
 	d->frames.keep_until = at - CLV_SKIP_MAX; /* nothing before it is wanted */

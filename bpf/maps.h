@@ -23,6 +23,7 @@ const volatile __u32 roomy_bytes; /* up to so much of it, windows may be wider *
 const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
 const volatile bool measure;      /* round-trip times, and the bytes of flows that are ignored */
 const volatile bool count_flows;  /* struct clv_counts */
+const volatile bool seek_first;   /* a connection's first answer may be sought before user space has said so */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
 const volatile __u32 workers;    /* 1 to CLV_WAKES: how many ring buffers */
@@ -95,7 +96,7 @@ struct dir {
 	__u8 flags;
 	__u8 holes; /* bit i: hole[i] is not empty */
 	__u8 shape; /* not 0: its frames are walked over. Nothing is missing then: there are no holes */
-	__u8 pad;
+	__u8 late;  /* bit i: hole[i] lies in what was left out and is not reported, all of it in a skip */
 	union {
 		struct hole hole[HOLES];
 		struct frames frames;

@@ -18,6 +18,8 @@
 
 /* Shorter bodies cost less to copy than to look for. */
 #define SEEK_MIN_BODY (32u * 1024u)
+/* A connection's first answer is looked at when its first packet is no shorter: then it has a body. */
+#define SEEK_FIRST_BYTES 2048u
 
 /* volatile: merged into a section of constants, the kernel would not find them. */
 static const volatile char length_name[32] = "content-length:";
@@ -178,6 +180,16 @@ __noinline int seek_plain_request(struct __sk_buff *skb, __u32 off, __u32 len)
 
 	scratch_leave(&k->busy);
 	return plain;
+}
+
+/* Does a request begin at `off` whose answer may have a body, whatever it is? Most do, by one of these methods. */
+static __always_inline bool seek_usual_request(struct __sk_buff *skb, __u32 off, __u32 len)
+{
+	__u8 start[4];
+
+	if (len < sizeof(start) || bpf_skb_load_bytes(skb, off, start, sizeof(start)))
+		return false;
+	return word_is(start, "GET ") || word_is(start, "POST") || word_is(start, "PUT ");
 }
 
 /* bpf_loop() is in kernels from 5.17 on; below that the branch that calls it is cut off at load. */

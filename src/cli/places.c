@@ -419,6 +419,7 @@ static int places_open_ring(struct clv_places *ps)
 		.measure = clv_export_may_count(o) || o->flows,
 		.count_flows = o->flows,
 		.cgroups = ps->config.cgroups,
+		.seek_first = !o->plugins.count,
 	};
 
 	for (size_t i = 0; i < o->port_count; i++)

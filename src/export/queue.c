@@ -28,8 +28,8 @@
 
 #define PAUSE_MS 100u
 /*
- * A buffer of which no more than this was used is kept: 10 ms of 130,000 lines a second, which come at once, are more
- * than one MiB, and page faults and giving back took 8 % of the program's time where bursts were so long.
+ * A buffer of which no more than this was used is kept: 20 ms of 130,000 lines a second, which come at once, are more
+ * than two MiB, and page faults and giving back took 8 % of the program's time where bursts were so long.
  */
 #define KEEP_BYTES (4u << 20)
 #define IDLE_NS    1000000000u

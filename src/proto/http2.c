@@ -152,7 +152,7 @@ static uint32_t http2_u32(const uint8_t *p)
 static struct http2_frame http2_frame(const uint8_t *p)
 {
 	return (struct http2_frame){
-		.len = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2],
+		.len = http2_u32(p) >> 8,
 		.type = p[3],
 		.flags = p[4],
 		.stream = http2_u32(p + 5) & INT32_MAX,

@@ -370,8 +370,9 @@ static enum clv_hpack_result http2_decode(struct clv_hpack *hpack, bool request,
 bool clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request, struct clv_slice block,
 			 struct http2_head *h)
 {
+	if (clv_http2_memo_again(memo, hpack, request, block, h))
+		return true;
 	struct http2_memo_key key = clv_http2_memo_key(hpack, request, block);
-
 	if (clv_http2_memo_find(memo, &key, h))
 		return true;
 	if (http2_decode(hpack, request, block, h) == CLV_HPACK_BAD)

@@ -29,12 +29,30 @@ struct http2_memo_key clv_http2_memo_key(const struct clv_hpack *hpack, bool req
 				       .request = request};
 }
 
-bool clv_http2_memo_find(const struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h)
+static bool memo_is(const struct http2_kept *k, uint64_t table, bool request, struct clv_slice block)
 {
-	const struct http2_kept *k = m->slot[memo_slot(key)].kept;
+	return k && k->table == table && k->request == request &&
+	       clv_slice_eq(clv_slice(k->bytes, k->block_len), block);
+}
 
-	if (!k || k->table != key->table || k->request != key->request ||
-	    !clv_slice_eq(clv_slice(k->bytes, k->block_len), key->block))
+bool clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h)
+{
+	uint32_t slot = memo_slot(key);
+	const struct http2_kept *k = m->slot[slot].kept;
+
+	if (!memo_is(k, key->table, key->request, key->block))
+		return false;
+	m->last = slot;
+	*h = k->head;
+	return true;
+}
+
+bool clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
+			  struct clv_slice block, struct http2_head *h)
+{
+	const struct http2_kept *k = m->slot[m->last].kept;
+
+	if (!memo_is(k, hpack->changes, request, block))
 		return false;
 	*h = k->head;
 	return true;

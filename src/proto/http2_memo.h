@@ -17,6 +17,7 @@
 
 /* Empty when it is all zeros. Its memory is that of the direction's clv_hpack. */
 struct http2_memo {
+	uint32_t last; /* the slot that was found last */
 	struct http2_memo_slot {
 		uint64_t seen;           /* hash of the block that came last */
 		struct http2_kept *kept; /* NULL: none */
@@ -34,7 +35,10 @@ struct http2_memo_key {
 struct http2_memo_key clv_http2_memo_key(const struct clv_hpack *hpack, bool request, struct clv_slice block);
 
 /* Puts the block's head into *h; its text is valid until clv_http2_memo_keep() or clv_http2_memo_fini(). */
-bool clv_http2_memo_find(const struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h);
+bool clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h);
+/* Is it the one that was found last? Then no hash is needed. */
+bool clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
+			  struct clv_slice block, struct http2_head *h);
 
 /* `h` was read from the block, and the table is as it was before. Kept when the same block comes for the second time.
  */

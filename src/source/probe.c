@@ -180,7 +180,7 @@ static struct clv_probe probe_ring_buffer(void)
 /* The real programs, through the real verifier, with as little memory as goes. */
 static struct clv_probe probe_programs(void)
 {
-	struct clv_ring_config config = {.ring_bytes = 4096, .max_flows = 4, .cgroups = true};
+	struct clv_ring_config config = {.ring_bytes = 4096, .max_flows = 4, .cgroups = true, .seek_first = true};
 	struct clv_ring *ring;
 	int with_cgroups = clv_ring_open(&config, &ring), err = with_cgroups;
 

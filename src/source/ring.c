@@ -242,6 +242,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
 	knobs->measure = c->measure;
 	knobs->count_flows = c->count_flows;
+	knobs->seek_first = c->seek_first;
 	knobs->ports_filtered = c->port_count > 0;
 	knobs->net_untold = c->net_untold;
 	for (size_t i = 0; i < c->port_count; i++)

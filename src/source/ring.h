@@ -42,6 +42,8 @@ struct clv_ring_config {
 	bool cgroups;        /* load the programs for cgroups, too */
 	uint32_t net_untold; /* what cgroups that were not told their number pass for; 0: they are not looked at (tests)
 			      */
+	bool seek_first;     /* nobody but HTTP/1's parser reads what looks like it: the kernel may read the length of a
+				connection's first answer before it was asked to */
 	bool strict_window;  /* copy nothing beyond a window, however empty the ring (tests) */
 };
 

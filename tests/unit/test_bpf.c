@@ -769,26 +769,107 @@ static void skipping(void **state)
 	assert_copied(send(.seq = 1300, .len = 10), 1300, 10);
 }
 
-static void skip_with_losses(void **state)
+/* What overtakes something in the middle of a skip is nothing to tell, and neither is what was overtaken. */
+static void skip_with_reordering(void **state)
 {
 	struct clv_packet p = start();
 
 	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 10000);
 	send(.seq = 100, .len = 100);
 	assert_int_equal(got_count, 0);
-	send(.seq = 300, .len = 100); /* after a gap: what was before it, then this */
-	assert_int_equal(got_count, 2);
+	send(.seq = 300, .len = 100); /* after a gap */
+	assert_int_equal(got_count, 0);
+	send(.seq = 250, .len = 50); /* a part of it, */
+	assert_int_equal(got_count, 0);
+	send(.seq = 200, .len = 50); /* the rest, */
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("retransmits"), 0);
+	send(.seq = 200, .len = 100); /* and once more */
+	assert_int_equal(got_count, 0);
+	assert_int_equal(figure("retransmits"), 1);
+	send(.seq = 500, .len = 100);
+	send(.seq = 450, .len = 200); /* fills the second half of the next one, and goes on */
+	send(.seq = 400, .len = 50);
+	assert_int_equal(got_count, 0);
+	assert_bare(send(.seq = 650, .len = 100, .flags = F | A), 750, 100, 650);
+	assert_int_equal(got->p.tcp_flags, F | A);
+}
+
+/* What is missing when something has to be told is told apart. */
+static void skip_with_losses(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 10000);
+	send(.seq = 100, .len = 100);
+	send(.seq = 300, .len = 100);
+	send(.seq = 500, .len = 100);
+	assert_int_equal(got_count, 0);
+	send(.seq = 600, .len = 100, .flags = F | A);
+	assert_int_equal(got_count, 3);
 	assert_int_equal(got[0].p.hole_seq, 100);
 	assert_int_equal(got[0].p.hole_len, 100);
+	assert_int_equal(got[0].p.tcp_flags, 0);
 	assert_int_equal(got[1].p.hole_seq, 300);
 	assert_int_equal(got[1].p.hole_len, 100);
+	assert_int_equal(got[2].p.hole_seq, 500);
+	assert_int_equal(got[2].p.hole_len, 200);
+	assert_int_equal(got[2].p.seq, 700);
+	assert_int_equal(got[2].p.tcp_flags, F | A);
 	assert_bare(send(.seq = 200, .len = 100), 300, 200, 100); /* a fill */
 	send(.seq = 200, .len = 100);
 	assert_int_equal(got_count, 0);
-	send(.seq = 400, .len = 100);
+	assert_bare(send(.seq = 400, .len = 100), 500, 400, 100);
+	assert_bare(send(.seq = 800, .len = 100, .flags = F | A), 900, 800, 100); /* what it lacks is not left out */
+	assert_bare(send(.seq = 700, .len = 100), 800, 700, 100);
+}
+
+/* The end of a skip while something is missing: it is not over before that has come. */
+static void skip_ends_with_losses(void **state)
+{
+	struct clv_packet p = start();
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 500);
+	send(.seq = 200, .len = 100); /* the beginning is missing */
 	assert_int_equal(got_count, 0);
-	assert_bare(send(.seq = 500, .len = 100, .flags = F | A), 600, 400, 200);
-	assert_int_equal(got->p.tcp_flags, F | A);
+	send(.seq = 300, .len = 200);
+	assert_int_equal(got_count, 1);
+	assert_int_equal(got->p.hole_seq, 200);
+	assert_int_equal(got->p.hole_len, 300);
+	assert_bare(send(.seq = 100, .len = 100), 200, 100, 100);
+	assert_copied(send(.seq = 500, .len = 10), 500, 10);
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 1000);
+	send(.seq = 510, .len = 90);
+	send(.seq = 700, .len = 100);
+	assert_int_equal(got_count, 0);
+	send(.seq = 800, .len = 300); /* crosses the end */
+	assert_int_equal(got_count, 2);
+	assert_int_equal(got[0].p.hole_seq, 510);
+	assert_int_equal(got[0].p.hole_len, 90);
+	assert_int_equal(got[1].p.hole_seq, 700);
+	assert_int_equal(got[1].p.hole_len, 300);
+	assert_int_equal(got[1].p.seq, 1000);
+	assert_int_equal(got[1].p.payload.len, 100);
+	assert_bare(send(.seq = 600, .len = 100), 700, 600, 100);
+}
+
+/* More holes than there is room for: those are told as they come. */
+static void skip_with_many_losses(void **state)
+{
+	struct clv_packet p = start();
+	uint32_t told = 0;
+
+	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 10000);
+	for (uint32_t at = 200; at < 2000; at += 200) {
+		send(.seq = at, .len = 100);
+		for (unsigned i = 0; i < got_count; i++)
+			told += got[i].p.hole_len;
+	}
+	send(.seq = 2000, .len = 100, .flags = F | A);
+	for (unsigned i = 0; i < got_count; i++)
+		told += got[i].p.hole_len;
+	assert_int_equal(told, 10 * 100);
 }
 
 static void skip_progress(void **state)
@@ -1223,6 +1304,103 @@ static void seek_not_after_a_gap(void **state)
 	assert_false(got->p.sought);
 	send(.seq = 600 + sizeof(head) - 1, .len = sizeof(head) - 1, .data = head, .reply = true);
 	assert_false(got->p.sought); /* the hole is still open */
+}
+
+/* What a race of two processors, or a loss, has left behind does not matter once the body is over. */
+static void seek_after_a_loss_in_a_body(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
+	uint32_t get_len = sizeof(get) - 1, len = sizeof(head) - 1, at = 500 + len + 50000;
+	struct clv_packet p;
+
+	assert_true(sought(get, head));
+	p = got->p;
+	send(.seq = at - 1000, .len = 1000, .reply = true, .client_port = p.dst.port);
+	assert_int_equal(got->p.hole_len, 1000);
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = at + CLV_WINDOW_BYTES, .seek = true);
+	send(.seq = 100 + get_len, .len = get_len, .data = get, .client_port = p.dst.port);
+	send(.seq = at, .len = len, .data = head, .reply = true, .client_port = p.dst.port);
+	assert_true(got->p.sought);
+}
+
+/* A connection's first request and the first packet of its answer, `len` bytes that begin with a head. */
+static bool sought_first(const char *request, const char *head, uint32_t len)
+{
+	static uint16_t port = 5000;
+	char data[4000] = {0};
+
+	port++;
+	memcpy(data, head, strlen(head));
+	send(.seq = 99, .flags = S, .client_port = port);
+	send(.seq = 499, .flags = S | A, .reply = true, .client_port = port);
+	send(.seq = 100, .len = (uint32_t)strlen(request), .data = request, .client_port = port);
+	send(.seq = 500, .len = len, .data = data, .reply = true, .client_port = port);
+	return got->p.sought;
+}
+
+static void seek_first_answer(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
+	const uint32_t len = sizeof(head) - 1;
+
+	assert_false(sought_first(get, head, 3000));
+	close_ring();
+	open_ring((struct clv_ring_config){.seek_first = true});
+	assert_true(sought_first(get, head, 3000));
+	assert_int_equal(got->p.len, 3000);
+	assert_int_equal(got->p.payload.len, len);
+	uint16_t port = got->p.dst.port;
+	uint32_t end = 500 + len + 50000;
+	for (uint32_t at = 3500; at < end - 10; at += 1000)
+		send(.seq = at, .len = end - 10 - at < 1000 ? end - 10 - at : 1000, .reply = true, .client_port = port);
+	assert_int_equal(got_count, 0);
+	assert_bare(send(.seq = end - 10, .len = 10, .reply = true, .client_port = port), end, 3500, end - 3500);
+	/* It was not asked to go on. */
+	send(.seq = 100 + sizeof(get) - 1, .len = sizeof(get) - 1, .data = get, .client_port = port);
+	send(.seq = end, .len = len, .data = head, .reply = true, .client_port = port);
+	assert_false(got->p.sought);
+
+	assert_true(sought_first("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", head, 3000));
+	assert_true(sought_first("GET / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\n\r\n", head, 3000));
+	assert_false(sought_first(get, head, len)); /* too short to be worth a look */
+	assert_false(sought_first("HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", head, 3000));
+	assert_false(sought_first("CONNECT x:1 HTTP/1.1\r\n\r\n", head, 3000));
+	assert_false(sought_first("GE", head, 3000));
+	assert_false(sought_first(get, "HTTP/1.1 304 No\r\nContent-Length: 50000\r\n\r\n", 3000));
+	assert_false(sought_first(get, HEAD_START "Content-Length: 32768\r\n\r\n", 3000));
+}
+
+/* Only where both directions are known from their beginnings, and in the order of the two. */
+static void seek_first_answer_alone(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
+	uint32_t get_len = sizeof(get) - 1;
+	char data[3000] = {0};
+
+	close_ring();
+	open_ring((struct clv_ring_config){.seek_first = true});
+	memcpy(data, head, sizeof(head) - 1);
+	send(.seq = 100, .len = get_len, .data = get, .client_port = 1); /* no SYN */
+	send(.seq = 500, .len = 3000, .data = data, .reply = true, .client_port = 1);
+	assert_false(got->p.sought);
+
+	send(.seq = 99, .flags = S, .client_port = 2);
+	send(.seq = 499, .flags = S | A, .reply = true, .client_port = 2);
+	send(.seq = 500, .len = 3000, .data = data, .reply = true, .client_port = 2); /* nobody asked */
+	assert_false(got->p.sought);
+
+	send(.seq = 99, .flags = S, .client_port = 3);
+	send(.seq = 499, .flags = S | A, .reply = true, .client_port = 3);
+	send(.seq = 100, .len = get_len, .data = get, .client_port = 3);
+	send(.seq = 100 + get_len, .len = get_len, .data = get, .client_port = 3); /* a second packet */
+	send(.seq = 500, .len = 3000, .data = data, .reply = true, .client_port = 3);
+	assert_false(got->p.sought);
+
+	send(.seq = 99, .flags = S, .client_port = 4);
+	send(.seq = 499, .flags = S | A, .reply = true, .client_port = 4);
+	send(.seq = 100, .len = get_len, .data = get, .client_port = 4);
+	send(.seq = 600, .len = 3000, .data = data, .reply = true, .client_port = 4); /* not its beginning */
+	assert_false(got->p.sought);
 }
 
 /* ---- datagrams -------------------------------------------------------------------------------------- */
@@ -2425,7 +2603,10 @@ int main(int argc, char **argv)
 		T(window_with_spare),
 		T(stale_window),
 		T(skipping),
+		T(skip_with_reordering),
 		T(skip_with_losses),
+		T(skip_ends_with_losses),
+		T(skip_with_many_losses),
 		T(skip_progress),
 		T(reset_reports_what_was_left_out),
 		T(ignore),
@@ -2445,6 +2626,9 @@ int main(int argc, char **argv)
 		T(seek_again_and_again),
 		T(seek_only_by_privilege),
 		T(seek_not_after_a_gap),
+		T(seek_after_a_loss_in_a_body),
+		T(seek_first_answer),
+		T(seek_first_answer_alone),
 		T(counts_of_a_connection),
 		T(counts_of_what_is_ignored),
 		T(counts_not_unless_asked),

@@ -57,10 +57,15 @@ static void keep(bool request, struct clv_slice block, struct clv_slice text)
 static bool known(bool request, struct clv_slice block, struct clv_slice text)
 {
 	struct http2_memo_key key = clv_http2_memo_key(&hpack, request, block);
-	struct http2_head h;
+	struct http2_head h, again;
+	bool last = clv_http2_memo_again(&memo, &hpack, request, block, &again);
 
-	if (!clv_http2_memo_find(&memo, &key, &h))
+	if (!clv_http2_memo_find(&memo, &key, &h)) {
+		assert_false(last);
 		return false;
+	}
+	assert_true(clv_http2_memo_again(&memo, &hpack, request, block, &again));
+	assert_ptr_equal(again.text.data, h.text.data);
 	assert_true(clv_slice_eq(h.text, text));
 	assert_ptr_not_equal(h.text.data, text.data);
 	assert_int_equal(h.request, request);
@@ -82,6 +87,26 @@ static void test_the_second_time(void **unused)
 	assert_false(known(true, CLV_LIT("\x82\x87"), text));
 	assert_false(known(true, CLV_LIT("\x82"), text));
 	assert_false(known(false, block, text));
+}
+
+/* What was found last is found without a hash, and nothing else is. */
+static void test_the_same_again(void **unused)
+{
+	const struct clv_slice one = CLV_LIT("\x82\x86"), two = CLV_LIT("\x83"), text = CLV_LIT("GET\r\n\r\n");
+	struct http2_head h;
+
+	for (int i = 0; i < 2; i++) {
+		keep(true, one, text);
+		keep(true, two, text);
+	}
+	assert_true(known(true, one, text));
+	assert_true(clv_http2_memo_again(&memo, &hpack, true, one, &h));
+	assert_false(clv_http2_memo_again(&memo, &hpack, false, one, &h));
+	assert_false(clv_http2_memo_again(&memo, &hpack, true, two, &h));
+	assert_true(known(true, two, text));
+	assert_false(clv_http2_memo_again(&memo, &hpack, true, one, &h));
+	hpack.changes++;
+	assert_false(clv_http2_memo_again(&memo, &hpack, true, two, &h));
 }
 
 static void test_another_table(void **unused)
@@ -133,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_the_second_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_same_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
