@@ -45,6 +45,7 @@ struct pass {
 	__u8 hook;
 	__u8 flags;     /* for the next record: enum clv_rec_flag */
 	__u8 tcp_flags; /* likewise */
+	__u8 left_out;  /* of this packet: the newest of what is not reported */
 	__u32 rested;   /* which bits of jiffies differ since the direction's packet before: flow_count_due() */
 };
 
@@ -82,9 +83,46 @@ static __always_inline __u32 window_urgency(const struct dir *d, clv_word window
 	return left < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2) ? CLV_URGENT_SOON : CLV_URGENT_NOT;
 }
 
+/* In 32 bits: in units of 4 us, for 4.9 hours. */
+static __always_inline __u32 left_time(__u64 ns)
+{
+	return ns >> 12;
+}
+
+/* Was something left out of earlier packets, and not reported? */
+static __always_inline bool owes_earlier(const struct pass *p)
+{
+	return p->dir && !p->left_out && p->dir->unsent_from != p->dir->unsent_to;
+}
+
+/*
+ * Reports that by itself, with the time of the last of those packets: a body may have ended with it, which only its
+ * reader knows. `r`: the record of this packet.
+ */
+static __always_inline void send_earlier(struct pass *p, struct clv_rec *r)
+{
+	struct dir *d = p->dir;
+
+	if (!(d->flags & DIR_SKIP))
+		r->ts_ns -= (__u64)(left_time(r->ts_ns) - d->left_at) << 12;
+	r->tcp_flags = p->seg->flags & TCP_ACK;
+	r->seq = d->unsent_to;
+	r->len = r->cap = 0;
+	if (emit(p->skb, r, p->off, p->worker << 8, p->st)) {
+		d->unsent_from = d->unsent_to;
+		d->retransmits = 0;
+	}
+	r->ts_ns = bpf_ktime_get_ns(); /* again: there is no room on the stack */
+	r->tcp_flags = p->tcp_flags;
+	r->hole_len = d->unsent_to - d->unsent_from;
+	r->retransmits = d->retransmits;
+	r->rtt = 0;
+}
+
 /*
  * Sends a record about [seq, end), with the first `cap` bytes of it and with what the direction owes: its
- * unreported hole, its retransmissions. If it cannot be sent, a retransmission may still bring the payload.
+ * unreported hole, its retransmissions. If it cannot be sent, a retransmission may still bring the payload. Without
+ * payload and flags there is nothing to tell but what was left out before.
  */
 static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u32 urgent)
 {
@@ -92,6 +130,11 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	struct clv_rec r;
 
 	record_fill(&r, p);
+	if (owes_earlier(p)) {
+		send_earlier(p, &r);
+		if (seq == end && !p->tcp_flags)
+			return 0;
+	}
 	r.seq = seq;
 	r.len = end - seq;
 	r.cap = cap < snaplen ? cap : snaplen;
@@ -105,6 +148,9 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	} else if (seq != end && !(p->flags & CLV_REC_UDP)) {
 		d->shape = 0;
 		hole_open(d, seq, end);
+	} else if (p->left_out) {
+		d->flags &= ~DIR_SKIP;
+		d->left_at = left_time(r.ts_ns);
 	}
 	return 0;
 }
@@ -122,19 +168,29 @@ static __always_inline void send_fin(struct pass *p, __u32 end)
 		send_bare(p, end);
 }
 
+/* What was left out of earlier packets. */
+static __always_inline void tell_earlier(struct pass *p)
+{
+	__u8 tcp_flags = p->tcp_flags;
+
+	p->tcp_flags = 0;
+	send_bare(p, p->dir->unsent_to);
+	p->tcp_flags = tcp_flags;
+}
+
 /* [lo, hi) is left out. What was left out elsewhere before is reported first. */
 static __noinline int leave_out(struct pass *p, __u32 lo, __u32 hi)
 {
 	struct dir *d = p->dir;
-	__u8 tcp_flags = p->tcp_flags;
 
-	if (dir_leave_out(d, lo, hi))
-		return 0;
-	p->tcp_flags = 0;
-	send_bare(p, d->unsent_to);
-	p->tcp_flags = tcp_flags;
-	d->unsent_from = lo;
-	d->unsent_to = hi;
+	if (!dir_leave_out(d, lo, hi)) {
+		tell_earlier(p);
+		d->unsent_from = lo;
+		d->unsent_to = hi;
+	}
+	p->left_out = 1;
+	if (!(d->flags & DIR_SKIP))
+		d->left_at = left_time(bpf_ktime_get_ns());
 	return 0;
 }
 
@@ -346,6 +402,8 @@ static __always_inline bool walk_and_send(struct pass *p, struct walk *w, clv_wo
 	if (w->pieces) {
 		if (w->first != seq)
 			leave_out(p, seq, w->first);
+		else if (owes_earlier(p))
+			tell_earlier(p);
 		if (w->last != end)
 			p->tcp_flags &= ~TCP_FIN;
 		send_pieces(p, w);
@@ -435,6 +493,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES, 0);
 		return;
 	}
+	d->flags &= ~DIR_SKIP; /* passed */
 	if (from != seq) {
 		leave_out(p, seq, from);
 		p->off += from - seq;

@@ -85,7 +85,10 @@ struct dir {
 		__u32 period; /* of datagrams: the one in which copied_bytes were copied */
 	};
 	__u32 unsent_from, unsent_to; /* left out, not reported yet; empty when equal */
-	__u32 skip_until;             /* with DIR_SKIP */
+	union {
+		__u32 skip_until; /* with DIR_SKIP */
+		__u32 left_at; /* without: when the newest of what is not reported passed, as coarsely as left_time() */
+	};
 	union {
 		__u32 window_end; /* until user space says otherwise */
 		__u32 copied_bytes;

@@ -67,7 +67,8 @@ static void lane_on_packet(void *ctx, const struct clv_packet *p)
 
 	if (l->config.tap)
 		l->config.tap(l->config.tap_ctx, p);
-	l->newest_ns = p->ts_ns;
+	if (p->ts_ns > l->newest_ns)
+		l->newest_ns = p->ts_ns;
 	clv_engine_packet(l->engine, p);
 	lane_ease(l);
 }

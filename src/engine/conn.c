@@ -88,19 +88,33 @@ static void report_if_done(struct clv_conn *c, struct clv_exchange *x)
 		report(c, x, NULL, 0);
 }
 
-/* Reports what is open; `answers`: only what waits for an answer. */
+/* Is something missing of a request that was not seen to end? What the server has acknowledged did pass. */
+static bool request_lacks(const struct clv_conn *c, const struct clv_exchange *x)
+{
+	const struct clv_stream *s = &c->flow->streams.s[c->client];
+
+	return x->open[CLV_TO_SERVER] && s->acked > s->next;
+}
+
+/*
+ * Reports what is open; `answers`: only what waits for an answer. Answers come in the order of requests: where one may
+ * have passed unseen, so may those of the requests behind it.
+ */
 static void finish(struct clv_conn *c, const char *error, uint64_t ts_ns, bool answers)
 {
+	bool doubt = false;
+
 	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges), *next; x; x = next) {
 		next = clv_exchanges_next(&c->exchanges, x);
 		if (answers && x->oneway)
 			continue;
 		/* An answer may have passed unseen: then the connection's end says nothing about this request. */
+		doubt |= x->unsure && !x->oneway;
 		bool hidden = error && !x->response.ts_ns &&
-			      (x->unsure || c->half[!c->client].hunting || (x->oneway && c->half[c->client].hunting) ||
+			      (doubt || c->half[!c->client].hunting || (x->oneway && c->half[c->client].hunting) ||
 			       (c->exchanges.by_id && x->flags & CLV_SPAN_GAP));
 
-		if (hidden)
+		if (hidden || request_lacks(c, x))
 			x->flags |= CLV_SPAN_GAP;
 		report(c, x, hidden ? NULL : error, ts_ns);
 	}
@@ -154,10 +168,10 @@ static struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
 	return mark_at(s->c->half[s->d].tail, s->first, at);
 }
 
-/* How far the server has been heard, as a sequence number. */
+/* How far the server has been heard, or will have when its body is over, as a sequence number. */
 static uint32_t heard(const struct clv_conn *c)
 {
-	return (uint32_t)c->flow->streams.s[!c->client].next;
+	return (uint32_t)clv_stream_reached(&c->flow->streams.s[!c->client]);
 }
 
 /*
@@ -1133,7 +1147,16 @@ static void conn_data(void *ctx, int d, const struct clv_run *run)
 	give_credit(c);
 }
 
-static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+/* The message that ends here does so at some time that nobody saw. With ids it may be any. */
+static void doubt_end(struct clv_conn *c, struct clv_half *h)
+{
+	if (c->exchanges.by_id)
+		doubt_all(c);
+	else if (h->open)
+		h->open->flags |= CLV_SPAN_GAP;
+}
+
+static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
 	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
 
@@ -1141,7 +1164,8 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		return;
 	struct clv_half *h = &c->half[d];
 	struct clv_engine *e = c->engine;
-	if (ts_ns > h->newest_ns)
+	bool ends_inside = over_time && h->debt && h->debt < len;
+	if (ts_ns > h->newest_ns && !ends_inside)
 		h->newest_ns = ts_ns;
 	if (c->phase != CLV_CONN_SPEAKING) {
 		tail_drop(c, h);
@@ -1158,12 +1182,14 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		len -= paid;
 		if (h->debt != CLV_SKIP_TO_FIN)
 			h->debt -= paid;
-		if (h->open && !h->debt && !ts_ns) /* the last byte was not seen: nobody knows when it passed */
-			h->open->flags |= CLV_SPAN_GAP;
+		if (!h->debt && (!ts_ns || ends_inside)) /* nobody knows when the last byte passed */
+			doubt_end(c, h);
 		if (h->open && d != c->client)
 			h->open->response_seen_ns = h->newest_ns;
 		if (!h->debt)
 			feed(c, d, &(struct rest){.at = {.pos = pos + paid, .ts_ns = h->newest_ns}});
+		if (ts_ns > h->newest_ns)
+			h->newest_ns = ts_ns;
 	}
 	if (len && c->phase == CLV_CONN_SPEAKING) {
 		e->stats.drop_gaps++;

@@ -51,46 +51,40 @@ void clv_stream_start(struct clv_streams *st, int d, uint32_t seq)
 
 /* ---- delivery -------------------------------------------------------------------------------------- */
 
-static uint64_t reached(const struct clv_stream *s)
-{
-	return s->credit > s->next ? s->credit : s->next;
-}
-
 /* Must a segment that acknowledges `ack` wait for the other direction? */
 static bool must_wait(const struct clv_stream *other, uint64_t ack)
 {
-	return ack && other->started && !other->mute && !other->fin_done && ack > reached(other);
+	return ack && other->started && !other->mute && !other->fin_done && ack > clv_stream_reached(other);
 }
 
-static void deliver_hole(struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns)
+static void deliver_hole(struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns, bool over_time)
 {
 	struct clv_stream *s = &st->s[d];
 	uint64_t pos = s->next;
 
 	s->next += len;
-	st->ops->hole(st->ctx, d, pos, len, ts_ns);
+	st->ops->hole(st->ctx, d, pos, len, ts_ns, over_time);
 }
 
-/* Delivers [pos, pos + len), of which `bytes` were captured; what lies before `next` was delivered already. */
-static void deliver(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len, uint64_t ts_ns,
-		    uint32_t ack_seq)
+/* Delivers `seg`, of which `bytes` were captured; what lies before `next` was delivered already. */
+static void deliver(struct clv_streams *st, int d, const struct clv_segment *seg, struct clv_slice bytes)
 {
 	struct clv_stream *s = &st->s[d];
-	uint64_t old = s->next - pos;
+	uint64_t old = s->next - seg->pos;
 
-	assert(pos <= s->next);
-	if (old >= len)
+	assert(seg->pos <= s->next);
+	if (old >= seg->len)
 		return;
 	bytes = clv_slice_from(bytes, old);
-	len -= (uint32_t)old;
+	uint32_t len = seg->len - (uint32_t)old;
 	if (bytes.len) {
-		struct clv_run run = {.pos = s->next, .bytes = bytes, .ts_ns = ts_ns, .ack_seq = ack_seq};
+		struct clv_run run = {.pos = s->next, .bytes = bytes, .ts_ns = seg->ts_ns, .ack_seq = seg->ack_seq};
 
 		s->next += bytes.len;
 		st->ops->data(st->ctx, d, &run);
 	}
 	if (bytes.len < len)
-		deliver_hole(st, d, len - bytes.len, ts_ns);
+		deliver_hole(st, d, len - bytes.len, seg->ts_ns, seg->over_time);
 }
 
 static bool deliver_fin(struct clv_streams *st, int d)
@@ -115,7 +109,7 @@ static bool drain_one(struct clv_streams *st, int d)
 	while (s->waiting && s->waiting->pos <= s->next && !must_wait(&st->s[!d], s->waiting->ack)) {
 		struct clv_segment *seg = stream_pop(s);
 
-		deliver(st, d, seg->pos, clv_slice(seg->data, seg->cap), seg->len, seg->ts_ns, seg->ack_seq);
+		deliver(st, d, seg, clv_slice(seg->data, seg->cap));
 		segment_free(st, seg);
 		moved = true;
 	}
@@ -144,7 +138,7 @@ void clv_stream_jump(struct clv_streams *st, int d, uint32_t seq)
 	if (pos <= s->next || s->fin_done)
 		return;
 	forget_waiting(st, s);
-	deliver_hole(st, d, pos - s->next, 0);
+	deliver_hole(st, d, pos - s->next, 0, false);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------------- */
@@ -165,7 +159,8 @@ static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s,
 				    .ts_ns = like->ts_ns,
 				    .ack_seq = like->ack_seq,
 				    .len = len,
-				    .cap = (uint32_t)bytes.len};
+				    .cap = (uint32_t)bytes.len,
+				    .over_time = like->over_time};
 	if (bytes.len)
 		memcpy(seg->data, bytes.data, bytes.len);
 	*at = seg;
@@ -177,14 +172,13 @@ static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s,
 }
 
 /*
- * Keeps the parts of [pos, pos + len) that are neither delivered nor waiting yet. Adds to *seen what was.
+ * Keeps the parts of `like` that are neither delivered nor waiting yet. Adds to *seen what was.
  * Returns false when memory ran out.
  */
-static bool keep(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len,
-		 const struct clv_segment *like, uint32_t *seen)
+static bool keep(struct clv_streams *st, int d, const struct clv_segment *like, struct clv_slice bytes, uint32_t *seen)
 {
 	struct clv_stream *s = &st->s[d];
-	uint64_t at = pos, end = pos + len;
+	uint64_t pos = like->pos, at = pos, end = pos + like->len;
 	struct clv_segment **link = &s->waiting;
 
 	if (s->waiting && s->last->pos + s->last->len <= pos) /* mostly: no need to go through the list */
@@ -210,40 +204,38 @@ static bool keep(struct clv_streams *st, int d, uint64_t pos, struct clv_slice b
 	return true;
 }
 
-/* One run of a packet: delivered at once if its turn has come, kept otherwise. */
-static void take(struct clv_streams *st, int d, uint64_t pos, struct clv_slice bytes, uint32_t len, uint64_t ack,
-		 const struct clv_packet *p, uint32_t *seen)
+/* A part of a packet, with the `bytes` captured of it: delivered at once if its turn has come, kept otherwise. */
+static void take(struct clv_streams *st, int d, struct clv_segment *part, struct clv_slice bytes, uint32_t *seen)
 {
 	struct clv_stream *s = &st->s[d];
 
-	if (len == 0 || s->fin_done)
+	if (part->len == 0 || s->fin_done)
 		return;
-	if (pos + len <= s->next) {
-		*seen += len;
+	if (part->pos + part->len <= s->next) {
+		*seen += part->len;
 		return;
 	}
 	s->data_seen = true;
 	s->mute = false;
-	if (pos < s->next) {
-		uint64_t old = s->next - pos;
+	if (part->pos < s->next) {
+		uint64_t old = s->next - part->pos;
 
 		*seen += (uint32_t)old;
 		bytes = clv_slice_from(bytes, old);
-		len -= (uint32_t)old;
-		pos = s->next;
+		part->len -= (uint32_t)old;
+		part->pos = s->next;
 	}
-	if (pos == s->next && !s->waiting && !must_wait(&st->s[!d], ack)) {
-		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
+	if (part->pos == s->next && !s->waiting && !must_wait(&st->s[!d], part->ack)) {
+		deliver(st, d, part, bytes);
 		return;
 	}
-	struct clv_segment like = {.ack = ack, .ts_ns = p->ts_ns, .ack_seq = p->ack};
-	if (!keep(st, d, pos, bytes, len, &like, seen)) {
+	if (!keep(st, d, part, bytes, seen)) {
 		/* No memory: give up what is missing before it, until it is the next and needs no room. */
-		while (s->next < pos && clv_streams_give_up(st))
+		while (s->next < part->pos && clv_streams_give_up(st))
 			;
-		if (s->next < pos)
-			deliver_hole(st, d, pos - s->next, 0);
-		deliver(st, d, pos, bytes, len, p->ts_ns, p->ack);
+		if (s->next < part->pos)
+			deliver_hole(st, d, part->pos - s->next, 0, false);
+		deliver(st, d, part, bytes);
 	}
 	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) && clv_streams_give_up(st))
 		;
@@ -262,15 +254,22 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 		if (ack > other->acked)
 			other->acked = ack;
 		if (other->mute && ack > other->next)
-			deliver_hole(st, !d, ack - other->next, 0);
+			deliver_hole(st, !d, ack - other->next, 0, false);
 	}
-	if (p->hole_len && p->hole_len <= INT32_MAX)
-		take(st, d, clv_stream_pos(s, p->hole_seq), clv_slice(NULL, 0), p->hole_len, ack, p, &seen);
+	struct clv_segment part = {.ack = ack, .ts_ns = p->ts_ns, .ack_seq = p->ack};
+	if (p->hole_len && p->hole_len <= INT32_MAX) {
+		part.pos = clv_stream_pos(s, p->hole_seq);
+		part.len = p->hole_len;
+		part.over_time = true;
+		take(st, d, &part, clv_slice(NULL, 0), &seen);
+	}
 	uint32_t unseen_before = seen;
 	uint32_t first = p->seq + ((p->tcp_flags & CLV_TCP_SYN) ? 1 : 0);
-	uint64_t pos = clv_stream_pos(s, first);
-	take(st, d, pos, p->payload, p->len, ack, p, &seen);
-	uint64_t end = pos + p->len;
+	uint64_t pos = clv_stream_pos(s, first), end = pos + p->len;
+	part.pos = pos;
+	part.len = p->len;
+	part.over_time = false;
+	take(st, d, &part, p->payload, &seen);
 	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && end >= s->next && end - s->next <= CLV_ACK_AHEAD_BYTES) {
 		s->fin_seen = true;
 		s->fin = end;
@@ -315,7 +314,7 @@ static void give_up_hole(struct clv_streams *st, int d, uint64_t end)
 		end = s->waiting->pos;
 	if (!s->data_seen)
 		s->mute = true;
-	deliver_hole(st, d, end - s->next, 0);
+	deliver_hole(st, d, end - s->next, 0, false);
 }
 
 /*

@@ -32,6 +32,7 @@ struct clv_segment {
 	uint64_t ts_ns;
 	uint32_t ack_seq; /* as on the wire */
 	uint32_t len, cap;
+	bool over_time; /* as of clv_stream_ops.hole */
 	uint8_t data[];
 };
 
@@ -63,8 +64,11 @@ struct clv_run {
 /* Who receives the streams; `d` is the stream's index. Calls come in stream order. */
 struct clv_stream_ops {
 	void (*data)(void *ctx, int d, const struct clv_run *run);
-	/* `len` bytes that will never come. ts_ns: when the capture passed them; 0: it never saw them. */
-	void (*hole)(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns);
+	/*
+	 * `len` bytes that will never come. ts_ns: when the last of them passed the capture; 0: it never saw them.
+	 * over_time: they were several packets', the others passed at some time before.
+	 */
+	void (*hole)(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time);
 	void (*fin)(void *ctx, int d, uint64_t ts_ns);
 };
 
@@ -84,6 +88,12 @@ struct clv_streams {
 static inline uint64_t clv_stream_pos(const struct clv_stream *s, uint32_t seq)
 {
 	return s->next - CLV_BEHIND_BYTES + (uint32_t)(seq - (uint32_t)s->next + CLV_BEHIND_BYTES);
+}
+
+/* How far it has been delivered, the body that is being skipped included. */
+static inline uint64_t clv_stream_reached(const struct clv_stream *s)
+{
+	return s->credit > s->next ? s->credit : s->next;
 }
 
 void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem);

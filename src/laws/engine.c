@@ -8,17 +8,31 @@
 
 #include "engine/engine.h"
 #include "laws/laws.h"
+#include "laws/reader.h"
 
 #define TALKS 120
 
 static struct talk talk;
+
+/* When the bytes of a direction passed, up to `end` of them. */
+#define STAMPS 8192
+struct stamp {
+	uint32_t end;
+	uint64_t ts_ns;
+};
+
+static struct passed {
+	struct stamp stamp[STAMPS];
+	unsigned count;
+} passed[2];
 
 /* ---- what the engine says ---------------------------------------------------------------------------------- */
 
 struct verdict {
 	struct laws *laws;
 	const struct talk_sample *sample;
-	unsigned spans, answered, wrong;
+	unsigned spans, answered, wrong, lacking;
+	bool late; /* what spans do not lack is compared with what passed */
 	uint8_t seen[TALK_MESSAGES];
 };
 
@@ -27,6 +41,53 @@ static int64_t body_size(const struct clv_span *span, enum clv_attr_key key)
 	const struct clv_attr *a = clv_span_get(span, key);
 
 	return a ? a->i : -1;
+}
+
+static uint64_t passed_at(enum clv_dir dir, uint32_t offset)
+{
+	const struct passed *p = &passed[dir];
+	unsigned lo = 0, hi = p->count;
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (p->stamp[mid].end > offset)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo < p->count ? p->stamp[lo].ts_ns : 0;
+}
+
+#define LACKING (CLV_SPAN_GAP | CLV_SPAN_UNPAIRED | CLV_SPAN_TRUNCATED | CLV_SPAN_MIDSTREAM)
+
+/* What a span that lacks nothing tells wrong of message i, beyond what check() looks at; NULL: nothing. */
+static const char *whole_fault(const struct clv_span *span, int i)
+{
+	const struct talk_message *m = &talk.message[i], *r = m->answer >= 0 ? &talk.message[m->answer] : NULL;
+
+	if (!r || span->flags & LACKING || clv_span_get(span, CLV_ATTR_CLOVISOR_CANCELLED))
+		return NULL;
+	/* Of requests that look alike it may be another, which began at another time. */
+	if (span->start_ns != passed_at(m->dir, m->start))
+		return NULL;
+	if (!span->first_ns)
+		return "the answer";
+	return r->end == UINT32_MAX || span->end_ns == passed_at(r->dir, r->end - 1) ? NULL : "the end";
+}
+
+static bool whole_is_true(struct verdict *v, const struct clv_span *span, int i)
+{
+	const char *fault = whole_fault(span, i);
+
+	v->lacking += (span->flags & LACKING) != 0;
+	if (fault) {
+		laws_fail(v->laws, "talk %lu: %s of %.*s %.*s is not told as it was", (unsigned long)talk.seed, fault,
+			  (int)span->method.len, (const char *)span->method.data,
+			  (int)(span->target.len < 40 ? span->target.len : 40), (const char *)span->target.data);
+		laws_say(v->laws, "%s", v->laws->why);
+	}
+	return !fault;
 }
 
 static void on_span(void *ctx, struct clv_span *span)
@@ -41,6 +102,8 @@ static void on_span(void *ctx, struct clv_span *span)
 		ok = false;
 	if (i >= 0)
 		talk.taken[i] = true;
+	if (v->late && i >= 0 && ok)
+		ok = whole_is_true(v, span, i);
 	if (((i >= 0 || i == TALK_SEVERAL) && ok) || i == TALK_UNTOLD)
 		return;
 	v->wrong++;
@@ -63,6 +126,8 @@ static void on_span(void *ctx, struct clv_span *span)
 
 struct wire {
 	struct clv_engine *engine;
+	struct reader *reader; /* NULL: packets come to the engine as they are */
+	uint32_t read_percent; /* how often it reads */
 	bool datagram;
 	struct clv_endpoint end[2]; /* by enum clv_dir: who sends in it */
 	uint32_t isn[2];
@@ -78,6 +143,24 @@ struct wire {
 
 static struct wire wire;
 
+/* The payload is where it stays. */
+static void packet_read_late(struct wire *w, enum clv_dir dir, struct clv_packet *p)
+{
+	struct passed *passing = &passed[dir];
+	uint32_t from = p->seq - w->isn[dir] - 1;
+
+	if (p->len) {
+		p->payload = clv_slice(talk.bytes[dir] + from, p->len);
+		if (passing->count == STAMPS)
+			abort();
+		passing->stamp[passing->count++] = (struct stamp){.end = from + p->len, .ts_ns = p->ts_ns};
+	}
+	p->kernel = (struct clv_kernel_ref){.gen = 1, .hook = (uint8_t)dir};
+	reader_packet(w->reader, dir, p);
+	if (talk_chance(&w->rng, w->read_percent))
+		reader_read(w->reader);
+}
+
 static void packet(struct wire *w, enum clv_dir dir, uint8_t flags, uint32_t from, uint32_t len)
 {
 	enum clv_dir other = dir == CLV_TO_SERVER ? CLV_TO_CLIENT : CLV_TO_SERVER;
@@ -92,6 +175,10 @@ static void packet(struct wire *w, enum clv_dir dir, uint8_t flags, uint32_t fro
 	};
 
 	w->now_ns += 1000 + talk_below(&w->rng, 50000);
+	if (w->reader) {
+		packet_read_late(w, dir, &p);
+		return;
+	}
 	if (len && (w->segment++ == w->lose || (w->lose_percent && talk_chance(&w->rng, w->lose_percent)))) {
 		w->lost++;
 		return;
@@ -184,15 +271,21 @@ static void wire_init(struct wire *w, struct clv_engine *e, const struct talk_sa
 						     : (uint32_t)talk_random(&w->rng);
 }
 
-static struct clv_engine *engine_with(struct verdict *v, const struct clv_head_rules *rules)
+static struct clv_engine *engine_of(const struct clv_engine_config *config)
 {
-	struct clv_engine_config config = {.on_span = on_span, .span_ctx = v, .rules = *rules};
 	struct clv_engine *e;
 
-	if (clv_engine_new(&config, &e))
+	if (clv_engine_new(config, &e))
 		abort();
 	memset(talk.taken, 0, sizeof(talk.taken));
 	return e;
+}
+
+static struct clv_engine *engine_with(struct verdict *v, const struct clv_head_rules *rules)
+{
+	struct clv_engine_config config = {.on_span = on_span, .span_ctx = v, .rules = *rules};
+
+	return engine_of(&config);
 }
 
 static struct clv_engine *engine_for(struct verdict *v)
@@ -297,6 +390,58 @@ bool law_pairs_losses(struct laws *l)
 		return end(laws_fail(l, "only %u of %u requests answered under loss: at least %u %% are asked for",
 				     answered, requests, least));
 	return end(laws_hold(l, "%u requests, %u spans, %u answered", requests, spans, answered));
+}
+
+/* A talk as the engine gets it from `reader`, which reads after `read_percent` of the packets. */
+static void hear_late(struct verdict *v, struct reader *reader, uint64_t seed, uint32_t read_percent, uint32_t mss)
+{
+	struct clv_engine_config config = {
+		.on_span = on_span, .span_ctx = v, .verdict = reader_verdict, .verdict_ctx = reader};
+	struct clv_engine *e = engine_of(&config);
+
+	wire_init(&wire, e, v->sample, seed);
+	reader_init(reader, e, &wire.rng);
+	wire.reader = reader;
+	wire.read_percent = read_percent;
+	passed[0].count = passed[1].count = 0;
+	handshake(&wire);
+	reader_read(reader);
+	speak(&wire, mss, 0);
+	goodbye(&wire);
+	reader_read(reader);
+	clv_engine_flush(e);
+	clv_engine_free(e);
+}
+
+/* Behind a reader that is mostly somewhere else. */
+bool law_pairs_late(struct laws *l)
+{
+	static const uint32_t read_percent[] = {50, 20, 5, 2};
+	static struct reader reader;
+	const struct talk_sample *sample = l->sample;
+	unsigned requests = 0, answered = 0, lacking = 0, wrong = 0;
+
+	if (sample->datagram)
+		return laws_hold(l, "datagrams are not left out");
+	begin();
+	for (uint64_t seed = 0; seed < TALKS; seed++) {
+		talk_reset(&talk, seed);
+		sample->make(&talk);
+		for (unsigned k = 0; k < 8; k++) {
+			struct verdict v = {.laws = l, .sample = sample, .late = true};
+
+			hear_late(&v, &reader, seed * 100 + k, read_percent[k % 4], k < 4 ? 1448 : 0);
+			requests += count_answers();
+			answered += v.answered;
+			lacking += v.lacking;
+			wrong += v.wrong;
+		}
+	}
+	laws_say(l, "%s read late: %u requests, %u answered, %u lacking, %u wrong", sample->proto, requests, answered,
+		 lacking, wrong);
+	if (wrong)
+		return end(false);
+	return end(laws_hold(l, "%u requests, %u answered", requests, answered));
 }
 
 /* Joined after the handshake, at any packet. */

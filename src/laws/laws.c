@@ -18,6 +18,7 @@ const struct law laws_all[] = {
 	 law_describe, true, false, true, false},
 	{"pairs", "each request gives one span, and all that it says is true", law_pairs, true, true, false, false},
 	{"pairs-losses", "under loss no span says what is not true", law_pairs_losses, true, true, false, false},
+	{"pairs-late", "read late, no span says what is not true", law_pairs_late, true, true, false, false},
 	{"pairs-offsets", "joined late, no span says what is not true", law_pairs_offsets, true, true, false, false},
 	{"steady", "the same talks again take no more memory", law_steady, true, true, false, false},
 	{0},

@@ -40,6 +40,7 @@ bool law_describe(struct laws *l);
 /* Of a parser within the engine (engine.c). */
 bool law_pairs(struct laws *l);
 bool law_pairs_losses(struct laws *l);
+bool law_pairs_late(struct laws *l);
 bool law_pairs_offsets(struct laws *l);
 bool law_steady(struct laws *l);
 

@@ -87,10 +87,14 @@ static void pg_describe_ask(const struct clv_postgresql_request *f, const struct
 	clv_describe_str(span, CLV_ATTR_CLOVISOR_DB_USER, p->user);
 }
 
-/* Success is 00, a warning 01, no data 02; all others are errors (SQL standard). */
-static void pg_describe_answer(const struct clv_postgresql_answer *a, struct clv_span *span)
+/*
+ * Success is 00, a warning 01, no data 02; all others are errors (SQL standard). An answer whose end was not seen may
+ * have become one there.
+ */
+static void pg_describe_answer(const struct clv_postgresql_answer *a, bool ended, struct clv_span *span)
 {
-	span->result = CLV_LIT("OK");
+	if (ended)
+		span->result = CLV_LIT("OK");
 	if (a->flags & CLV_POSTGRESQL_RETURNED)
 		clv_span_int(span, CLV_ATTR_DB_RESPONSE_RETURNED_ROWS, (int64_t)a->returned);
 	if (a->flags & CLV_POSTGRESQL_AFFECTED)
@@ -118,5 +122,5 @@ void clv_postgresql_describe(const struct clv_pair *pair, struct clv_span *span)
 	clv_describe_ends(span, clv_slice(NULL, 0));
 	clv_span_str(span, CLV_ATTR_NETWORK_PROTOCOL_NAME, CLV_LIT("postgresql"));
 	if (pair->response)
-		pg_describe_answer(pair->response, span);
+		pg_describe_answer(pair->response, pair->response_ended, span);
 }

@@ -175,10 +175,20 @@ static bool possible(const struct clv_exchange *x, const struct clv_mark *at)
 	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
 }
 
+/* Where the answer begins that `msg`, at `at`, is a part of: interim responses before it are, too. */
+static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
+{
+	if (!xs->begun)
+		xs->begun_at = (uint32_t)at->pos;
+	xs->begun = msg->role == CLV_INTERIM;
+	return xs->begun_at;
+}
+
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
 	if (xs->by_id)
 		return tree_find(xs, msg->id, true);
+	uint32_t from = answer_from(xs, msg, at);
 	struct clv_exchange *x = clv_exchanges_first(xs);
 	while (x && (answered(x) || x->oneway))
 		x = clv_exchanges_next(xs, x);
@@ -188,7 +198,7 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 		return possible(x, at) ? x : NULL;
 	if (xs->pipelined)
 		return NULL;
-	while (x && (answered(x) || x->oneway || (uint32_t)at->pos != x->request.ack_seq || !possible(x, at)))
+	while (x && (answered(x) || x->oneway || from != x->request.ack_seq || !possible(x, at)))
 		x = clv_exchanges_next(xs, x);
 	return x;
 }
@@ -243,6 +253,7 @@ void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard)
 
 void clv_exchanges_lost_answers(struct clv_exchanges *xs)
 {
+	xs->begun = false;
 	xs->unsure = !xs->by_id;
 }
 

@@ -5,7 +5,8 @@
  * First in, first out is right as long as every request and every response was seen. After a gap, and on a
  * connection joined in its middle, requests or responses may be missing from the count, and then a pair needs
  * evidence: a client that does not pipeline sends its next request when it has read the whole answer to the one
- * before, so the answer to a request begins exactly at the position which that request acknowledges. A
+ * before, so the answer to a request, with its interim responses, begins exactly at the position which that request
+ * acknowledges. A
  * connection whose client was seen pipelining offers no such evidence any more: its pairs end there. No pair is
  * ever guessed.
  */
@@ -67,11 +68,13 @@ struct clv_exchanges {
 	uint32_t count;
 	uint32_t bytes; /* of their facts and heads */
 	bool by_id;
-	bool unsure;    /* the next request may have unseen ones before it */
-	bool pipelined; /* the client was seen sending before it had its answer */
-	bool any;       /* a request was seen before */
-	bool lost;      /* requests were missed since the last one... */
-	uint32_t heard; /* ...when the client had acknowledged no more than this sequence number */
+	bool unsure;       /* the next request may have unseen ones before it */
+	bool pipelined;    /* the client was seen sending before it had its answer */
+	bool any;          /* a request was seen before */
+	bool lost;         /* requests were missed since the last one... */
+	uint32_t heard;    /* ...when the client had acknowledged no more than this sequence number */
+	bool begun;        /* of the answer that comes next interim responses were seen... */
+	uint32_t begun_at; /* ...the first of them at this sequence number */
 };
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);

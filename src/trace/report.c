@@ -105,7 +105,8 @@ static void set_missing(const struct clv_report *r, const struct clv_exchange *x
 		return;
 	if (!answered && !r->error && !x->oneway)
 		span->flags |= CLV_SPAN_UNPAIRED;
-	if ((answered || x->oneway) && !ended && !r->error && !(x->flags & CLV_SPAN_GAP))
+	bool cut = ((answered || x->oneway) && !ended) || x->open[CLV_TO_SERVER];
+	if (cut && !r->error && !(x->flags & CLV_SPAN_GAP))
 		span->flags |= CLV_SPAN_TRUNCATED;
 	if (!ended && r->error) {
 		span->status = CLV_STATUS_ERROR;

@@ -18,7 +18,7 @@ import runner  # noqa: E402
 import test_cli  # noqa: E402
 
 LAWS = ["probe", "splits", "losses", "offsets", "allocations", "noise", "describe", "pairs", "pairs-losses",
-        "pairs-offsets", "steady"]
+        "pairs-late", "pairs-offsets", "steady"]
 TRUTH = LAWS[7:]
 SANITIZED = "asan" in plugins.BUILD
 

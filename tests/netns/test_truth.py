@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spans against what client and server wrote down themselves, and against their own replay."""
 
+import contextlib
 import json
 import os
+import random
 import re
+import signal
 import subprocess
+import threading
 import time
 import unittest
 from unittest import mock
@@ -37,6 +41,30 @@ def expected(path):
 
 def flags(span):
     return " ".join(k for k in span["attributes"] if k.startswith("clovisor.") and span["attributes"][k] is True)
+
+
+LACKING = ("clovisor.gap", "clovisor.unpaired", "clovisor.truncated", "clovisor.midstream")
+
+
+@contextlib.contextmanager
+def mostly_stopped(process, seed):
+    """It runs for some milliseconds now and then, as on a machine that is far too busy."""
+    rng, over = random.Random(seed), threading.Event()
+
+    def halt():
+        while not over.is_set():
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(rng.random() * 0.12)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(rng.random() * 0.01)
+
+    thread = threading.Thread(target=halt)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def some_seed():
@@ -141,6 +169,27 @@ class Truth(unittest.TestCase):
     def test_random_traffic_with_loss(self):
         self.enterContext(self.web.loss(1))
         self.check_live("lossy", 150, 6, lossy=True)
+
+    def read_late(self, *options):
+        """Much is left out then, and spans with it. But each that there is is right, or says what it lacks."""
+        seed = some_seed()
+        t = self.lab.trace("-i", self.web.veth, *options)
+        with mostly_stopped(t.process, seed):
+            logs = self.exchange("late", seed, 100, 8)
+        time.sleep(0.5)  # what waits is read
+        t.stop()
+        whole = [s for s in t.spans if not any(attr(s, flag) for flag in LACKING)]
+        wrong, incomplete, _ = self.compare(whole, logs)
+        print(f"    late: seed {seed}, {len(logs)} requests, {len(t.spans)} spans, {len(t.spans) - len(whole)} lack "
+              f"something, {len(wrong)} wrong", flush=True)
+        self.assertEqual(wrong[:10] + incomplete[:10], [], f"CLVT_SEED={seed}; drops {t.summary['drops']}")
+        self.assertGreater(len(whole), len(logs) // 4)
+
+    def test_random_traffic_read_late(self):
+        self.read_late()
+
+    def test_random_traffic_read_late_by_several_workers(self):
+        self.read_late("--workers", "3")
 
     @unittest.skipUnless(lab.cgroup_mount(), "cgroup v2 is not mounted")
     def test_random_traffic_at_a_cgroup(self):

@@ -101,6 +101,29 @@ static void doubt(void **state)
 	close_bed(&b);
 }
 
+/* A client that was told to continue has read on, but not the answer to what it asked. */
+static void interim_is_no_evidence(void **state)
+{
+	struct clv_msg msg = {.role = CLV_INTERIM};
+	struct clv_mark at = {.pos = 500, .ts_ns = 2, .ack_seq = 300};
+	struct bed b;
+
+	open_bed(&b, false, false);
+	clv_exchanges_lost_requests(&b.xs, 500); /* one of them at 100, which expected a "100 Continue" */
+	struct clv_exchange *y = request(&b, 0, 200, 525);
+	assert_null(clv_exchanges_match(&b.xs, &msg, &at));
+	assert_null(match(&b, 0, 525, 300)); /* the answer to that one */
+	drop(&b, y);
+
+	clv_exchanges_lost_answers(&b.xs);
+	struct clv_exchange *z = request(&b, 0, 300, 600);
+	at.pos = 600;
+	at.ack_seq = 400;
+	assert_ptr_equal(clv_exchanges_match(&b.xs, &msg, &at), z);
+	assert_ptr_equal(match(&b, 0, 625, 400), z);
+	close_bed(&b);
+}
+
 /* Sequence numbers are compared as such, also where they wrap. */
 static void impossible(void **state)
 {
@@ -275,10 +298,10 @@ static void twice_by_id(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_turn),     cmocka_unit_test(doubt),         cmocka_unit_test(impossible),
-		cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),   cmocka_unit_test(by_id),
-		cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts), cmocka_unit_test(many_by_id),
-		cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
+		cmocka_unit_test(in_turn),    cmocka_unit_test(doubt),       cmocka_unit_test(interim_is_no_evidence),
+		cmocka_unit_test(impossible), cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),
+		cmocka_unit_test(by_id),      cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts),
+		cmocka_unit_test(many_by_id), cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);

@@ -57,7 +57,7 @@ static void on_data(void *ctx, int d, const struct clv_run *run)
 	s->at += run->bytes.len;
 }
 
-static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
 	struct side *s = &((struct world *)ctx)->side[d];
 
@@ -237,7 +237,7 @@ static void count_data(void *ctx, int d, const struct clv_run *r)
 	one_packet_seen += (int)r->bytes.len;
 }
 
-static void ignore_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns)
+static void ignore_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
 	*(uint64_t *)ctx += len;
 }

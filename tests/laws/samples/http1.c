@@ -369,6 +369,15 @@ static int span_id(const struct clv_span *s)
 	return id;
 }
 
+/* A size is told, unless the span says that something is missing. */
+static bool size_is_true(const struct clv_span *s, enum clv_attr_key key, uint32_t bytes)
+{
+	bool lacks = s->flags & (CLV_SPAN_GAP | CLV_SPAN_UNPAIRED | CLV_SPAN_TRUNCATED | CLV_SPAN_MIDSTREAM) ||
+		     clv_span_get(s, CLV_ATTR_ERROR_TYPE);
+
+	return attr_int(s, key, lacks ? (int64_t)bytes : -1) == bytes;
+}
+
 static int http1_check(const struct talk *t, const struct clv_span *span, bool *ok)
 {
 	int id = span_id(span), index = -1;
@@ -382,7 +391,7 @@ static int http1_check(const struct talk *t, const struct clv_span *span, bool *
 	const struct talk_message *request = &t->message[index];
 	struct clv_slice head = clv_slice(t->bytes[CLV_TO_SERVER] + request->start, request->head_len);
 	*ok = clv_slice_eq(span->method, clv_slice_head(head, clv_slice_find(head, 0, ' ')));
-	*ok &= attr_int(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, request->body_bytes) == request->body_bytes;
+	*ok &= size_is_true(span, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, request->body_bytes);
 	int64_t status = attr_int(span, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, 0);
 	if (!status)
 		return index;
@@ -392,7 +401,7 @@ static int http1_check(const struct talk *t, const struct clv_span *span, bool *
 	}
 	const struct talk_message *response = &t->message[request->answer];
 	*ok &= status == (int64_t)response->tag;
-	*ok &= attr_int(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, response->body_bytes) == response->body_bytes;
+	*ok &= size_is_true(span, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, response->body_bytes);
 	return index;
 }
 

@@ -651,11 +651,13 @@ static bool answer_is_true(const struct clv_span *span, int id)
 {
 	if (!span->first_ns)
 		return !span->result.len;
+	if (!span->result.len) /* its end was not seen */
+		return span->flags & (CLV_SPAN_GAP | CLV_SPAN_TRUNCATED);
 	if (truth[id].failed)
 		return by_answer(span) == id && span->result.len == 5;
 	if (truth[id].aborted)
 		return clv_slice_eq(span->result, CLV_LIT("aborted"));
-	if (!span->result.len || span->flags & CLV_SPAN_GAP)
+	if (span->flags & CLV_SPAN_GAP)
 		return true;
 	return clv_slice_eq(span->result, CLV_LIT("OK")) &&
 	       said(span, CLV_ATTR_DB_RESPONSE_RETURNED_ROWS) == truth[id].returned &&

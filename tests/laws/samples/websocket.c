@@ -152,7 +152,8 @@ static bool counts(const struct clv_span *span, enum clv_attr_key key, uint64_t 
 {
 	int64_t got = said(span, key);
 
-	return got == (int64_t)want || (span->flags & (CLV_SPAN_GAP | CLV_SPAN_MIDSTREAM) && got < (int64_t)want);
+	return got == (int64_t)want ||
+	       (span->flags & (CLV_SPAN_GAP | CLV_SPAN_MIDSTREAM | CLV_SPAN_TRUNCATED) && got < (int64_t)want);
 }
 
 /* Server spans: what the client sent was received. */
