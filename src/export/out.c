@@ -110,7 +110,11 @@ uint64_t clv_out_dropped(const struct clv_out *o)
 int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
 {
 	const struct clv_queue_config config = {
-		.bytes = wait ? CLV_OUT_BYTES : CLV_OUT_LIVE_BYTES, .wait = wait, .stop = stop};
+		.bytes = wait ? CLV_OUT_WAIT_BYTES : CLV_OUT_LIVE_BYTES,
+		.most = CLV_OUT_BYTES,
+		.wait = wait,
+		.stop = stop,
+	};
 	struct clv_out *o = calloc(1, sizeof(*o));
 
 	if (!o)

@@ -19,8 +19,10 @@
 
 #include "export/queue.h"
 
-/* Room for the longest line there is, a head of escapes; where the caller waits, for all that waits. */
+/* Room for the longest line there is, a head of escapes. */
 #define CLV_OUT_BYTES (8u << 20)
+/* Where the caller waits: for all that waits, unless there are longer lines. Little, so that it stays in a cache. */
+#define CLV_OUT_WAIT_BYTES (1u << 20)
 /* Live: for about 32,000 spans, as a disk may keep a writer waiting for a second. Memory is used as lines wait. */
 #define CLV_OUT_LIVE_BYTES (32u << 20)
 

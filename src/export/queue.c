@@ -39,7 +39,7 @@
 struct clv_queue {
 	/* The producer's own. */
 	char *ring;
-	size_t bytes;
+	size_t bytes, most;
 	bool wait;
 	const volatile sig_atomic_t *stop;
 	void (*wake)(void *ctx);
@@ -114,6 +114,7 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 	if (!q)
 		return -ENOMEM;
 	q->bytes = config->bytes;
+	q->most = config->most;
 	q->wait = config->wait;
 	q->stop = config->stop;
 	q->wake = config->wake;
@@ -174,11 +175,10 @@ static size_t queue_free_bytes(const struct clv_queue *q)
 	return q->bytes - (size_t)(q->head - q->known_taken);
 }
 
-/* Until there are `bytes` free (for a reader of a file: a quarter of the buffer, not to come back for each record).
- * Gives up when the consumer has ended, or the run was stopped and nothing is taken. The lock is held. */
-static void queue_wait_room(struct clv_queue *q, size_t bytes)
+/* Until there are `enough` bytes free. Gives up when the consumer has ended, or the run was stopped and nothing is
+ * taken. The lock is held. */
+static void queue_wait_free(struct clv_queue *q, size_t enough)
 {
-	size_t enough = bytes > q->bytes / 4 ? bytes : q->bytes / 4;
 	unsigned waited_ms = 0;
 
 	while (!q->ended && queue_free_bytes(q) < enough && waited_ms < CLV_QUEUE_PATIENCE_MS) {
@@ -188,6 +188,34 @@ static void queue_wait_room(struct clv_queue *q, size_t bytes)
 	}
 	if (waited_ms >= CLV_QUEUE_PATIENCE_MS)
 		q->wait = false; /* once is enough */
+}
+
+/* A quarter of the buffer, not to come back for each record. The lock is held. */
+static void queue_wait_room(struct clv_queue *q, size_t bytes)
+{
+	queue_wait_free(q, bytes > q->bytes / 4 ? bytes : q->bytes / 4);
+}
+
+/* A larger ring takes the place of this one, once that is empty: then nobody looks at it. */
+static void queue_grow(struct clv_queue *q, size_t bytes)
+{
+	size_t size = q->bytes;
+	char *ring;
+
+	while (size < bytes)
+		size = 2 * size < q->most ? 2 * size : q->most;
+	queue_hand_over(q);
+	pthread_mutex_lock(&q->lock);
+	q->known_taken = q->taken;
+	queue_wait_free(q, q->bytes);
+	if (q->taken == q->head && !queue_map(size, &ring)) {
+		munmap(q->ring, 2 * q->bytes);
+		q->ring = ring;
+		q->bytes = size;
+		q->origin = q->head;
+		q->touched_bytes = 0;
+	}
+	pthread_mutex_unlock(&q->lock);
 }
 
 /* All was handed over; if it was taken as well, the next record goes to the start. What is touched beyond `keep` bytes
@@ -215,6 +243,8 @@ static void queue_rewind(struct clv_queue *q, size_t keep)
 
 char *clv_queue_room(struct clv_queue *q, size_t bytes)
 {
+	if (bytes > q->bytes && bytes <= q->most && q->wait)
+		queue_grow(q, bytes);
 	if (q->head == q->known_given)
 		queue_rewind(q, KEEP_BYTES);
 	if (queue_free_bytes(q) < bytes) {

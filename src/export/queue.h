@@ -28,7 +28,8 @@
 #define CLV_QUEUE_PATIENCE_MS 2000
 
 struct clv_queue_config {
-	size_t bytes;                      /* a multiple of the page size; also the longest record */
+	size_t bytes;                      /* a multiple of the page size; also the longest record, */
+	size_t most;                       /* if not this: with `wait`, longer ones make the queue grow, up to here */
 	bool wait;                         /* clv_queue_room() waits; no longer than the patience once *stop is set */
 	const volatile sig_atomic_t *stop; /* with `wait` */
 	/*

@@ -13,6 +13,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -22,6 +23,7 @@
 struct clv_input {
 	int fd;
 	FILE *stream; /* on top of this; borrowed */
+	bool regular; /* file: it never makes a reader wait */
 	bool gzip;
 	bool between; /* gzip members: one ended, whether another follows is not known yet */
 	bool full;    /* there was no room for more, and zlib may have some, without further input */
@@ -181,12 +183,14 @@ int clv_input_open(const char *path, struct clv_input **out, FILE **stream)
 	static const cookie_io_functions_t io = {.read = input_cookie_read, .close = input_cookie_close};
 	struct clv_input *in = calloc(1, sizeof(*in));
 	FILE *f = NULL;
+	struct stat st;
 	int err;
 
 	if (!in)
 		return -ENOMEM;
 	in->fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 	err = in->fd < 0 ? -errno : input_sniff(in);
+	in->regular = !fstat(in->fd, &st) && S_ISREG(st.st_mode);
 	if (!err) {
 		f = fopencookie(in, "r", io);
 		err = f ? 0 : -ENOMEM;
@@ -210,6 +214,8 @@ bool clv_input_ready(struct clv_input *in, int timeout_ms)
 {
 	struct pollfd p = {.fd = in->fd, .events = POLLIN};
 
+	if (in->regular)
+		return true;
 	if (clv_input_peek(in->stream).len || in->rest.len || in->z.avail_in || in->ended)
 		return true;
 	return poll(&p, 1, timeout_ms) > 0;
