@@ -20,7 +20,7 @@
 #define NICE (-14)
 
 /* Written at once: what was is room again, and a reader that takes it is seen to do so. */
-#define WRITE_BYTES CLV_QUEUE_BATCH_BYTES
+#define WRITE_BYTES (768u << 10)
 
 struct clv_out {
 	unsigned lanes;

@@ -22,7 +22,7 @@
 /* Room for the longest line there is, a head of escapes. */
 #define CLV_OUT_BYTES (8u << 20)
 /* Where the caller waits: for all that waits, unless there are longer lines. Little, so that it stays in a cache. */
-#define CLV_OUT_WAIT_BYTES (1u << 20)
+#define CLV_OUT_WAIT_BYTES (2u << 20)
 #define CLV_OUT_LANES      8
 /* Live, for all lanes: for about 32,000 spans, as a disk may keep a writer waiting for a second. Memory is used as
  * lines wait. */

@@ -39,7 +39,7 @@
 struct clv_queue {
 	/* The producer's own. */
 	char *ring;
-	size_t bytes, most;
+	size_t bytes, most, batch;
 	bool wait;
 	const volatile sig_atomic_t *stop;
 	void (*wake)(void *ctx);
@@ -115,6 +115,8 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 		return -ENOMEM;
 	q->bytes = config->bytes;
 	q->most = config->most;
+	q->batch =
+		config->wait && config->bytes / 4 > CLV_QUEUE_BATCH_BYTES ? config->bytes / 4 : CLV_QUEUE_BATCH_BYTES;
 	q->wait = config->wait;
 	q->stop = config->stop;
 	q->wake = config->wake;
@@ -147,18 +149,23 @@ void clv_queue_free(struct clv_queue *q)
 
 /* ---- the producer's -------------------------------------------------------------------------------------- */
 
-/* Hands over all records so far. The lock is held. Returns whether there were any. */
+/* Hands over all records so far. The lock is held. Returns whether there were any: then the consumer is to be told. */
 static bool queue_give(struct clv_queue *q)
 {
 	bool some = q->given != q->head;
 
-	if (some) {
-		q->given = q->head;
-		pthread_cond_signal(&q->more);
-	}
+	q->given = q->head;
 	q->known_given = q->given;
 	q->known_taken = q->taken;
 	return some;
+}
+
+/* Without the lock, which who wakes up wants at once. */
+static void queue_tell(struct clv_queue *q)
+{
+	pthread_cond_signal(&q->more);
+	if (q->wake)
+		q->wake(q->ctx);
 }
 
 static void queue_hand_over(struct clv_queue *q)
@@ -166,8 +173,8 @@ static void queue_hand_over(struct clv_queue *q)
 	pthread_mutex_lock(&q->lock);
 	bool some = queue_give(q);
 	pthread_mutex_unlock(&q->lock);
-	if (some && q->wake)
-		q->wake(q->ctx);
+	if (some)
+		queue_tell(q);
 }
 
 static size_t queue_free_bytes(const struct clv_queue *q)
@@ -263,7 +270,7 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 void clv_queue_commit(struct clv_queue *q, size_t bytes)
 {
 	q->head += bytes;
-	if (q->head - q->known_given >= CLV_QUEUE_BATCH_BYTES)
+	if (q->head - q->known_given >= q->batch)
 		queue_hand_over(q);
 }
 
@@ -326,10 +333,8 @@ void clv_queue_close(struct clv_queue *q)
 	pthread_mutex_lock(&q->lock);
 	queue_give(q);
 	q->closing = true;
-	pthread_cond_signal(&q->more);
 	pthread_mutex_unlock(&q->lock);
-	if (q->wake)
-		q->wake(q->ctx);
+	queue_tell(q);
 }
 
 bool clv_queue_join(struct clv_queue *q)
@@ -365,8 +370,8 @@ void clv_queue_take(struct clv_queue *q, size_t bytes)
 {
 	pthread_mutex_lock(&q->lock);
 	q->taken += bytes;
-	pthread_cond_signal(&q->less);
 	pthread_mutex_unlock(&q->lock);
+	pthread_cond_signal(&q->less);
 }
 
 bool clv_queue_closed(struct clv_queue *q)

@@ -18,7 +18,7 @@
 
 #include "base/slice.h"
 
-/* Handed over at once when this much waits; less waits for clv_queue_tick(). */
+/* Handed over at once when this much waits, or with `wait` a quarter of the queue; less waits for clv_queue_tick(). */
 #define CLV_QUEUE_BATCH_BYTES (256u << 10)
 /* How long records may wait for more of them: waking the other thread costs more than a record does. */
 #define CLV_QUEUE_TICK_NS 5000000u

@@ -107,6 +107,13 @@ static uint64_t feed_done(struct clv_feed *f)
 	return done;
 }
 
+/* Whoever was about to sleep does so after this, or looks again. Who wakes up wants the lock, so it is not kept. */
+static void feed_pass(struct clv_feed *f)
+{
+	pthread_mutex_lock(&f->lock);
+	pthread_mutex_unlock(&f->lock);
+}
+
 static void share_is_done(struct share *s, uint64_t done)
 {
 	struct clv_feed *f = s->feed;
@@ -115,9 +122,8 @@ static void share_is_done(struct share *s, uint64_t done)
 	uint64_t wanted = atomic_load(&f->wanted);
 	if (!wanted || feed_done(f) < wanted)
 		return;
-	pthread_mutex_lock(&f->lock);
+	feed_pass(f);
 	pthread_cond_signal(&f->less);
-	pthread_mutex_unlock(&f->lock);
 }
 
 /* Until batch number `at` is there, all has ended, or time is up. */
@@ -204,9 +210,8 @@ static void feed_wake_pollers(struct clv_feed *f)
 {
 	if (!atomic_load(&f->pollers))
 		return;
-	pthread_mutex_lock(&f->lock);
+	feed_pass(f);
 	pthread_cond_broadcast(&f->more);
-	pthread_mutex_unlock(&f->lock);
 }
 
 static void feed_give(struct clv_feed *f, struct slot *slot, uint64_t number)
@@ -349,9 +354,8 @@ struct clv_source *clv_feed_source(struct clv_feed *f, unsigned share)
 static void feed_stop(struct clv_feed *f)
 {
 	atomic_store(&f->stop, true);
-	pthread_mutex_lock(&f->lock);
+	feed_pass(f);
 	pthread_cond_signal(&f->less);
-	pthread_mutex_unlock(&f->lock);
 	if (f->started)
 		pthread_join(f->thread, NULL);
 }

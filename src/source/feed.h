@@ -14,8 +14,8 @@
 
 #define CLV_FEED_SHARES 8
 /* In the ring. Few, so that they, and the rooms, stay in the processor's cache. */
-#define CLV_FEED_BATCHES 8
-#define CLV_FEED_ROOMS   4
+#define CLV_FEED_BATCHES 16
+#define CLV_FEED_ROOMS   8
 
 struct clv_feed;
 
