@@ -21,6 +21,11 @@
 /* How late the thread may notice that it is to end. */
 #define POLL_MS 100
 
+#define LINE_BYTES 64
+/* So many packets before its turn a packet's bytes are fetched, and twice as many before, where they are. */
+#define AHEAD       4
+#define FETCH_BYTES 512
+
 /* A batch, and whose its packets are. */
 struct slot {
 	uint64_t newest_ns; /* behind it */
@@ -75,22 +80,49 @@ struct clv_feed {
 
 /* ---- the polling threads' ---------------------------------------------------------------------------------------- */
 
+/*
+ * Packets come from another processor's cache, and the engine looks at their first bytes at once: they are fetched
+ * while it works on those before.
+ */
+static void feed_fetch_packet(const struct clv_packet *p)
+{
+	for (size_t at = 0; at < sizeof(*p); at += LINE_BYTES)
+		__builtin_prefetch((const uint8_t *)p + at);
+}
+
+static void feed_fetch_payload(const struct clv_packet *p)
+{
+	for (size_t at = 0; at < p->payload.len && at < FETCH_BYTES; at += LINE_BYTES)
+		__builtin_prefetch(p->payload.data + at);
+}
+
 static void feed_only_deliver(struct share *s, const struct slot *slot, clv_packet_fn fn, void *ctx)
 {
 	const struct clv_batch *b = &slot->batch;
 
-	for (unsigned i = 0; i < b->count; i++)
+	for (unsigned i = 0; i < b->count; i++) {
+		if (i + 2 * AHEAD < b->count)
+			feed_fetch_packet(&b->packet[i + 2 * AHEAD]);
+		if (i + AHEAD < b->count)
+			feed_fetch_payload(&b->packet[i + AHEAD]);
 		fn(ctx, &b->packet[i]);
+	}
 	s->feed->from->ops->taken(s->feed->from, b);
 }
 
 static void feed_deliver(struct share *s, const struct slot *slot, clv_packet_fn fn, void *ctx)
 {
+	const struct clv_packet *packet = slot->batch.packet;
 	const uint8_t *of = slot->of[s->number];
+	unsigned has = slot->has[s->number];
 
-	for (unsigned i = 0; i < slot->has[s->number]; i++) {
+	for (unsigned i = 0; i < has; i++) {
+		if (i + 2 * AHEAD < has)
+			feed_fetch_packet(&packet[of[i + 2 * AHEAD]]);
+		if (i + AHEAD < has)
+			feed_fetch_payload(&packet[of[i + AHEAD]]);
 		s->now_ns = slot->time_ns[of[i]];
-		fn(ctx, &slot->batch.packet[of[i]]);
+		fn(ctx, &packet[of[i]]);
 	}
 	s->now_ns = slot->newest_ns;
 }
