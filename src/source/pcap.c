@@ -112,11 +112,11 @@ struct record {
 	uint32_t caplen, len;
 };
 
-/* What lies first in the rest: a record whole, or how many bytes it must have to be. False: not even that. */
+/* What stands before the packet that lies first in the rest. False: that is not there whole yet. */
 static bool pcap_record(const struct clv_pcap *p, struct record *r)
 {
 	_Static_assert(sizeof(*r) == RECORD_BYTES, "as in the file");
-	if (p->rest.len < RECORD_BYTES)
+	if (!p->rest.data || p->rest.len < RECORD_BYTES) /* the first says it to analyzers */
 		return false;
 	memcpy(r, p->rest.data, RECORD_BYTES);
 	return true;
