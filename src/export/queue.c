@@ -207,7 +207,7 @@ static void queue_wait_room(struct clv_queue *q, size_t bytes)
 static void queue_grow(struct clv_queue *q, size_t bytes)
 {
 	size_t size = q->bytes;
-	char *ring;
+	char *ring = NULL;
 
 	while (size < bytes)
 		size = 2 * size < q->most ? 2 * size : q->most;
