@@ -180,6 +180,19 @@ static void lane_tick(struct clv_lane *l)
 	clv_outlet_tick(l->config.outlet);
 }
 
+/* A file's time goes on with the packets that others get, too; also behind the last one of this lane. */
+static void lane_catch_up(struct clv_lane *l)
+{
+	struct clv_source *s = l->config.source;
+	uint64_t now_ns = l->config.run->live || !s->ops->now_ns ? 0 : s->ops->now_ns(s);
+
+	if (!now_ns)
+		return;
+	lane_enter(l);
+	clv_engine_tick(l->engine, now_ns);
+	lane_leave(l);
+}
+
 /* The main thread's seat is the first. */
 static unsigned lane_seat(const struct clv_lane *l)
 {
@@ -257,6 +270,7 @@ static void *lane_run(void *arg)
 	l->error = n < 0 && n != -EINTR && n != CLV_SOURCE_END ? n : 0;
 	if (n >= 0)
 		clv_lane_drain(l);
+	lane_catch_up(l);
 	clv_lane_flush(l);
 	atomic_store_explicit(&l->over, true, memory_order_release);
 	return NULL;

@@ -58,48 +58,22 @@ static bool outlet_count(struct clv_outlet *t, const struct clv_span *span, bool
 /* Lines of several lanes come in any order, but none before the header. */
 static void outlet_put_header(struct clv_outlet *t)
 {
-	struct clv_outputs *o = t->all;
 	char header[CLV_TEXT_HEADER];
-	bool pressed;
 
-	outlet_lock(t);
-	if (!o->headed)
-		clv_out_put(o->out, clv_slice(header, clv_text_header(&t->text, header)), 0, &pressed);
-	o->headed = true;
-	outlet_unlock(t);
+	clv_out_head(t->all->out, clv_slice(header, clv_text_header(&t->text, header)));
+	t->headed = true;
 }
 
-static void outlet_put_lines(struct clv_outlet *t)
-{
-	struct clv_outputs *o = t->all;
-
-	if (t->lines.len && o->format == CLV_OUTPUT_TEXT)
-		outlet_put_header(t);
-	if (!clv_out_put(o->out, clv_parcel_get(&t->lines), t->lines.count, &t->lines_pressed) && t->limited)
-		atomic_fetch_sub(&o->shown, t->limited);
-	clv_parcel_clear(&t->lines);
-	t->limited = 0;
-}
-
-/* Room for a line: in the queue, or in the parcel. */
 static char *outlet_room(struct clv_outlet *t, size_t bytes)
 {
-	if (!is_one_of_several(t))
-		return clv_out_room(t->all->out, bytes);
-	if (clv_parcel_full(&t->lines, bytes))
-		outlet_put_lines(t);
-	char *room = clv_parcel_room(&t->lines, bytes);
-	if (!room)
-		clv_out_put(t->all->out, clv_slice(NULL, 0), 1, &t->lines_pressed);
-	return room;
+	return clv_out_room(t->all->out, t->number, bytes);
 }
 
 static void outlet_commit(struct clv_outlet *t, size_t bytes)
 {
-	if (is_one_of_several(t))
-		clv_parcel_commit(&t->lines, bytes, 1);
-	else
-		clv_out_commit(t->all->out, bytes);
+	if (!t->headed && is_one_of_several(t) && t->all->format == CLV_OUTPUT_TEXT)
+		outlet_put_header(t); /* now that the line has shown how wide columns are */
+	clv_out_commit(t->all->out, t->number, bytes);
 }
 
 static bool outlet_line(struct clv_outlet *t, const struct clv_span *span)
@@ -139,17 +113,20 @@ static bool outlet_take_turn(struct clv_outlet *t)
 		if (shown >= o->options->limit)
 			return false;
 	} while (!atomic_compare_exchange_weak(&o->shown, &shown, shown + 1));
-	t->limited++;
 	return true;
 }
 
-static void outlet_shown(struct clv_outlet *t)
+static void outlet_shown(struct clv_outlet *t, bool shown)
 {
 	struct clv_outputs *o = t->all;
 
-	if (!is_one_of_several(t))
+	if (is_one_of_several(t)) {
+		if (!shown && o->options->limit) /* another one may */
+			atomic_fetch_sub(&o->shown, 1);
+	} else if (shown) {
 		atomic_store_explicit(&o->shown, atomic_load_explicit(&o->shown, memory_order_relaxed) + 1,
 				      memory_order_relaxed);
+	}
 }
 
 void clv_outlet_span(struct clv_outlet *t, struct clv_span *span)
@@ -164,8 +141,7 @@ void clv_outlet_span(struct clv_outlet *t, struct clv_span *span)
 	if (!wanted)
 		return;
 	clv_summary_span(t->summary, span);
-	if (!o->out || outlet_line(t, span))
-		outlet_shown(t);
+	outlet_shown(t, !o->out || outlet_line(t, span));
 	if (kept && is_one_of_several(t))
 		clv_otlp_collect(o->otlp, &t->spans, span);
 	else if (kept)
@@ -185,25 +161,21 @@ bool clv_outlet_pressed(struct clv_outlet *t)
 {
 	struct clv_outputs *o = t->all;
 
-	if (is_one_of_several(t))
-		return t->lines_pressed || t->spans_pressed;
-	return (o->out && clv_out_pressed(o->out)) || (o->otlp && clv_otlp_pressed(o->otlp));
+	if (o->out && clv_out_pressed(o->out, t->number))
+		return true;
+	return is_one_of_several(t) ? t->spans_pressed : o->otlp && clv_otlp_pressed(o->otlp);
 }
 
 void clv_outlet_flush(struct clv_outlet *t)
 {
 	struct clv_outputs *o = t->all;
 
-	if (!is_one_of_several(t))
-		return;
-	if (o->out)
-		outlet_put_lines(t);
-	if (o->otlp)
+	if (is_one_of_several(t) && o->otlp)
 		clv_otlp_put(o->otlp, &t->spans, &t->spans_pressed);
 }
 
-/* What waits in parcels is put away as often as the queues are looked at. */
-static void outlet_tick_parcels(struct clv_outlet *t)
+/* What waits in a parcel is put away as often as the queues are looked at. */
+static void outlet_tick_parcel(struct clv_outlet *t)
 {
 	struct timespec now;
 
@@ -219,14 +191,12 @@ void clv_outlet_tick(struct clv_outlet *t)
 {
 	struct clv_outputs *o = t->all;
 
-	if (is_one_of_several(t)) {
-		outlet_tick_parcels(t);
-	} else {
-		if (o->out)
-			clv_out_tick(o->out);
-		if (o->otlp)
-			clv_otlp_tick(o->otlp);
-	}
+	if (o->out)
+		clv_out_tick(o->out, t->number);
+	if (o->otlp && is_one_of_several(t))
+		outlet_tick_parcel(t);
+	else if (o->otlp)
+		clv_otlp_tick(o->otlp);
 	if (o->out && t->text.width)
 		clv_text_resize(&t->text, STDOUT_FILENO);
 }

@@ -5,8 +5,8 @@
  *
  *     span -> metrics (all) -> filter -> summary, line -> sampling -> collector
  *
- * An outlet belongs to one lane's thread. The only one writes straight into the outputs' queues; of several each
- * collects lines and encoded spans in parcels of its own, and takes a lock once a parcel.
+ * An outlet belongs to one lane's thread. It writes straight into the outputs' queues, where lines have one for each
+ * lane; of several each collects encoded spans in a parcel of its own, and takes a lock once a parcel.
  */
 #ifndef CLV_CLI_OUTLET_H
 #define CLV_CLI_OUTLET_H

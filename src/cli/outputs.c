@@ -226,6 +226,7 @@ static void outputs_open_outlets(struct clv_outputs *o, enum clv_color color)
 		struct clv_outlet *t = &o->outlet[i];
 
 		t->all = o;
+		t->number = i;
 		t->summary = o->count > 1 ? &t->own : &o->summary;
 		clv_text_init(&t->text, STDOUT_FILENO, color);
 		t->text.started = o->count > 1; /* outlet.c sees to the header */
@@ -252,7 +253,7 @@ int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs
 	}
 	o->format = outputs_format(config->options, o->otlp || o->endpoint);
 	if (o->format != CLV_OUTPUT_NONE)
-		err = clv_out_open(STDOUT_FILENO, !config->live, config->stop, &o->out);
+		err = clv_out_open(STDOUT_FILENO, o->count, !config->live, config->stop, &o->out);
 	if (err) {
 		clv_error("cannot start: %s", strerror(-err));
 		clv_outputs_close(o);
@@ -298,10 +299,8 @@ void clv_outputs_close(struct clv_outputs *o)
 	clv_otlp_close(o->otlp);
 	clv_metrics_http_close(o->endpoint);
 	clv_metrics_free(o->metrics);
-	for (unsigned i = 0; i < o->count; i++) {
-		clv_parcel_free(&o->outlet[i].lines);
+	for (unsigned i = 0; i < o->count; i++)
 		clv_parcel_free(&o->outlet[i].spans.parcel);
-	}
 	pthread_mutex_destroy(&o->lock);
 	free(o);
 }

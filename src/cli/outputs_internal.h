@@ -17,16 +17,16 @@
 
 struct clv_outlet {
 	struct clv_outputs *all;
+	unsigned number;
 	struct clv_text text;
 	struct clv_json json;
 	struct clv_summary *summary; /* gets what is shown */
 
 	/* Of several outlets only. */
 	struct clv_summary own; /* where *summary is */
-	struct clv_parcel lines;
-	uint32_t limited; /* of the lines: spans that --limit counts */
 	struct clv_otlp_parcel spans;
-	bool lines_pressed, spans_pressed; /* as of the last hand-over */
+	bool spans_pressed; /* as of the last hand-over */
+	bool headed;        /* there is a header for text */
 	uint64_t ticked_ns;
 };
 
@@ -45,7 +45,6 @@ struct clv_outputs {
 	/* One thread at a time; under the lock where there are several outlets. */
 	pthread_mutex_t lock;
 	struct clv_sampler sampler;
-	bool headed; /* the header of text is out */
 
 	unsigned count; /* outlets */
 	struct clv_outlet outlet[];

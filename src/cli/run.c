@@ -32,9 +32,7 @@
 /* How long the source may take to stop. */
 #define STOP_NS (10ull * 1000 * 1000 * 1000)
 /* With several workers: how often the main thread looks around, besides when there is news. */
-#define LOOK_MS 20
-/* A poll of a file that brought fewer packets may be followed by one that waits. */
-#define FULL_POLL     256
+#define LOOK_MS       20
 #define HEXDUMP_BYTES 256u
 #define WHY_BYTES     512
 
@@ -48,10 +46,9 @@ struct run {
 	FILE *summary_file;
 	unsigned count; /* lanes that there are */
 	struct clv_lane *lane[CLV_WORKERS_MOST];
-	struct clv_feed *feed[CLV_WORKERS_MOST]; /* of a file with several workers */
-	struct clv_gate gate;                    /* closed whenever the main thread does what is not a packet's */
-	uint64_t newest_ns;                      /* of the packets dealt out */
-	uint64_t start_ns, second_ns, look_ns;   /* when it began, has a second more, looks around again */
+	struct clv_feed *feed;                 /* of a file */
+	struct clv_gate gate;                  /* closed whenever the main thread does what is not a packet's */
+	uint64_t start_ns, second_ns, look_ns; /* when it began, has a second more, looks around again */
 	bool failed, write_failed;
 };
 
@@ -317,10 +314,14 @@ static int run_poll_one(struct run *r, int timeout_ms)
 	return n;
 }
 
-/* Polls until something ends the run. Returns 0, or what the source said. */
+/* Polls until something ends the run; a file is read by another thread. Returns 0, or what the source said. */
 static int run_one(struct run *r)
 {
-	while (!clv_run_stop && !clv_outputs_full(r->outputs)) {
+	int err = r->feed ? clv_feed_start(r->feed) : 0;
+
+	if (err)
+		clv_error("cannot start reading: %s", strerror(-err));
+	while (!err && !clv_run_stop && !clv_outputs_full(r->outputs)) {
 		int n = run_poll_one(r, CLV_LANE_POLL_MS);
 
 		if (n == -EINTR)
@@ -330,7 +331,7 @@ static int run_one(struct run *r)
 		if (!run_look(r))
 			return 0;
 	}
-	return 0;
+	return err;
 }
 
 /* No more packets come after this, and none that came is lost. */
@@ -396,33 +397,16 @@ static int run_beside(struct run *r)
 	return 0;
 }
 
-static void run_deal(void *ctx, const struct clv_packet *p)
-{
-	struct run *r = ctx;
-
-	if (run_taps(r))
-		run_tap(r, p);
-	r->newest_ns = p->ts_ns > r->newest_ns ? p->ts_ns : r->newest_ns;
-	if (clv_feed_packet(r->feed[clv_feed_choose(p, r->count)], p, r->newest_ns) && !r->failed) {
-		clv_error("no memory for a packet of %zu bytes; going on without it", p->payload.len);
-		r->failed = true;
-	}
-}
-
 /* A file: this thread reads for all. */
 static int run_before(struct run *r)
 {
-	struct clv_source *s = r->config->source(r->config->ctx, 0);
-
 	while (!clv_run_stop && !clv_outputs_full(r->outputs)) {
-		int n = s->ops->poll(s, run_deal, r, CLV_LANE_POLL_MS);
+		int n = clv_feed_pump(r->feed, run_taps(r) ? run_tap : NULL, r, CLV_LANE_POLL_MS);
 
 		if (n == -EINTR)
 			continue;
 		if (n < 0)
 			return n == CLV_SOURCE_END ? 0 : n;
-		for (unsigned i = 0; n < FULL_POLL && i < r->count; i++)
-			clv_feed_flush(r->feed[i], r->newest_ns);
 		uint64_t now_ns = clv_clock_ns();
 		if (now_ns < r->look_ns)
 			continue;
@@ -462,11 +446,10 @@ static int run_end_several(struct run *r)
 
 	while (r->config->stopped && !run_stopped_inside(r) && clv_clock_ns() < end_ns)
 		poll(NULL, 0, 10);
-	for (unsigned i = 0; i < r->count; i++) {
+	for (unsigned i = 0; i < r->count; i++)
 		clv_lane_end(r->lane[i]);
-		if (r->feed[i])
-			clv_feed_end(r->feed[i], r->newest_ns);
-	}
+	if (r->feed)
+		clv_feed_end(r->feed);
 	for (unsigned i = 0; i < r->count; i++) {
 		int lane_err = clv_lane_join(r->lane[i]);
 
@@ -511,12 +494,13 @@ static int run_open_lane(struct run *r, struct clv_rules *rules)
 	int err = 0;
 
 	if (c->live || c->workers == 1) {
-		lane.source = c->source(c->ctx, i);
 		lane.tap = run_taps(r) ? run_tap : NULL;
 		lane.tap_ctx = r;
-	} else if (!(err = clv_feed_new(&r->feed[i]))) {
-		lane.source = clv_feed_source(r->feed[i]);
 	}
+	if (!c->live && !r->feed)
+		err = clv_feed_new(c->source(c->ctx, 0), c->workers, &r->feed);
+	if (!err)
+		lane.source = r->feed ? clv_feed_source(r->feed, i) : c->source(c->ctx, i);
 	if (err)
 		clv_rules_free(rules);
 	else
@@ -611,8 +595,7 @@ static void run_close(struct run *r)
 	clv_status_close(r->status);
 	for (unsigned i = 0; i < r->count; i++)
 		clv_lane_free(r->lane[i]);
-	for (unsigned i = 0; i < CLV_WORKERS_MOST; i++)
-		clv_feed_free(r->feed[i]);
+	clv_feed_free(r->feed);
 	clv_gate_fini(&r->gate);
 	clv_outputs_close(r->outputs);
 	if (r->summary_file)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The output's end of a queue. Owns the queue and the I/O thread, which writes what the engine's thread put in; never
- * looks into the lines, never touches the descriptor's flags (a terminal shares them with the shell).
+ * The output's end of a queue, or of one for each lane. Owns the queues and the I/O thread, which writes what the
+ * engines' threads put in; never looks into the lines, never touches the descriptor's flags (a terminal shares them
+ * with the shell).
  */
 #include "export/out.h"
 
@@ -18,107 +19,229 @@
 /* Next to the engine's thread: what that makes in a burst must not wait until everybody else has had their turn. */
 #define NICE (-14)
 
+/* Written at once: what was is room again, and a reader that takes it is seen to do so. */
+#define WRITE_BYTES (768u << 10)
+
 struct clv_out {
-	struct clv_queue *queue;
+	unsigned lanes;
+	struct clv_queue *queue[CLV_OUT_LANES];
+	uint64_t dropped[CLV_OUT_LANES];
 	int fd;
 	bool live;
-	uint64_t dropped;
-	pthread_mutex_t put; /* whoever puts is the queue's producer for that time */
 	pthread_t thread;
 	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
+
+	/* Shared. */
+	pthread_mutex_t lock;
+	pthread_cond_t more; /* of several lanes: news */
+	bool news;           /* some lane has handed over lines, or closed */
+	char *head;          /* NULL: none */
+	size_t head_len;
 };
 
 static void out_free(struct clv_out *o)
 {
-	clv_queue_free(o->queue);
-	pthread_mutex_destroy(&o->put);
+	for (unsigned i = 0; i < o->lanes; i++)
+		clv_queue_free(o->queue[i]);
+	pthread_mutex_destroy(&o->lock);
+	pthread_cond_destroy(&o->more);
+	free(o->head);
 	free(o);
+}
+
+/* ---- the I/O thread's -------------------------------------------------------------------------------------------- */
+
+/* One of several lanes has something. */
+static void out_wake(void *ctx)
+{
+	struct clv_out *o = ctx;
+
+	pthread_mutex_lock(&o->lock);
+	o->news = true;
+	pthread_cond_signal(&o->more);
+	pthread_mutex_unlock(&o->lock);
+}
+
+static void out_sleep(struct clv_out *o)
+{
+	pthread_mutex_lock(&o->lock);
+	while (!o->news)
+		pthread_cond_wait(&o->more, &o->lock);
+	o->news = false;
+	pthread_mutex_unlock(&o->lock);
+}
+
+/* The next lane, in turns, which has something, and what; as many as there are: all are closed. */
+static unsigned out_next(struct clv_out *o, unsigned last, struct clv_slice *s)
+{
+	bool only = o->lanes == 1; /* then the queue is where it sleeps */
+
+	for (;;) {
+		unsigned closed = 0;
+
+		for (unsigned i = 1; i <= o->lanes; i++) {
+			unsigned lane = (last + i) % o->lanes;
+
+			closed += clv_queue_closed(o->queue[lane]);
+			*s = clv_queue_peek(o->queue[lane], only);
+			if (s->len)
+				return lane;
+		}
+		if (closed == o->lanes)
+			return o->lanes;
+		if (!only)
+			out_sleep(o);
+	}
+}
+
+/* Returns how many bytes were written, 0: none for now; or -errno. */
+static ssize_t out_write(const struct clv_out *o, const void *data, size_t len)
+{
+	ssize_t n = write(o->fd, data, len < WRITE_BYTES ? len : WRITE_BYTES);
+
+	if (n > 0)
+		return n;
+	return n < 0 && (errno == EINTR || errno == EAGAIN) ? 0 : n < 0 ? -errno : -EIO;
+}
+
+/* What comes before the first line; it is there before any line is. */
+static int out_write_head(struct clv_out *o)
+{
+	ssize_t n;
+
+	pthread_mutex_lock(&o->lock);
+	struct clv_slice s = clv_slice(o->head, o->head_len);
+	pthread_mutex_unlock(&o->lock);
+	for (; s.len; s = clv_slice_from(s, (size_t)n)) {
+		n = out_write(o, s.data, s.len);
+		if (n < 0)
+			return (int)n;
+		if (!n)
+			clv_queue_pause(o->queue[0], 10);
+	}
+	return 0;
+}
+
+/* Whole lines of one lane: no other's may come between. */
+static int out_write_lines(struct clv_out *o, unsigned lane, struct clv_slice s)
+{
+	while (s.len) {
+		ssize_t n = out_write(o, s.data, s.len);
+
+		if (n < 0)
+			return (int)n;
+		if (n > 0)
+			clv_queue_take(o->queue[lane], (size_t)n);
+		else /* somebody else made the descriptor non-blocking */
+			clv_queue_pause(o->queue[lane], 10);
+		s = clv_slice_from(s, (size_t)n);
+	}
+	return 0;
 }
 
 /* Writes all that was given, until there is nothing left and the output closes, or writing fails. */
 static void *out_run(void *arg)
 {
 	struct clv_out *o = arg;
-	int error = 0;
+	struct clv_slice s;
+	unsigned lane = out_next(o, o->lanes - 1, &s);
+	int error = lane < o->lanes ? out_write_head(o) : 0;
 
 	if (o->live && setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
 		clv_debug("output: cannot raise the priority: %s", strerror(errno));
-	while (!error) {
-		struct clv_slice s = clv_queue_peek(o->queue, true);
-
-		if (s.len == 0)
-			break; /* closed */
-		ssize_t n = write(o->fd, s.data, s.len);
-		int err = n < 0 ? errno : 0;
-		if (n > 0)
-			clv_queue_take(o->queue, (size_t)n);
-		else if (err == EAGAIN) /* somebody else made the descriptor non-blocking */
-			clv_queue_pause(o->queue, 10);
-		else if (err != EINTR)
-			error = err ? -err : -EIO;
+	while (!error && lane < o->lanes) {
+		error = out_write_lines(o, lane, s);
+		lane = error ? lane : out_next(o, lane, &s);
 	}
-	clv_queue_end(o->queue, error);
+	for (unsigned i = 0; i < o->lanes; i++)
+		clv_queue_end(o->queue[i], error);
 	if (atomic_exchange(&o->parted, true))
 		out_free(o);
 	return NULL;
 }
 
-char *clv_out_room(struct clv_out *o, size_t bytes)
-{
-	char *room = clv_queue_room(o->queue, bytes);
+/* ---- the lanes' -------------------------------------------------------------------------------------------------- */
 
-	o->dropped += !room;
+char *clv_out_room(struct clv_out *o, unsigned lane, size_t bytes)
+{
+	char *room = clv_queue_room(o->queue[lane], bytes);
+
+	o->dropped[lane] += !room;
 	return room;
 }
 
-void clv_out_commit(struct clv_out *o, size_t bytes)
+void clv_out_commit(struct clv_out *o, unsigned lane, size_t bytes)
 {
-	clv_queue_commit(o->queue, bytes);
+	clv_queue_commit(o->queue[lane], bytes);
 }
 
-bool clv_out_put(struct clv_out *o, struct clv_slice s, uint32_t count, bool *pressed)
+void clv_out_tick(struct clv_out *o, unsigned lane)
 {
-	pthread_mutex_lock(&o->put);
-	bool room = clv_queue_put(o->queue, s) && (s.len || !count);
-	o->dropped += room ? 0 : count;
-	clv_queue_tick(o->queue);
-	*pressed = clv_queue_pressed(o->queue);
-	pthread_mutex_unlock(&o->put);
-	return room;
+	clv_queue_tick(o->queue[lane]);
 }
 
-void clv_out_tick(struct clv_out *o)
+bool clv_out_pressed(struct clv_out *o, unsigned lane)
 {
-	clv_queue_tick(o->queue);
+	return clv_queue_pressed(o->queue[lane]);
 }
 
-bool clv_out_pressed(struct clv_out *o)
+void clv_out_head(struct clv_out *o, struct clv_slice s)
 {
-	return clv_queue_pressed(o->queue);
+	pthread_mutex_lock(&o->lock);
+	if (!o->head && (o->head = malloc(s.len + 1))) {
+		memcpy(o->head, s.data, s.len);
+		o->head_len = s.len;
+	}
+	pthread_mutex_unlock(&o->lock);
 }
+
+/* ---- all others -------------------------------------------------------------------------------------------------- */
 
 int clv_out_error(struct clv_out *o)
 {
-	return clv_queue_error(o->queue);
+	return clv_queue_error(o->queue[0]);
 }
 
 uint64_t clv_out_dropped(const struct clv_out *o)
 {
-	return o->dropped;
+	uint64_t dropped = 0;
+
+	for (unsigned i = 0; i < o->lanes; i++)
+		dropped += o->dropped[i];
+	return dropped;
 }
 
-int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
+/* Each lane's share; live, the longest line must find room. */
+static size_t out_bytes(unsigned lanes, bool wait)
 {
-	const struct clv_queue_config config = {
-		.bytes = wait ? CLV_OUT_BYTES : CLV_OUT_LIVE_BYTES, .wait = wait, .stop = stop};
+	size_t live = CLV_OUT_LIVE_BYTES / lanes & ~(size_t)0xffff;
+
+	if (wait)
+		return lanes > 1 ? CLV_OUT_WAIT_BYTES / 2 : CLV_OUT_WAIT_BYTES;
+	return live > CLV_OUT_BYTES ? live : CLV_OUT_BYTES;
+}
+
+int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
+{
 	struct clv_out *o = calloc(1, sizeof(*o));
+	const struct clv_queue_config config = {
+		.bytes = out_bytes(lanes, wait),
+		.most = CLV_OUT_BYTES,
+		.wait = wait,
+		.stop = stop,
+		.wake = lanes > 1 ? out_wake : NULL,
+		.ctx = o,
+	};
+	int err = 0;
 
 	if (!o)
 		return -ENOMEM;
-	clv_queue_lock_init(&o->put);
+	clv_queue_lock_init(&o->lock);
+	pthread_cond_init(&o->more, NULL);
 	o->fd = fd;
 	o->live = !wait;
-	int err = clv_queue_new(&config, &o->queue);
+	for (; o->lanes < lanes && !err; o->lanes += !err)
+		err = clv_queue_new(&config, &o->queue[o->lanes]);
 	if (!err)
 		err = -pthread_create(&o->thread, NULL, out_run, o);
 	if (err) {
@@ -129,19 +252,28 @@ int clv_out_open(int fd, bool wait, const volatile sig_atomic_t *stop, struct cl
 	return 0;
 }
 
+static bool out_join(struct clv_out *o)
+{
+	for (unsigned i = 0; i < o->lanes; i++)
+		clv_queue_close(o->queue[i]);
+	for (unsigned i = 0; i < o->lanes; i++)
+		if (!clv_queue_join(o->queue[i]))
+			return false;
+	return true;
+}
+
 int clv_out_close(struct clv_out *o)
 {
 	if (!o)
 		return 0;
-	clv_queue_close(o->queue);
-	if (!clv_queue_join(o->queue)) {
+	if (!out_join(o)) {
 		pthread_detach(o->thread);
 		if (atomic_exchange(&o->parted, true))
 			out_free(o);
 		return -ETIMEDOUT;
 	}
 	pthread_join(o->thread, NULL);
-	int err = clv_queue_error(o->queue);
+	int err = clv_out_error(o);
 	out_free(o);
 	return err;
 }

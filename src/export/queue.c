@@ -39,7 +39,7 @@
 struct clv_queue {
 	/* The producer's own. */
 	char *ring;
-	size_t bytes;
+	size_t bytes, most, batch;
 	bool wait;
 	const volatile sig_atomic_t *stop;
 	void (*wake)(void *ctx);
@@ -114,6 +114,9 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 	if (!q)
 		return -ENOMEM;
 	q->bytes = config->bytes;
+	q->most = config->most;
+	q->batch =
+		config->wait && config->bytes / 4 > CLV_QUEUE_BATCH_BYTES ? config->bytes / 4 : CLV_QUEUE_BATCH_BYTES;
 	q->wait = config->wait;
 	q->stop = config->stop;
 	q->wake = config->wake;
@@ -146,18 +149,23 @@ void clv_queue_free(struct clv_queue *q)
 
 /* ---- the producer's -------------------------------------------------------------------------------------- */
 
-/* Hands over all records so far. The lock is held. Returns whether there were any. */
+/* Hands over all records so far. The lock is held. Returns whether there were any: then the consumer is to be told. */
 static bool queue_give(struct clv_queue *q)
 {
 	bool some = q->given != q->head;
 
-	if (some) {
-		q->given = q->head;
-		pthread_cond_signal(&q->more);
-	}
+	q->given = q->head;
 	q->known_given = q->given;
 	q->known_taken = q->taken;
 	return some;
+}
+
+/* Without the lock, which who wakes up wants at once. */
+static void queue_tell(struct clv_queue *q)
+{
+	pthread_cond_signal(&q->more);
+	if (q->wake)
+		q->wake(q->ctx);
 }
 
 static void queue_hand_over(struct clv_queue *q)
@@ -165,8 +173,8 @@ static void queue_hand_over(struct clv_queue *q)
 	pthread_mutex_lock(&q->lock);
 	bool some = queue_give(q);
 	pthread_mutex_unlock(&q->lock);
-	if (some && q->wake)
-		q->wake(q->ctx);
+	if (some)
+		queue_tell(q);
 }
 
 static size_t queue_free_bytes(const struct clv_queue *q)
@@ -174,11 +182,10 @@ static size_t queue_free_bytes(const struct clv_queue *q)
 	return q->bytes - (size_t)(q->head - q->known_taken);
 }
 
-/* Until there are `bytes` free (for a reader of a file: a quarter of the buffer, not to come back for each record).
- * Gives up when the consumer has ended, or the run was stopped and nothing is taken. The lock is held. */
-static void queue_wait_room(struct clv_queue *q, size_t bytes)
+/* Until there are `enough` bytes free. Gives up when the consumer has ended, or the run was stopped and nothing is
+ * taken. The lock is held. */
+static void queue_wait_free(struct clv_queue *q, size_t enough)
 {
-	size_t enough = bytes > q->bytes / 4 ? bytes : q->bytes / 4;
 	unsigned waited_ms = 0;
 
 	while (!q->ended && queue_free_bytes(q) < enough && waited_ms < CLV_QUEUE_PATIENCE_MS) {
@@ -188,6 +195,34 @@ static void queue_wait_room(struct clv_queue *q, size_t bytes)
 	}
 	if (waited_ms >= CLV_QUEUE_PATIENCE_MS)
 		q->wait = false; /* once is enough */
+}
+
+/* A quarter of the buffer, not to come back for each record. The lock is held. */
+static void queue_wait_room(struct clv_queue *q, size_t bytes)
+{
+	queue_wait_free(q, bytes > q->bytes / 4 ? bytes : q->bytes / 4);
+}
+
+/* A larger ring takes the place of this one, once that is empty: then nobody looks at it. */
+static void queue_grow(struct clv_queue *q, size_t bytes)
+{
+	size_t size = q->bytes;
+	char *ring = NULL;
+
+	while (size < bytes)
+		size = 2 * size < q->most ? 2 * size : q->most;
+	queue_hand_over(q);
+	pthread_mutex_lock(&q->lock);
+	q->known_taken = q->taken;
+	queue_wait_free(q, q->bytes);
+	if (q->taken == q->head && !queue_map(size, &ring)) {
+		munmap(q->ring, 2 * q->bytes);
+		q->ring = ring;
+		q->bytes = size;
+		q->origin = q->head;
+		q->touched_bytes = 0;
+	}
+	pthread_mutex_unlock(&q->lock);
 }
 
 /* All was handed over; if it was taken as well, the next record goes to the start. What is touched beyond `keep` bytes
@@ -215,6 +250,8 @@ static void queue_rewind(struct clv_queue *q, size_t keep)
 
 char *clv_queue_room(struct clv_queue *q, size_t bytes)
 {
+	if (bytes > q->bytes && bytes <= q->most && q->wait)
+		queue_grow(q, bytes);
 	if (q->head == q->known_given)
 		queue_rewind(q, KEEP_BYTES);
 	if (queue_free_bytes(q) < bytes) {
@@ -233,7 +270,7 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 void clv_queue_commit(struct clv_queue *q, size_t bytes)
 {
 	q->head += bytes;
-	if (q->head - q->known_given >= CLV_QUEUE_BATCH_BYTES)
+	if (q->head - q->known_given >= q->batch)
 		queue_hand_over(q);
 }
 
@@ -296,10 +333,8 @@ void clv_queue_close(struct clv_queue *q)
 	pthread_mutex_lock(&q->lock);
 	queue_give(q);
 	q->closing = true;
-	pthread_cond_signal(&q->more);
 	pthread_mutex_unlock(&q->lock);
-	if (q->wake)
-		q->wake(q->ctx);
+	queue_tell(q);
 }
 
 bool clv_queue_join(struct clv_queue *q)
@@ -335,8 +370,8 @@ void clv_queue_take(struct clv_queue *q, size_t bytes)
 {
 	pthread_mutex_lock(&q->lock);
 	q->taken += bytes;
-	pthread_cond_signal(&q->less);
 	pthread_mutex_unlock(&q->lock);
+	pthread_cond_signal(&q->less);
 }
 
 bool clv_queue_closed(struct clv_queue *q)

@@ -18,7 +18,7 @@
 
 #include "base/slice.h"
 
-/* Handed over at once when this much waits; less waits for clv_queue_tick(). */
+/* Handed over at once when this much waits, or with `wait` a quarter of the queue; less waits for clv_queue_tick(). */
 #define CLV_QUEUE_BATCH_BYTES (256u << 10)
 /* How long records may wait for more of them: waking the other thread costs more than a record does. */
 #define CLV_QUEUE_TICK_NS 5000000u
@@ -28,7 +28,8 @@
 #define CLV_QUEUE_PATIENCE_MS 2000
 
 struct clv_queue_config {
-	size_t bytes;                      /* a multiple of the page size; also the longest record */
+	size_t bytes;                      /* a multiple of the page size; also the longest record, */
+	size_t most;                       /* if not this: with `wait`, longer ones make the queue grow, up to here */
 	bool wait;                         /* clv_queue_room() waits; no longer than the patience once *stop is set */
 	const volatile sig_atomic_t *stop; /* with `wait` */
 	/*

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A source that another thread feeds: packets that were read in one place, dealt out to several engines. They are
- * copied into batches, and those wait in a bounded queue; who feeds faster than the other side takes waits.
+ * A source that is read ahead of those who work: one thread reads, and each of one or several others polls a source of
+ * its own, which gets its share of the packets. Batches go round in a ring; who reads faster than the others work
+ * waits. A connection's packets are all in one share.
  *
- * Time passes for all feeds alike: each packet brings the newest time that its capture had reached before it, so that
+ * Time passes for all shares alike: each packet brings the newest time that its capture had reached before it, so that
  * an engine which sees only some of the packets has the clock of one that sees all.
  */
 #ifndef CLV_SOURCE_FEED_H
@@ -11,42 +12,43 @@
 
 #include "source/source.h"
 
-/* A batch is handed over when it is so long; a single longer packet is one by itself. */
-#define CLV_FEED_BATCH_BYTES (64u << 10)
-/* Of one feed. Few, so that they stay in the processor's cache. */
-#define CLV_FEED_BATCHES 8
-/* A feed that gets no packets is told the time when it is so much later than what it knows. */
-#define CLV_FEED_TIME_NS (100ull * 1000 * 1000)
+#define CLV_FEED_SHARES 8
+/* In the ring. Few, so that they, and the rooms, stay in the processor's cache. */
+#define CLV_FEED_BATCHES 16
+#define CLV_FEED_ROOMS   8
 
 struct clv_feed;
 
-/* Returns 0 or -ENOMEM. */
-int clv_feed_new(struct clv_feed **out);
-
-/*
- * What the other thread polls; poll() delivers a batch, and CLV_SOURCE_END after the last one. now_ns() is, while a
- * packet is delivered, the newest time before or at it. Closing it is clv_feed_free(), when neither thread uses it.
- */
-struct clv_source *clv_feed_source(struct clv_feed *f);
-/* NULL is allowed. */
+/* What `from` (borrowed, with read()) has, in `shares` (up to CLV_FEED_SHARES) shares. Returns 0 or -ENOMEM. */
+int clv_feed_new(struct clv_source *from, unsigned shares, struct clv_feed **out);
+/* When nobody polls any more; ends the thread. NULL is allowed. */
 void clv_feed_free(struct clv_feed *f);
 
-/* ---- the feeding thread's ---- */
+/*
+ * The source with this number, from 0 on: one thread polls it. poll() delivers packets of one batch; after the last
+ * one it returns CLV_SOURCE_END or the -errno that ended the reading. now_ns() is, while a packet is delivered, the
+ * newest time before or at it; the only share has none, as its packets tell it all. Closed with the feed.
+ */
+struct clv_source *clv_feed_source(struct clv_feed *f, unsigned share);
+
+/* ---- the reading thread's ---- */
+
+/* Begins a thread which reads all there is. Then `from` is the thread's, but for taken(), which is poll()'s. */
+int clv_feed_start(struct clv_feed *f);
 
 /*
- * Copies the packet and its payload. `newest_ns`: the newest time so far, this packet's included. Waits while the queue
- * is full. Returns 0, or -ENOMEM when a long packet finds no memory.
+ * Instead of such a thread, over and over: reads a batch, shows it to `tap` (may be NULL) and hands it over. Waits
+ * while the ring is full, and up to timeout_ms for packets. Returns how many frames there were, or what ended the
+ * reading.
  */
-int clv_feed_packet(struct clv_feed *f, const struct clv_packet *p, uint64_t newest_ns);
-/* Hands over what there is, and the time. */
-void clv_feed_flush(struct clv_feed *f, uint64_t newest_ns);
-/* The last call: no more will come. */
-void clv_feed_end(struct clv_feed *f, uint64_t newest_ns);
+int clv_feed_pump(struct clv_feed *f, clv_packet_fn tap, void *ctx, int timeout_ms);
+/* No more is read. */
+void clv_feed_end(struct clv_feed *f);
 
 /* ---- any thread's ---- */
 
 /*
- * Which of `count` feeds a packet goes to: the same for both directions of a connection and wherever it was captured,
+ * Which of `count` shares a packet is in: the same for both directions of a connection and wherever it was captured,
  * since two flows of one connection may have to meet.
  */
 unsigned clv_feed_choose(const struct clv_packet *p, unsigned count);

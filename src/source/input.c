@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Owns the descriptor of a capture file and, when it is gzip'ed, zlib's state. Never seeks, so that pipes do as
- * well as files; never holds more than its three buffers, however large or hostile the file. One thread.
+ * well as files; never holds more than its two buffers and what is unread, however large or hostile the file. One
+ * thread.
  */
 #include "source/input.h"
 
@@ -12,6 +13,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -21,14 +23,16 @@
 struct clv_input {
 	int fd;
 	FILE *stream; /* on top of this; borrowed */
+	bool regular; /* file: it never makes a reader wait */
 	bool gzip;
 	bool between; /* gzip members: one ended, whether another follows is not known yet */
+	bool full;    /* there was no room for more, and zlib may have some, without further input */
 	bool ended;
 	int err;
 	const char *error;
-	z_stream z;     /* next_in points into raw */
-	size_t at, len; /* plain[at, len) waits to be handed out */
-	uint8_t plain[256 * 1024];
+	z_stream z;            /* next_in points into raw */
+	struct clv_slice rest; /* is handed out first; in raw or unread */
+	uint8_t *unread;
 	uint8_t raw[64 * 1024];
 	char buffer[STREAM_BYTES]; /* the stream's; without one of ours it would choose a small one itself */
 };
@@ -78,12 +82,12 @@ static void gzip_more(struct clv_input *in)
 		input_fail(in, 0, "the gzip data is cut short");
 }
 
-static size_t gzip_fill(struct clv_input *in)
+static size_t gzip_read(struct clv_input *in, uint8_t *buf, size_t size)
 {
-	in->z.next_out = in->plain;
-	in->z.avail_out = sizeof(in->plain);
-	while (in->z.avail_out == sizeof(in->plain) && !in->ended) {
-		if (!in->z.avail_in) {
+	in->z.next_out = buf;
+	in->z.avail_out = (unsigned)size;
+	while (in->z.avail_out == size && !in->ended) {
+		if (!in->z.avail_in && !in->full) {
 			gzip_more(in);
 		} else if (in->between) {
 			gzip_next_member(in);
@@ -91,29 +95,46 @@ static size_t gzip_fill(struct clv_input *in)
 			int r = inflate(&in->z, Z_NO_FLUSH);
 
 			in->between = r == Z_STREAM_END;
+			in->full = r == Z_OK && !in->z.avail_out;
 			if (r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR)
 				input_fail(in, -EBADMSG, "the gzip data is damaged");
 		}
 	}
-	return sizeof(in->plain) - in->z.avail_out;
+	return size - in->z.avail_out;
+}
+
+size_t clv_input_read(struct clv_input *in, uint8_t *buf, size_t size)
+{
+	size_t n = size < in->rest.len ? size : in->rest.len;
+
+	if (n) {
+		memcpy(buf, in->rest.data, n);
+		in->rest = clv_slice_from(in->rest, n);
+		return n;
+	}
+	if (in->ended)
+		return 0;
+	return in->gzip ? gzip_read(in, buf, size) : input_read(in, buf, size);
+}
+
+int clv_input_unread(struct clv_input *in, struct clv_slice s)
+{
+	uint8_t *unread = malloc(s.len + 1);
+
+	if (!unread)
+		return -ENOMEM;
+	if (s.len)
+		memcpy(unread, s.data, s.len);
+	free(in->unread);
+	in->unread = unread;
+	in->rest = clv_slice(unread, s.len);
+	return 0;
 }
 
 /* What stdio calls. Errors are ends here: clv_input_error() tells the difference, better than errno could. */
 static ssize_t input_cookie_read(void *cookie, char *buf, size_t size)
 {
-	struct clv_input *in = cookie;
-
-	if (in->at == in->len && !in->ended) {
-		if (!in->gzip)
-			return (ssize_t)input_read(in, (uint8_t *)buf, size);
-		in->at = 0;
-		in->len = gzip_fill(in);
-	}
-	if (size > in->len - in->at)
-		size = in->len - in->at;
-	memcpy(buf, in->plain + in->at, size);
-	in->at += size;
-	return (ssize_t)size;
+	return (ssize_t)clv_input_read(cookie, (uint8_t *)buf, size);
 }
 
 static int input_cookie_close(void *cookie)
@@ -123,6 +144,7 @@ static int input_cookie_close(void *cookie)
 	if (in->gzip)
 		inflateEnd(&in->z);
 	close(in->fd);
+	free(in->unread);
 	free(in);
 	return 0;
 }
@@ -152,8 +174,7 @@ static int input_sniff(struct clv_input *in)
 		in->gzip = inflateInit2(&in->z, 15 + 16) == Z_OK; /* the largest window, gzip's framing */
 		return in->gzip ? 0 : -ENOMEM;
 	}
-	memcpy(in->plain, in->raw, len);
-	in->len = len;
+	in->rest = clv_slice(in->raw, len);
 	return 0;
 }
 
@@ -162,12 +183,14 @@ int clv_input_open(const char *path, struct clv_input **out, FILE **stream)
 	static const cookie_io_functions_t io = {.read = input_cookie_read, .close = input_cookie_close};
 	struct clv_input *in = calloc(1, sizeof(*in));
 	FILE *f = NULL;
+	struct stat st;
 	int err;
 
 	if (!in)
 		return -ENOMEM;
 	in->fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 	err = in->fd < 0 ? -errno : input_sniff(in);
+	in->regular = !fstat(in->fd, &st) && S_ISREG(st.st_mode);
 	if (!err) {
 		f = fopencookie(in, "r", io);
 		err = f ? 0 : -ENOMEM;
@@ -191,9 +214,9 @@ bool clv_input_ready(struct clv_input *in, int timeout_ms)
 {
 	struct pollfd p = {.fd = in->fd, .events = POLLIN};
 
-	if (clv_input_peek(in->stream).len)
+	if (in->regular)
 		return true;
-	if (in->at < in->len || in->z.avail_in || in->ended)
+	if (clv_input_peek(in->stream).len || in->rest.len || in->z.avail_in || in->ended)
 		return true;
 	return poll(&p, 1, timeout_ms) > 0;
 }

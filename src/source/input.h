@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes of a capture file as a stdio stream: from a file or a pipe, gunzipped on the way when they need it. */
+/*
+ * The bytes of a capture file: from a file or a pipe, gunzipped on the way when they need it. As a stdio stream, or as
+ * blocks for who needs no stream; one after the other, never both at a time.
+ */
 #ifndef CLV_SOURCE_INPUT_H
 #define CLV_SOURCE_INPUT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/slice.h"
@@ -18,19 +22,30 @@ struct clv_input;
 int clv_input_open(const char *path, struct clv_input **out, FILE **stream);
 
 /*
- * What of the stream lies ready in its buffer, to be read without a copy; empty: nothing. Valid until the next read.
- * The C library has no call for it; its struct is public.
+ * What the stream has read ahead in its buffer. Valid until it reads again. The C library has no call for it; its
+ * struct is public.
  */
 static inline struct clv_slice clv_input_peek(const FILE *stream)
 {
 	return clv_slice(stream->_IO_read_ptr, (size_t)(stream->_IO_read_end - stream->_IO_read_ptr));
 }
 
-/* Steps over the first `len` bytes of it. */
-static inline void clv_input_take(FILE *stream, size_t len)
+/* The same, and the stream stands behind it from now on. */
+static inline struct clv_slice clv_input_buffered(FILE *stream)
 {
-	stream->_IO_read_ptr += len;
+	struct clv_slice s = clv_input_peek(stream);
+
+	stream->_IO_read_ptr = stream->_IO_read_end;
+	return s;
 }
+
+/*
+ * Reads up to `size` bytes past the stream. Returns how many, at least 1; 0 at the end, and on errors
+ * (clv_input_error()).
+ */
+size_t clv_input_read(struct clv_input *in, uint8_t *buf, size_t size);
+/* Bytes that were read and are to be read again, copied; all that was there before was read. Returns 0 or -ENOMEM. */
+int clv_input_unread(struct clv_input *in, struct clv_slice s);
 
 /* Is there something to read (or the end)? Waits up to timeout_ms for it; a regular file never waits. */
 bool clv_input_ready(struct clv_input *in, int timeout_ms);

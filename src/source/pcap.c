@@ -13,8 +13,10 @@
 
 #include "source/input.h"
 
-/* Frames a poll() looks at before the caller has its turn. */
-#define POLL_FRAMES 256
+/* No packet that is read is longer, whatever the file says: libpcap's own limit for these link types. */
+#define FRAME_MOST 262144u
+/* What stands before a packet in the usual format. */
+#define RECORD_BYTES 16u
 
 #define PCAP_FIGURES(X)                                                          \
 	X(packets, 0, "frames in the file")                                      \
@@ -29,53 +31,58 @@
 	X(drop_fragments, 1, "IP fragments other than the first")                \
 	X(drop_malformed, 1, "packets whose headers do not parse")
 
+enum pcap_figure {
+#define X(name, drop, text) COUNT_##name,
+	PCAP_FIGURES(X)
+#undef X
+		PCAP_COUNTS
+};
+_Static_assert(PCAP_COUNTS == CLV_BATCH_COUNTS, "a batch counts what the file's figures are");
+
 struct clv_pcap {
 	struct clv_source source; /* first: a source points here */
-	FILE *stream;             /* owned by libpcap */
+	FILE *stream;             /* owned by libpcap; under `direct` it is left alone */
 	struct clv_input *input;  /* owned by that stream */
 	pcap_t *pcap;
-	uint32_t snapshot; /* no packet is longer in the file: what is, libpcap cuts */
+	uint32_t longest; /* no packet is longer in the file: what is, libpcap cuts or refuses */
 	int link_type;
 	enum clv_decode_side side;
-	uint32_t tick_ns; /* of the usual format, in this machine's byte order: of its timestamps; 0: another format */
+	uint32_t tick_ns; /* of the usual format, in this machine's byte order: of its timestamps */
+	bool direct;      /* such a file, and nothing was odd so far: the stream and libpcap have no part in it */
 	int ended;        /* 0, or what poll() returns from now on */
-	struct {
-#define X(name, drop, text) uint64_t name;
-		PCAP_FIGURES(X)
-#undef X
-	} count;
+	uint64_t frames;  /* read */
+
+	/* With `direct`: bytes that were read and not looked at. They lie in the last room, or in the stream's buffer.
+	 */
+	struct clv_slice rest;
+	bool roomless; /* that is, they must be moved before packets of them are handed out */
+
+	uint64_t count[PCAP_COUNTS];
+
+	/* Of poll() only. */
+	struct clv_batch *batch;
+	uint8_t *room;
+
 	char *path;
 	char error[PCAP_ERRBUF_SIZE + 512]; /* empty: none */
 };
 
-static void pcap_count(struct clv_pcap *p, enum clv_decoded d)
+static void pcap_count(struct clv_batch *b, enum clv_decoded d)
 {
-	switch (d) {
-	case CLV_DECODED_TCP:
-		p->count.records++;
-		break;
-	case CLV_DECODED_UDP:
-		p->count.records++;
-		p->count.udp++;
-		break;
-	case CLV_DECODED_OTHER_L4:
-		p->count.other_l4++;
-		break;
-	case CLV_DECODED_NOT_IP:
-		p->count.not_ip++;
-		break;
-	case CLV_DECODED_FRAGMENT:
-		p->count.drop_fragments++;
-		break;
-	case CLV_DECODED_MALFORMED:
-		p->count.drop_malformed++;
-		break;
-	}
+	static const enum pcap_figure figures[] = {
+		[CLV_DECODED_TCP] = COUNT_records,
+		[CLV_DECODED_UDP] = COUNT_udp,
+		[CLV_DECODED_OTHER_L4] = COUNT_other_l4,
+		[CLV_DECODED_NOT_IP] = COUNT_not_ip,
+		[CLV_DECODED_FRAGMENT] = COUNT_drop_fragments,
+		[CLV_DECODED_MALFORMED] = COUNT_drop_malformed,
+	};
+
+	b->counts[figures[d]]++;
 }
 
-/* One frame; returns whether it was delivered. */
-static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const uint8_t *data, clv_packet_fn fn,
-		       void *ctx)
+/* One frame more in a batch. `h`: its time is in nanoseconds. */
+static void pcap_frame(struct clv_pcap *p, struct clv_batch *b, const struct pcap_pkthdr *h, const uint8_t *data)
 {
 	struct clv_frame f = {
 		.link_type = p->link_type,
@@ -83,47 +90,109 @@ static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const ui
 		.wire_len = h->len,
 		.cap = clv_slice(data, h->caplen),
 	};
-	struct clv_packet packet;
-	enum clv_decoded d = clv_decode(&f, &packet);
+	struct clv_packet *packet = &b->packet[b->count];
+	enum clv_decoded d = clv_decode(&f, packet);
 
-	p->count.packets++;
-	p->count.bytes += h->len;
-	pcap_count(p, d);
+	b->frames++;
+	b->counts[COUNT_bytes] += h->len;
+	pcap_count(b, d);
 	if (d != CLV_DECODED_TCP && d != CLV_DECODED_UDP)
-		return false;
-	p->count.record_bytes += h->caplen;
-	p->count.payload_bytes += packet.payload.len;
-	p->count.cut_bytes += packet.len - packet.payload.len;
-	packet.ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec; /* nanoseconds, as asked for */
-	fn(ctx, &packet);
-	return true;
+		return;
+	b->count++;
+	b->counts[COUNT_record_bytes] += h->caplen;
+	b->counts[COUNT_payload_bytes] += packet->payload.len;
+	b->counts[COUNT_cut_bytes] += packet->len - packet->payload.len;
+	packet->ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec;
 }
 
-/*
- * A record of the usual format, where its packet lies whole in the stream's buffer: taken from there, without libpcap's
- * five calls and two copies. False: libpcap is to have a look, at the buffer's end and at whatever is odd.
- */
-static bool pcap_take(struct clv_pcap *p, struct pcap_pkthdr *h, const uint8_t **data)
+/* ---- the usual format, without libpcap --------------------------------------------------------------------------- */
+
+struct record {
+	int32_t sec, ticks;
+	uint32_t caplen, len;
+};
+
+/* What stands before the packet that lies first in the rest. False: that is not there whole yet. */
+static bool pcap_record(const struct clv_pcap *p, struct record *r)
 {
-	struct clv_slice s = clv_input_peek(p->stream);
-	struct {
-		int32_t sec, ticks;
-		uint32_t caplen, len;
-	} r;
-
-	if (!p->tick_ns || s.len < sizeof(r))
+	_Static_assert(sizeof(*r) == RECORD_BYTES, "as in the file");
+	if (!p->rest.data || p->rest.len < RECORD_BYTES) /* the first says it to analyzers */
 		return false;
-	memcpy(&r, s.data, sizeof(r));
-	if (r.caplen > s.len - sizeof(r) || r.caplen > p->snapshot)
-		return false;
-	h->ts.tv_sec = r.sec;
-	h->ts.tv_usec = (suseconds_t)r.ticks * p->tick_ns;
-	h->caplen = r.caplen;
-	h->len = r.len;
-	*data = s.data + sizeof(r);
-	clv_input_take(p->stream, sizeof(r) + r.caplen);
+	memcpy(r, p->rest.data, RECORD_BYTES);
 	return true;
 }
+
+/* Hands the rest to libpcap, which says what is wrong with it, or makes the best of it; and all that follows. */
+static void pcap_give_up(struct clv_pcap *p)
+{
+	if (clv_input_unread(p->input, p->rest))
+		p->ended = -ENOMEM;
+	p->direct = false;
+}
+
+/* Frames as far as they are there whole. */
+static void pcap_take(struct clv_pcap *p, struct clv_batch *b)
+{
+	struct record r;
+
+	while (b->frames < CLV_BATCH_FRAMES && pcap_record(p, &r)) {
+		if (r.caplen > p->longest) {
+			pcap_give_up(p);
+			return;
+		}
+		if (r.caplen > p->rest.len - RECORD_BYTES)
+			return;
+		struct pcap_pkthdr h = {
+			.ts = {.tv_sec = r.sec, .tv_usec = (suseconds_t)r.ticks * p->tick_ns},
+			.caplen = r.caplen,
+			.len = r.len,
+		};
+
+		pcap_frame(p, b, &h, p->rest.data + RECORD_BYTES);
+		p->rest = clv_slice_from(p->rest, RECORD_BYTES + r.caplen);
+	}
+}
+
+static void pcap_move(struct clv_pcap *p, struct clv_batch *b, uint8_t *room)
+{
+	if (p->rest.len)
+		memmove(room, p->rest.data, p->rest.len);
+	p->rest.data = room;
+	p->roomless = false;
+	b->moved = true;
+}
+
+/* Reads behind the rest, which lies at the beginning of the room. */
+static void pcap_fill(struct clv_pcap *p, uint8_t *room)
+{
+	size_t fill = CLV_ROOM_FILL_BYTES;
+	struct record r;
+
+	if (pcap_record(p, &r) && RECORD_BYTES + r.caplen > fill)
+		fill = RECORD_BYTES + r.caplen;
+	size_t n = clv_input_read(p->input, room + p->rest.len, fill - p->rest.len);
+	p->rest.len += n;
+	if (!n)
+		pcap_give_up(p);
+}
+
+static void pcap_read_direct(struct clv_pcap *p, struct clv_batch *b, uint8_t *room, int timeout_ms)
+{
+	if (p->roomless)
+		pcap_move(p, b, room);
+	pcap_take(p, b);
+	while (p->direct && !b->frames) {
+		if (!clv_input_ready(p->input, timeout_ms))
+			return;
+		if (!b->moved)
+			pcap_move(p, b, room);
+		pcap_fill(p, room);
+		if (p->direct)
+			pcap_take(p, b);
+	}
+}
+
+/* ---- any other, as libpcap reads it ------------------------------------------------------------------------------ */
 
 static const char *pcap_name(const char *path)
 {
@@ -131,7 +200,7 @@ static const char *pcap_name(const char *path)
 }
 
 /* libpcap has no more. Says why, and whether what came before the end is all there was to have. */
-static int pcap_end(struct clv_pcap *p, int r)
+static int pcap_end(struct clv_pcap *p, uint64_t frames, int r)
 {
 	int err = 0;
 	const char *why = clv_input_error(p->input, &err);
@@ -142,31 +211,75 @@ static int pcap_end(struct clv_pcap *p, int r)
 	}
 	if (why)
 		snprintf(p->error, sizeof(p->error), "%s: %s after packet %llu: %s", pcap_name(p->path),
-			 err ? "unreadable" : "cut short", (unsigned long long)p->count.packets, why);
+			 err ? "unreadable" : "cut short", (unsigned long long)frames, why);
 	return err ? err : CLV_SOURCE_END;
+}
+
+static void pcap_read_stream(struct clv_pcap *p, struct clv_batch *b, uint8_t *room, int timeout_ms)
+{
+	size_t used = 0;
+
+	while (b->frames < CLV_BATCH_FRAMES && used < CLV_ROOM_FILL_BYTES && !p->ended) {
+		struct pcap_pkthdr *h;
+		const uint8_t *data;
+
+		if (!clv_input_ready(p->input, b->frames ? 0 : timeout_ms))
+			return;
+		int r = pcap_next_ex(p->pcap, &h, &data);
+		if (r == 1) {
+			struct pcap_pkthdr cut = *h;
+
+			cut.caplen = cut.caplen < FRAME_MOST ? cut.caplen : FRAME_MOST;
+			memcpy(room + used, data, cut.caplen);
+			pcap_frame(p, b, &cut, room + used);
+			used += cut.caplen;
+			b->moved = true;
+		} else {
+			p->ended = pcap_end(p, p->frames + b->frames, r);
+		}
+	}
+}
+
+/* ---- a source ---------------------------------------------------------------------------------------------------- */
+
+static int pcap_source_read(struct clv_source *s, struct clv_batch *b, uint8_t *room, int timeout_ms)
+{
+	struct clv_pcap *p = (struct clv_pcap *)s;
+
+	b->frames = b->count = 0;
+	b->moved = false;
+	memset(b->counts, 0, sizeof(b->counts));
+	if (p->direct)
+		pcap_read_direct(p, b, room, timeout_ms);
+	if (!p->direct && !b->frames && !p->ended)
+		pcap_read_stream(p, b, room, timeout_ms);
+	p->frames += b->frames;
+	b->counts[COUNT_packets] = b->frames;
+	b->counts[COUNT_records] += b->counts[COUNT_udp];
+	return b->frames ? (int)b->frames : p->ended;
+}
+
+static void pcap_source_taken(struct clv_source *s, const struct clv_batch *b)
+{
+	struct clv_pcap *p = (struct clv_pcap *)s;
+
+	for (size_t i = 0; i < PCAP_COUNTS; i++)
+		p->count[i] += b->counts[i];
 }
 
 static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms)
 {
 	struct clv_pcap *p = (struct clv_pcap *)s;
-	int delivered = 0;
+	struct clv_batch *b = p->batch = p->batch ? p->batch : malloc(sizeof(*p->batch));
 
-	for (int n = 0; n < POLL_FRAMES && !p->ended; n++) {
-		struct pcap_pkthdr ready, *h = &ready;
-		const uint8_t *data;
-		int r = 1;
-
-		if (!pcap_take(p, &ready, &data)) {
-			if (!clv_input_ready(p->input, n ? 0 : timeout_ms))
-				return delivered;
-			r = pcap_next_ex(p->pcap, &h, &data);
-		}
-		if (r == 1)
-			delivered += pcap_frame(p, h, data, fn, ctx);
-		else
-			p->ended = pcap_end(p, r);
-	}
-	return p->ended && !delivered ? p->ended : delivered;
+	p->room = p->room ? p->room : malloc(CLV_ROOM_BYTES);
+	if (!b || !p->room)
+		return -ENOMEM;
+	int n = pcap_source_read(s, b, p->room, timeout_ms);
+	for (unsigned i = 0; i < b->count; i++)
+		fn(ctx, &b->packet[i]);
+	pcap_source_taken(s, b);
+	return n < 0 ? n : (int)b->count;
 }
 
 static void pcap_source_close(struct clv_source *s)
@@ -175,11 +288,18 @@ static void pcap_source_close(struct clv_source *s)
 
 	if (p->pcap)
 		pcap_close(p->pcap);
+	free(p->batch);
+	free(p->room);
 	free(p->path);
 	free(p);
 }
 
-static const struct clv_source_ops pcap_ops = {.poll = pcap_source_poll, .close = pcap_source_close};
+static const struct clv_source_ops pcap_ops = {
+	.poll = pcap_source_poll,
+	.read = pcap_source_read,
+	.taken = pcap_source_taken,
+	.close = pcap_source_close,
+};
 
 /* Is it pcap in this machine's byte order? Then how long a tick of its timestamps is, else 0. */
 static uint32_t pcap_tick_ns(FILE *stream)
@@ -194,6 +314,20 @@ static uint32_t pcap_tick_ns(FILE *stream)
 	if (clv_input_peek(stream).len >= sizeof(magic))
 		memcpy(&magic, clv_input_peek(stream).data, sizeof(magic));
 	return magic == micro ? 1000 : magic == nano ? 1 : 0;
+}
+
+/* Older ones have the two lengths the other way round, some of them. */
+static void pcap_start_direct(struct clv_pcap *p, uint32_t tick_ns)
+{
+	uint32_t snapshot = (uint32_t)pcap_snapshot(p->pcap);
+
+	if (!tick_ns || pcap_major_version(p->pcap) != PCAP_VERSION_MAJOR ||
+	    pcap_minor_version(p->pcap) != PCAP_VERSION_MINOR)
+		return;
+	p->tick_ns = tick_ns;
+	p->longest = snapshot < FRAME_MOST ? snapshot : FRAME_MOST;
+	p->direct = p->roomless = true;
+	p->rest = clv_input_buffered(p->stream);
 }
 
 /* Each failure says for people what it was; `why` has room for what libpcap says. */
@@ -222,10 +356,6 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 		fclose(stream);
 		return err ? err : -EINVAL;
 	}
-	/* Older ones have the two lengths the other way round, some of them. */
-	if (pcap_major_version(p->pcap) == PCAP_VERSION_MAJOR && pcap_minor_version(p->pcap) == PCAP_VERSION_MINOR)
-		p->tick_ns = tick_ns;
-	p->snapshot = (uint32_t)pcap_snapshot(p->pcap);
 	p->stream = stream;
 	p->link_type = pcap_datalink(p->pcap);
 	if (!clv_decode_knows(p->link_type)) {
@@ -236,6 +366,7 @@ static int pcap_start(struct clv_pcap *p, char why[PCAP_ERRBUF_SIZE])
 			 name ? name : "unknown", p->link_type);
 		return -ENOTSUP;
 	}
+	pcap_start_direct(p, tick_ns);
 	return 0;
 }
 
@@ -275,7 +406,7 @@ size_t clv_pcap_figures(const struct clv_source *s, struct clv_figure out[CLV_PC
 	size_t n = 0;
 
 #define X(id, is_drop, words) \
-	out[n++] = (struct clv_figure){.name = #id, .text = (words), .drop = (is_drop), .value = p->count.id};
+	out[n++] = (struct clv_figure){.name = #id, .text = (words), .drop = (is_drop), .value = p->count[COUNT_##id]};
 	PCAP_FIGURES(X)
 #undef X
 	return n;

@@ -6,7 +6,7 @@
 #ifndef CLV_SOURCE_SOURCE_H
 #define CLV_SOURCE_SOURCE_H
 
-#include "model/packet.h"
+#include "source/batch.h"
 
 /* Called for each packet, in capture order. The packet and its payload are borrowed until it returns. */
 typedef void (*clv_packet_fn)(void *ctx, const struct clv_packet *p);
@@ -34,6 +34,14 @@ struct clv_source_ops {
 	 * it delivers no more than makes room for what comes. Until hold(false).
 	 */
 	void (*hold)(struct clv_source *s, bool hold);
+	/*
+	 * What poll() does, in two halves for two threads; NULL: it has no halves. read() fills `b` with the next
+	 * frames, waiting up to timeout_ms when there are none; `room` has CLV_ROOM_BYTES for their bytes (b->moved: it
+	 * was taken). Packets stay as they are until the room that they lie in is given again. Returns how many frames,
+	 * or as poll(). taken() counts what is in the batch: for figures, which must not be looked at meanwhile.
+	 */
+	int (*read)(struct clv_source *s, struct clv_batch *b, uint8_t *room, int timeout_ms);
+	void (*taken)(struct clv_source *s, const struct clv_batch *b);
 	/* NULL: it is closed with what it is a part of. */
 	void (*close)(struct clv_source *s);
 };

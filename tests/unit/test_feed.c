@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,8 @@ static uint32_t any(void)
 	return (uint32_t)(some >> 32);
 }
 
-/* Both directions, every place of capture and side: one feed, since flows of one connection must be able to meet. */
-static void test_a_connection_is_of_one_feed(void **state)
+/* Both directions, every place of capture and side: one share, since flows of one connection must be able to meet. */
+static void test_a_connection_is_in_one_share(void **state)
 {
 	for (int i = 0; i < 10000; i++) {
 		struct clv_packet p = packet_of(any(), (uint16_t)any(), any(), (uint16_t)any()), q = p;
@@ -70,7 +71,7 @@ static struct clv_packet connection(unsigned kind, unsigned i)
 	}
 }
 
-static void test_feeds_get_even_shares(void **state)
+static void test_shares_are_even(void **state)
 {
 	for (unsigned kind = 0; kind < 4; kind++)
 		for (unsigned count = 2; count <= 8; count++) {
@@ -88,103 +89,219 @@ static void test_feeds_get_even_shares(void **state)
 
 /* ---- what comes out ---------------------------------------------------------------------------------------------- */
 
-struct seen {
-	struct clv_feed *feed;
-	uint32_t next;
-	uint64_t bytes;
+/* A source whose packets are as their numbers say; the time of every other one is behind that of the one before it. */
+struct made {
+	struct clv_source source;
+	uint32_t packets, next, taken;
+	int end;
+	uint8_t *room; /* where the last ones lie */
+	size_t used;
 };
 
 /* The payload of packet number n: how long it is, and what is in it. */
 static size_t payload_bytes(uint32_t n)
 {
-	return n % 1000 == 999 ? 3 * CLV_FEED_BATCH_BYTES : n * 7919 % 1500;
+	return n % 1000 == 999 ? CLV_ROOM_BYTES / 2 : n * 7919 % 1500;
 }
+
+/* Of which of so many connections. */
+static uint16_t port_of(uint32_t n)
+{
+	return (uint16_t)(n * 31 % 17);
+}
+
+static void make_packet(struct made *m, struct clv_packet *p)
+{
+	uint32_t n = m->next++;
+
+	*p = packet_of(1, port_of(n), 3, 4);
+	p->seq = n;
+	p->ts_ns = 1000 + n / 2 * 10 - n % 2 * 5;
+	p->payload = clv_slice(m->room + m->used, payload_bytes(n));
+	for (size_t i = 0; i < p->payload.len; i++)
+		m->room[m->used + i] = (uint8_t)(n + i);
+	m->used += p->payload.len;
+}
+
+/* Batches of all lengths, also none; some go on in the room of the one before. */
+static int made_read(struct clv_source *s, struct clv_batch *b, uint8_t *room, int timeout_ms)
+{
+	struct made *m = (struct made *)s;
+	unsigned most = m->next % 300 < CLV_BATCH_FRAMES ? m->next % 300 : CLV_BATCH_FRAMES;
+
+	b->frames = b->count = 0;
+	b->moved = !m->room || m->used > 1000;
+	if (b->moved) {
+		m->room = room;
+		m->used = 0;
+	}
+	b->frames = 1; /* one that is no packet */
+	while (m->next < m->packets && b->count <= most && b->count < CLV_BATCH_FRAMES &&
+	       payload_bytes(m->next) <= CLV_ROOM_BYTES - m->used) {
+		make_packet(m, &b->packet[b->count++]);
+		b->frames++;
+	}
+	return m->next < m->packets || b->count ? (int)b->frames : m->end;
+}
+
+static void made_taken(struct clv_source *s, const struct clv_batch *b)
+{
+	((struct made *)s)->taken += b->count;
+}
+
+static const struct clv_source_ops made_ops = {.read = made_read, .taken = made_taken};
+
+struct seen {
+	struct clv_feed *feed;
+	unsigned share, shares;
+	uint32_t next; /* the next packet of this share is that one or later */
+	unsigned count, delivered;
+	int end;
+	pthread_t thread;
+};
 
 static void on_packet(void *ctx, const struct clv_packet *p)
 {
 	struct seen *s = ctx;
-	struct clv_source *source = clv_feed_source(s->feed);
+	struct clv_source *source = clv_feed_source(s->feed, s->share);
 
-	assert_int_equal(p->seq, s->next);
-	assert_int_equal(p->ts_ns, 1000 + s->next / 2 * 10);
-	assert_int_equal(p->payload.len, payload_bytes(s->next));
+	assert_true(p->seq >= s->next);
+	assert_int_equal(clv_feed_choose(p, s->shares), s->share);
+	assert_int_equal(p->src.port, port_of(p->seq));
+	assert_int_equal(p->ts_ns, 1000 + p->seq / 2 * 10 - p->seq % 2 * 5);
+	assert_int_equal(p->payload.len, payload_bytes(p->seq));
 	for (size_t i = 0; i < p->payload.len; i += 97)
-		assert_int_equal(p->payload.data[i], (uint8_t)(s->next + i));
-	assert_int_equal(source->ops->now_ns(source), p->ts_ns + s->next % 2 * 5);
-	s->next++;
-	s->bytes += p->payload.len;
+		assert_int_equal(p->payload.data[i], (uint8_t)(p->seq + i));
+	if (s->shares > 1)
+		assert_int_equal(source->ops->now_ns(source), 1000 + p->seq / 2 * 10);
+	else
+		assert_null(source->ops->now_ns);
+	s->next = p->seq + 1;
+	s->count++;
 }
 
-#define PACKETS 5000u
-
-static void *feed_all(void *arg)
+static void *poll_all(void *arg)
 {
-	static uint8_t payload[3 * CLV_FEED_BATCH_BYTES];
-	struct clv_feed *f = arg;
-	struct clv_packet p = packet_of(1, 2, 3, 4);
+	struct seen *s = arg;
+	struct clv_source *source = clv_feed_source(s->feed, s->share);
+	int n;
 
-	for (uint32_t n = 0; n < PACKETS; n++) {
-		p.seq = n;
-		p.ts_ns = 1000 + n / 2 * 10;
-		p.payload = clv_slice(payload, payload_bytes(n));
-		for (size_t i = 0; i < p.payload.len; i++)
-			payload[i] = (uint8_t)(n + i);
-		if (clv_feed_packet(f, &p, p.ts_ns + n % 2 * 5))
-			break; /* the other side misses it */
-		if (n % 700 == 0)
-			clv_feed_flush(f, p.ts_ns + n % 2 * 5);
-	}
-	clv_feed_end(f, 1000000);
+	while ((n = source->ops->poll(source, on_packet, s, 1000)) >= 0)
+		s->delivered += (unsigned)n;
+	s->end = n;
 	return NULL;
 }
 
-/* More than the batches hold, so the feeding thread has to wait. */
-static void test_what_went_in_comes_out(void **state)
-{
-	struct seen s = {0};
-	pthread_t thread;
-	unsigned delivered = 0;
-	int n;
+#define PACKETS 20000u
 
-	assert_int_equal(clv_feed_new(&s.feed), 0);
-	struct clv_source *source = clv_feed_source(s.feed);
-	assert_int_equal(source->ops->poll(source, on_packet, &s, 0), 0);
-	assert_int_equal(pthread_create(&thread, NULL, feed_all, s.feed), 0);
-	while ((n = source->ops->poll(source, on_packet, &s, 1000)) != CLV_SOURCE_END) {
-		assert_true(n >= 0);
-		delivered += (unsigned)n;
+/* More than the ring holds, so the reading thread has to wait. Returns how many packets came. */
+static unsigned go_round(struct made *m, unsigned shares, bool thread)
+{
+	struct seen seen[CLV_FEED_SHARES] = {{0}};
+	struct clv_feed *f;
+	unsigned count = 0;
+
+	m->source.ops = &made_ops;
+	assert_int_equal(clv_feed_new(&m->source, shares, &f), 0);
+	struct clv_source *first = clv_feed_source(f, 0);
+	assert_int_equal(first->ops->poll(first, on_packet, &seen[0], 0), 0);
+	for (unsigned i = 0; i < shares; i++) {
+		seen[i] = (struct seen){.feed = f, .share = i, .shares = shares};
+		assert_int_equal(pthread_create(&seen[i].thread, NULL, poll_all, &seen[i]), 0);
 	}
-	pthread_join(thread, NULL);
-	assert_int_equal(delivered, PACKETS);
-	assert_int_equal(s.next, PACKETS);
-	assert_int_equal(source->ops->now_ns(source), 1000000);
-	clv_feed_free(s.feed);
+	if (thread)
+		assert_int_equal(clv_feed_start(f), 0);
+	while (!thread && clv_feed_pump(f, NULL, NULL, 10) >= 0)
+		;
+	for (unsigned i = 0; i < shares; i++) {
+		struct clv_source *source = clv_feed_source(f, i);
+
+		pthread_join(seen[i].thread, NULL);
+		assert_int_equal(seen[i].delivered, seen[i].count);
+		assert_int_equal(seen[i].end, m->end);
+		if (shares > 1) /* also behind its own last packet */
+			assert_int_equal(source->ops->now_ns(source), 1000 + (m->packets - 1) / 2 * 10);
+		count += seen[i].count;
+	}
+	clv_feed_free(f);
+	return count;
 }
 
-/* Time is told where no packet is: so deadlines pass. */
+static void test_what_went_in_comes_out(void **state)
+{
+	for (unsigned shares = 1; shares <= CLV_FEED_SHARES; shares++) {
+		struct made m = {.packets = PACKETS, .end = shares % 2 ? CLV_SOURCE_END : -EBADMSG};
+
+		assert_int_equal(go_round(&m, shares, shares == 1), PACKETS);
+		assert_int_equal(m.taken, PACKETS);
+	}
+}
+
+/* Time is told where no packet is: so deadlines pass. And it counts as no packet. */
 static void test_time_comes_without_packets(void **state)
 {
-	struct seen s = {0};
+	struct made m = {.source.ops = &made_ops, .packets = 1, .end = CLV_SOURCE_END};
+	struct seen seen[2] = {{.share = 0, .shares = 2}, {.share = 1, .shares = 2}};
+	struct clv_feed *f;
 
-	assert_int_equal(clv_feed_new(&s.feed), 0);
-	struct clv_source *source = clv_feed_source(s.feed);
-	clv_feed_flush(s.feed, CLV_FEED_TIME_NS + 5);
-	assert_int_equal(source->ops->poll(source, on_packet, &s, 1000), 0);
-	assert_int_equal(source->ops->now_ns(source), CLV_FEED_TIME_NS + 5);
-	for (int i = 0; i < 100; i++) /* but not again and again */
-		clv_feed_flush(s.feed, CLV_FEED_TIME_NS + 6);
-	clv_feed_end(s.feed, CLV_FEED_TIME_NS + 6);
-	assert_int_equal(source->ops->poll(source, on_packet, &s, 1000), CLV_SOURCE_END);
-	clv_feed_free(s.feed);
+	assert_int_equal(clv_feed_new(&m.source, 2, &f), 0);
+	seen[0].feed = seen[1].feed = f;
+	assert_int_equal(clv_feed_pump(f, NULL, NULL, 0), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		struct clv_source *source = clv_feed_source(f, i);
+		struct clv_packet p = packet_of(1, port_of(0), 3, 4);
+
+		assert_int_equal(source->ops->poll(source, on_packet, &seen[i], 1000), clv_feed_choose(&p, 2) == i);
+		assert_int_equal(source->ops->now_ns(source), 1000);
+		assert_int_equal(source->ops->poll(source, on_packet, &seen[i], 0), 0);
+	}
+	clv_feed_end(f);
+	assert_int_equal(clv_feed_source(f, 0)->ops->poll(clv_feed_source(f, 0), on_packet, &seen[0], 1000),
+			 CLV_SOURCE_END);
+	clv_feed_free(f);
+}
+
+static void tap(void *ctx, const struct clv_packet *p)
+{
+	*(unsigned *)ctx += p->seq;
+}
+
+static void test_who_taps_sees_all(void **state)
+{
+	struct made m = {.source.ops = &made_ops, .packets = 3, .end = CLV_SOURCE_END};
+	struct clv_feed *f;
+	unsigned sum = 0;
+
+	assert_int_equal(clv_feed_new(&m.source, 2, &f), 0);
+	while (clv_feed_pump(f, tap, &sum, 0) >= 0)
+		;
+	assert_int_equal(sum, 0 + 1 + 2);
+	clv_feed_free(f);
+}
+
+/* The thread ends with the feed, also when it waits for somebody who polls no more. */
+static void test_it_is_left_early(void **state)
+{
+	struct made m = {.source.ops = &made_ops, .packets = PACKETS, .end = CLV_SOURCE_END};
+	struct seen seen = {.shares = 1};
+
+	assert_int_equal(clv_feed_new(&m.source, 1, &seen.feed), 0);
+	assert_int_equal(clv_feed_start(seen.feed), 0);
+	struct clv_source *source = clv_feed_source(seen.feed, 0);
+	assert_true(source->ops->poll(source, on_packet, &seen, 1000) > 0);
+	clv_feed_free(seen.feed);
+	assert_in_range(m.next, 1, PACKETS - 1);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_a_connection_is_of_one_feed),
-		cmocka_unit_test(test_feeds_get_even_shares),
+		cmocka_unit_test(test_a_connection_is_in_one_share),
+		cmocka_unit_test(test_shares_are_even),
 		cmocka_unit_test(test_what_went_in_comes_out),
 		cmocka_unit_test(test_time_comes_without_packets),
+		cmocka_unit_test(test_who_taps_sees_all),
+		cmocka_unit_test(test_it_is_left_early),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

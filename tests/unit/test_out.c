@@ -53,14 +53,14 @@ static void *reader_run(void *arg)
 
 static bool put(struct clv_out *o, unsigned long number)
 {
-	char *room = clv_out_room(o, 200);
+	char *room = clv_out_room(o, 0, 200);
 
 	if (!room)
 		return false;
 	int n = sprintf(room, "%lu ", number);
 	memset(room + n, 'x', number % 97);
 	room[(size_t)n + number % 97] = '\n';
-	clv_out_commit(o, (size_t)n + number % 97 + 1);
+	clv_out_commit(o, 0, (size_t)n + number % 97 + 1);
 	return true;
 }
 
@@ -74,7 +74,7 @@ static void test_waits_and_loses_nothing(void **state)
 	assert_int_equal(pipe(fds), 0);
 	r.fd = fds[0];
 	pthread_create(&thread, NULL, reader_run, &r);
-	assert_int_equal(clv_out_open(fds[1], true, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fds[1], 1, true, &stop, &o), 0);
 	for (unsigned long i = 0; i < 200000; i++)
 		assert_true(put(o, i));
 	assert_int_equal(clv_out_dropped(o), 0);
@@ -95,7 +95,7 @@ static void test_live_drops_whole_lines(void **state)
 
 	assert_int_equal(pipe(fds), 0);
 	r.fd = fds[0];
-	assert_int_equal(clv_out_open(fds[1], false, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fds[1], 1, false, &stop, &o), 0);
 	for (unsigned long i = 0; i < 1000000; i++) /* nobody reads yet: they cannot all fit */
 		shown += put(o, i);
 	assert_true(shown < 1000000);
@@ -117,9 +117,9 @@ static void test_a_tick_hands_over(void **state)
 	int fds[2];
 
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(clv_out_open(fds[1], false, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fds[1], 1, false, &stop, &o), 0);
 	put(o, 1);
-	clv_out_tick(o);
+	clv_out_tick(o, 0);
 	assert_int_equal(poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 5000), 1);
 	assert_int_equal(read(fds[0], got, sizeof(got)), 4);
 	assert_memory_equal(got, "1 x\n", 4);
@@ -134,11 +134,11 @@ static void test_reader_leaves(void **state)
 	int fds[2], err = 0;
 
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(clv_out_open(fds[1], true, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fds[1], 1, true, &stop, &o), 0);
 	close(fds[0]);
 	for (unsigned long i = 0; i < 100000 && !err; i++) {
 		put(o, i);
-		clv_out_tick(o);
+		clv_out_tick(o, 0);
 		err = clv_out_error(o);
 	}
 	assert_int_equal(err, -EPIPE);
@@ -151,7 +151,7 @@ static void test_disk_is_full(void **state)
 	struct clv_out *o;
 	int fd = open("/dev/full", O_WRONLY);
 
-	assert_int_equal(clv_out_open(fd, true, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fd, 1, true, &stop, &o), 0);
 	for (unsigned long i = 0; i < 100000; i++)
 		put(o, i);
 	assert_int_equal(clv_out_close(o), -ENOSPC);
@@ -163,15 +163,15 @@ static void test_longest_line(void **state)
 	struct clv_out *o;
 	int fd = open("/dev/null", O_WRONLY);
 
-	assert_int_equal(clv_out_open(fd, true, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fd, 1, true, &stop, &o), 0);
 	for (int i = 0; i < 5; i++) {
-		char *room = clv_out_room(o, CLV_OUT_BYTES);
+		char *room = clv_out_room(o, 0, CLV_OUT_BYTES);
 
 		assert_non_null(room);
 		memset(room, 'x', CLV_OUT_BYTES);
-		clv_out_commit(o, CLV_OUT_BYTES - 1);
+		clv_out_commit(o, 0, CLV_OUT_BYTES - 1);
 	}
-	assert_null(clv_out_room(o, CLV_OUT_BYTES + 1));
+	assert_null(clv_out_room(o, 0, CLV_OUT_BYTES + 1));
 	assert_int_equal(clv_out_dropped(o), 1);
 	assert_int_equal(clv_out_close(o), 0);
 	close(fd);
@@ -187,10 +187,12 @@ static void test_descriptor_that_does_not_block(void **state)
 	assert_int_equal(pipe(fds), 0);
 	fcntl(fds[1], F_SETFL, O_NONBLOCK);
 	r.fd = fds[0];
-	assert_int_equal(clv_out_open(fds[1], true, &stop, &o), 0);
-	for (unsigned long i = 0; i < 20000; i++)
+	assert_int_equal(clv_out_open(fds[1], 1, true, &stop, &o), 0);
+	for (unsigned long i = 0; i < 20000; i++) {
+		if (i == 10000) /* nobody has read so far, and the pipe is full */
+			pthread_create(&thread, NULL, reader_run, &r);
 		put(o, i);
-	pthread_create(&thread, NULL, reader_run, &r);
+	}
 	assert_int_equal(clv_out_close(o), 0);
 	close(fds[1]);
 	pthread_join(thread, NULL);
@@ -205,7 +207,7 @@ static void test_stopped_with_a_reader_that_sleeps(void **state)
 	int fds[2];
 
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(clv_out_open(fds[1], true, &stop, &o), 0);
+	assert_int_equal(clv_out_open(fds[1], 1, true, &stop, &o), 0);
 	stop = SIGINT;
 	for (unsigned long i = 0; i < 500000; i++)
 		shown += put(o, i);
@@ -217,87 +219,97 @@ static void test_stopped_with_a_reader_that_sleeps(void **state)
 	usleep(100000);
 }
 
-/* Threads that put lines in whole parcels: none is lost, none is torn, and each thread's stay in order. */
-#define PUTTERS 4
-#define PARCELS 2000
+/* Threads that have a lane each: no line is lost, none is torn, each thread's stay in order, and one head is first. */
+#define LANES 4
+#define LINES 16000
 
-static struct clv_out *put_to;
+struct putter {
+	struct clv_out *o;
+	unsigned lane;
+	unsigned long base; /* of its lines' numbers */
+	pthread_t thread;
+};
 
 static void *putter_run(void *arg)
 {
-	unsigned long base = *(const unsigned long *)arg;
-	char lines[8 * 200];
-	bool pressed;
+	struct putter *p = arg;
 
-	for (unsigned long i = 0; i < PARCELS; i++) {
-		size_t len = 0;
+	clv_out_head(p->o, clv_slice("head\n", 5));
+	for (unsigned long number = p->base; number < p->base + LINES; number++) {
+		char *room = clv_out_room(p->o, p->lane, 200);
 
-		for (unsigned long j = 0; j < 8; j++) {
-			unsigned long number = base + 8 * i + j;
-			int n = sprintf(lines + len, "%lu ", number);
-
-			memset(lines + len + n, 'x', number % 97);
-			len += (size_t)n + number % 97;
-			lines[len++] = '\n';
-		}
-		clv_out_put(put_to, clv_slice(lines, len), 8, &pressed); /* what is not taken is missed below */
+		if (!room)
+			break; /* it is missed below */
+		int n = sprintf(room, "%lu ", number);
+		memset(room + n, 'x', number % 97);
+		room[(size_t)n + number % 97] = '\n';
+		clv_out_commit(p->o, p->lane, (size_t)n + number % 97 + 1);
+		if (number % 1000 == 0)
+			clv_out_tick(p->o, p->lane);
 	}
 	return NULL;
 }
 
 #define BASE 1000000ul /* of the numbers of one thread */
 
-static void test_parcels_of_several_threads(void **state)
+static void test_lanes_of_several_threads(void **state)
 {
-	static unsigned long bases[PUTTERS], next[PUTTERS];
-	pthread_t thread[PUTTERS];
+	struct putter putters[LANES];
+	unsigned long next[LANES];
+	struct clv_out *o;
 	char *line = NULL;
 	size_t cap = 0;
 	FILE *f = tmpfile();
 
-	assert_int_equal(clv_out_open(fileno(f), true, &stop, &put_to), 0);
-	for (unsigned long i = 0; i < PUTTERS; i++) {
-		bases[i] = next[i] = i * BASE;
-		pthread_create(&thread[i], NULL, putter_run, &bases[i]);
+	assert_int_equal(clv_out_open(fileno(f), LANES, true, &stop, &o), 0);
+	for (unsigned i = 0; i < LANES; i++) {
+		putters[i] = (struct putter){.o = o, .lane = i, .base = i * BASE};
+		next[i] = i * BASE;
+		pthread_create(&putters[i].thread, NULL, putter_run, &putters[i]);
 	}
-	for (unsigned i = 0; i < PUTTERS; i++)
-		pthread_join(thread[i], NULL);
-	assert_int_equal(clv_out_dropped(put_to), 0);
-	assert_int_equal(clv_out_close(put_to), 0);
+	for (unsigned i = 0; i < LANES; i++)
+		pthread_join(putters[i].thread, NULL);
+	assert_int_equal(clv_out_dropped(o), 0);
+	assert_int_equal(clv_out_close(o), 0);
 	rewind(f);
+	assert_true(getline(&line, &cap, f) > 0);
+	assert_string_equal(line, "head\n");
 	while (getline(&line, &cap, f) > 0) {
 		char *x;
 		unsigned long number = strtoul(line, &x, 10);
 
-		assert_in_range(number / BASE, 0, PUTTERS - 1);
+		assert_in_range(number / BASE, 0, LANES - 1);
 		assert_int_equal(number, next[number / BASE]++);
 		assert_int_equal(strspn(++x, "x"), number % 97);
 	}
-	for (unsigned long i = 0; i < PUTTERS; i++)
-		assert_int_equal(next[i], i * BASE + 8 * PARCELS);
+	for (unsigned i = 0; i < LANES; i++)
+		assert_int_equal(next[i], i * BASE + LINES);
 	free(line);
 	fclose(f);
 }
 
-/* What finds no room is counted line by line, and so is what was never made. */
-static void test_parcels_without_room_are_counted(void **state)
+/* What finds no room is counted line by line, in whatever lane; a lane that is full leaves the others their room. */
+static void test_lanes_without_room_are_counted(void **state)
 {
-	static char lines[64 << 10];
 	struct clv_out *o;
-	bool pressed = false;
 	unsigned put = 0;
 	int fds[2];
 
-	memset(lines, '\n', sizeof(lines));
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(clv_out_open(fds[1], false, &stop, &o), 0);
-	while (clv_out_put(o, clv_slice(lines, sizeof(lines)), 100, &pressed))
-		assert_true(++put <= CLV_OUT_LIVE_BYTES / sizeof(lines) + 2);
-	assert_true(pressed);
-	assert_int_equal(clv_out_dropped(o), 100);
-	assert_false(clv_out_put(o, clv_slice(NULL, 0), 3, &pressed));
-	assert_int_equal(clv_out_dropped(o), 103);
-	assert_true(clv_out_put(o, clv_slice(NULL, 0), 0, &pressed));
+	assert_int_equal(clv_out_open(fds[1], 2, false, &stop, &o), 0);
+	for (char *room; (room = clv_out_room(o, 1, 64 << 10));) {
+		memset(room, '\n', 64 << 10);
+		clv_out_commit(o, 1, 64 << 10);
+		assert_true(++put <= CLV_OUT_LIVE_BYTES / (64 << 10) + 2);
+	}
+	assert_true(clv_out_pressed(o, 1));
+	assert_false(clv_out_pressed(o, 0));
+	assert_int_equal(clv_out_dropped(o), 1);
+	assert_null(clv_out_room(o, 1, 64 << 10));
+	assert_null(clv_out_room(o, 0, CLV_OUT_LIVE_BYTES + 1));
+	assert_int_equal(clv_out_dropped(o), 3);
+	assert_non_null(clv_out_room(o, 0, CLV_OUT_BYTES));
+	assert_int_equal(clv_out_dropped(o), 3);
 	close(fds[0]);
 	assert_int_equal(clv_out_close(o), -EPIPE);
 	close(fds[1]);
@@ -314,8 +326,8 @@ int main(void)
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_descriptor_that_does_not_block),
 		cmocka_unit_test(test_stopped_with_a_reader_that_sleeps),
-		cmocka_unit_test(test_parcels_of_several_threads),
-		cmocka_unit_test(test_parcels_without_room_are_counted),
+		cmocka_unit_test(test_lanes_of_several_threads),
+		cmocka_unit_test(test_lanes_without_room_are_counted),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -100,6 +101,12 @@ static void count(void *ctx, const struct clv_packet *p)
 	assert_int_equal(p->ts_ns, (1700000000 + (uint64_t)*n) * 1000000000 + 5000);
 	assert_int_equal(p->payload.data[0], 'x');
 	++*n;
+}
+
+static void count_any(void *ctx, const struct clv_packet *p)
+{
+	assert_int_equal(p->payload.data[0], 'x');
+	++*(unsigned *)ctx;
 }
 
 /* Reads all; returns how many packets came, and how it ended, and whether there was something to complain of. */
@@ -328,15 +335,176 @@ static void test_pipe(void **state)
 	close(old);
 }
 
+/* ---- frames of all lengths, so that they end anywhere in a room ------------------------------------------------- */
+
+#define LONGEST 262144u /* that libpcap reads */
+
+/* Of packet number n: a few are long. */
+static uint32_t length_of(uint32_t n)
+{
+	return n % 50 == 49 ? LONGEST - n % 7 : 41 + n * 7919 % 3000;
+}
+
+/* Packet number n, with that in it; IPv4's length is 0, as where segmentation was left to an interface. */
+static uint32_t long_packet(uint8_t *at, uint32_t n)
+{
+	uint32_t len = length_of(n);
+	const uint32_t h[] = {1700000000 + n, 5, len, len};
+
+	memcpy(at, h, 16);
+	memset(at + 16, (int)(n & 0xff), len);
+	memset(at + 16, 0, 40);
+	at[16] = 0x45;
+	at[16 + 9] = 6;
+	at[16 + 20 + 12] = 0x50;
+	return 16 + len;
+}
+
+static void count_long(void *ctx, const struct clv_packet *p)
+{
+	unsigned *n = ctx;
+
+	assert_int_equal(p->ts_ns, (1700000000 + (uint64_t)*n) * 1000000000 + 5000);
+	assert_int_equal(p->payload.len, length_of(*n) - 40);
+	for (size_t i = 0; i < p->payload.len; i += 61)
+		assert_int_equal(p->payload.data[i], *n & 0xff);
+	assert_int_equal(p->payload.data[p->payload.len - 1], *n & 0xff);
+	++*n;
+}
+
+#define LONG_PACKETS 1000u
+
+/* The file; of `cut`, the last packet lacks a byte. */
+static uint8_t *long_file(size_t *len, bool cut)
+{
+	const uint32_t h[] = {0xa1b2c3d4, 0x00040002, 0, 0, LONGEST, CLV_LINK_RAW_FILE};
+	uint8_t *b = malloc(HEADER + LONG_PACKETS * 16 + LONG_PACKETS * 3100 + LONG_PACKETS / 50 * LONGEST);
+
+	assert_non_null(b);
+	memcpy(b, h, HEADER);
+	*len = HEADER;
+	for (uint32_t n = 0; n < LONG_PACKETS; n++)
+		*len += long_packet(b + *len, n);
+	*len -= cut;
+	return b;
+}
+
+static void poll_long(const char *name, unsigned packets, bool error)
+{
+	struct clv_pcap_config config = {.path = name};
+	struct clv_source *s;
+	char err[512];
+	unsigned n = 0;
+	int r;
+
+	if (clv_pcap_open(&config, &s, err, sizeof(err)))
+		fail_msg("%s", err);
+	while ((r = s->ops->poll(s, count_long, &n, 1000)) >= 0)
+		;
+	assert_int_equal(r, CLV_SOURCE_END);
+	assert_int_equal(n, packets);
+	assert_int_equal(clv_pcap_error(s) != NULL, error);
+	s->ops->close(s);
+}
+
+static void test_frames_of_all_lengths(void **state)
+{
+	size_t len;
+	uint8_t *b = long_file(&len, false);
+
+	write_path(b, len);
+	poll_long(path, LONG_PACKETS, false);
+	write_path(b, len - 1);
+	poll_long(path, LONG_PACKETS - 1, true);
+	b[2] ^= 1; /* a format that libpcap does not know */
+	write_path(b, len);
+	check_refused(-EINVAL, "");
+	free(b);
+}
+
+/* A file that says that no packet is so long, and has one: from there on it is libpcap's, which cuts it. */
+static void test_frame_longer_than_the_file_says(void **state)
+{
+	struct file *f = file_new(1000);
+	uint32_t snapshot = 41;
+
+	memcpy(f->b + 16, &snapshot, 4);
+	write_path(f->b, f->len);
+	check(1000, CLV_SOURCE_END, false);
+	for (uint32_t i = 500; i < 700; i++) { /* the one behind it is a part of it, then */
+		uint32_t twice[] = {2 * RECORD - 16, 2 * RECORD - 16};
+
+		if (i % 2 == 0)
+			memcpy(f->b + HEADER + i * RECORD + 8, twice, 8);
+	}
+	write_path(f->b, f->len);
+	struct clv_pcap_config config = {.path = path};
+	struct clv_figure figures[CLV_PCAP_FIGURES];
+	struct clv_source *s;
+	char err[512];
+	unsigned n = 0;
+	int r;
+
+	assert_int_equal(clv_pcap_open(&config, &s, err, sizeof(err)), 0);
+	while ((r = s->ops->poll(s, count_any, &n, 0)) >= 0)
+		;
+	assert_int_equal(r, CLV_SOURCE_END);
+	assert_int_equal(n, 900);
+	clv_pcap_figures(s, figures);
+	assert_string_equal(figures[0].name, "packets");
+	assert_int_equal(figures[0].value, 900);
+	s->ops->close(s);
+}
+
+static void *write_all(void *arg)
+{
+	int fd = *(int *)arg;
+	size_t len;
+	uint8_t *b = long_file(&len, true);
+
+	for (size_t at = 0, piece = 1; at < len; at += piece, piece = piece * 3 % 70001) { /* of all lengths, too */
+		piece = piece < len - at ? piece : len - at;
+		if (write(fd, b + at, piece) != (ssize_t)piece)
+			break;
+	}
+	free(b);
+	close(fd);
+	return NULL;
+}
+
+static void test_pipe_of_frames_of_all_lengths(void **state)
+{
+	int fds[2], old = dup(STDIN_FILENO);
+	pthread_t thread;
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(dup2(fds[0], STDIN_FILENO), STDIN_FILENO);
+	pthread_create(&thread, NULL, write_all, &fds[1]);
+	poll_long("-", LONG_PACKETS - 1, true);
+	pthread_join(thread, NULL);
+	close(fds[0]);
+	dup2(old, STDIN_FILENO);
+	close(old);
+}
+
 #define FILE_TEST(fn) cmocka_unit_test_setup_teardown(fn, make_path, drop_path)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FILE_TEST(test_plain),       FILE_TEST(test_figures),      FILE_TEST(test_cut_short),
-		FILE_TEST(test_gzip),        FILE_TEST(test_gzip_members), FILE_TEST(test_gzip_cut_short),
-		FILE_TEST(test_refused),     FILE_TEST(test_gzip_damaged), FILE_TEST(test_broken_in_the_middle),
+		FILE_TEST(test_plain),
+		FILE_TEST(test_figures),
+		FILE_TEST(test_cut_short),
+		FILE_TEST(test_gzip),
+		FILE_TEST(test_gzip_members),
+		FILE_TEST(test_gzip_cut_short),
+		FILE_TEST(test_refused),
+		FILE_TEST(test_gzip_damaged),
+		FILE_TEST(test_broken_in_the_middle),
+		FILE_TEST(test_frames_of_all_lengths),
+		FILE_TEST(test_frame_longer_than_the_file_says),
 		cmocka_unit_test(test_pipe),
+		cmocka_unit_test(test_pipe_of_frames_of_all_lengths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

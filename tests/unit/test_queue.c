@@ -239,6 +239,50 @@ static void test_waits_for_room(void **state)
 	clv_queue_free(q);
 }
 
+struct taken {
+	struct clv_queue *queue;
+	size_t a, b, other;
+};
+
+static void *take_it_all(void *taken)
+{
+	struct taken *t = taken;
+	struct clv_slice s;
+
+	while ((s = clv_queue_peek(t->queue, true)).len) {
+		s.len = s.len / 2 + 1;
+		for (size_t i = 0; i < s.len; i++)
+			++*(s.data[i] == 'a' ? &t->a : s.data[i] == 'b' ? &t->b : &t->other);
+		clv_queue_take(t->queue, s.len);
+	}
+	return NULL;
+}
+
+static void test_grows_for_a_long_record(void **state)
+{
+	struct clv_queue_config config = {.bytes = BYTES, .most = 8 * BYTES, .wait = true, .stop = &stop};
+	struct taken taken = {0};
+	struct clv_queue *q;
+	pthread_t thread;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	taken.queue = q;
+	pthread_create(&thread, NULL, take_it_all, &taken);
+	for (int i = 0; i < 3; i++) {
+		assert_true(put(q, BYTES / 2 + 1, 'a'));
+		assert_true(put(q, 5 * BYTES + 1, 'b'));
+	}
+	assert_true(put(q, 8 * BYTES, 'b'));
+	assert_null(clv_queue_room(q, 8 * BYTES + 1));
+	clv_queue_close(q);
+	pthread_join(thread, NULL);
+	assert_int_equal(taken.a, 3 * (BYTES / 2 + 1));
+	assert_int_equal(taken.b, 3 * (5 * BYTES + 1) + 8 * BYTES);
+	assert_int_equal(taken.other, 0);
+	assert_int_equal(clv_queue_used(q), 0);
+	clv_queue_free(q);
+}
+
 static void test_nobody_waits_for_a_consumer_that_has_ended(void **state)
 {
 	struct clv_queue *q = queue_of(true);
@@ -261,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_gives_back_in_silence),
 		cmocka_unit_test(test_gives_back_little_later),
 		cmocka_unit_test(test_waits_for_room),
+		cmocka_unit_test(test_grows_for_a_long_record),
 		cmocka_unit_test(test_nobody_waits_for_a_consumer_that_has_ended),
 	};
 
