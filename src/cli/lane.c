@@ -72,6 +72,11 @@ static void lane_on_packet(void *ctx, const struct clv_packet *p)
 	lane_ease(l);
 }
 
+static void lane_on_ahead(void *ctx, const struct clv_packet *p)
+{
+	clv_engine_expect(((struct clv_lane *)ctx)->engine, p);
+}
+
 /* One lane of several is inside the gate from the first packet of a poll on. */
 static void lane_on_packet_inside(void *ctx, const struct clv_packet *p)
 {
@@ -345,6 +350,8 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 		clv_lane_free(l);
 		return err;
 	}
+	config->source->ahead = lane_on_ahead;
+	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;
 }

@@ -103,6 +103,12 @@ void clv_engine_free(struct clv_engine *e);
  */
 void clv_engine_set_rules(struct clv_engine *e, const struct clv_head_rules *rules);
 
+/*
+ * A packet that will come some eight packets from now: what it needs is fetched into the processor's cache meanwhile. A
+ * hint; of the packet only the endpoints, the net, the side and the transport matter.
+ */
+void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p);
+
 /* One packet. Spans that end with it are reported before it returns. */
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
 /*

@@ -29,8 +29,15 @@
 	X(drop_fragments, 1, "IP fragments other than the first")                \
 	X(drop_malformed, 1, "packets whose headers do not parse")
 
+/* Packets that are decoded and not delivered yet. Their bytes lie in the stream's buffer. */
+struct pcap_batch {
+	struct clv_packet packet[CLV_SOURCE_AHEAD];
+	unsigned first, count;
+};
+
 struct clv_pcap {
 	struct clv_source source; /* first: a source points here */
+	struct pcap_batch batch;
 	FILE *stream;             /* owned by libpcap */
 	struct clv_input *input;  /* owned by that stream */
 	pcap_t *pcap;
@@ -73,9 +80,8 @@ static void pcap_count(struct clv_pcap *p, enum clv_decoded d)
 	}
 }
 
-/* One frame; returns whether it was delivered. */
-static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const uint8_t *data, clv_packet_fn fn,
-		       void *ctx)
+/* One frame. Was there a packet in it? */
+static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const uint8_t *data, struct clv_packet *packet)
 {
 	struct clv_frame f = {
 		.link_type = p->link_type,
@@ -83,8 +89,7 @@ static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const ui
 		.wire_len = h->len,
 		.cap = clv_slice(data, h->caplen),
 	};
-	struct clv_packet packet;
-	enum clv_decoded d = clv_decode(&f, &packet);
+	enum clv_decoded d = clv_decode(&f, packet);
 
 	p->count.packets++;
 	p->count.bytes += h->len;
@@ -92,10 +97,9 @@ static bool pcap_frame(struct clv_pcap *p, const struct pcap_pkthdr *h, const ui
 	if (d != CLV_DECODED_TCP && d != CLV_DECODED_UDP)
 		return false;
 	p->count.record_bytes += h->caplen;
-	p->count.payload_bytes += packet.payload.len;
-	p->count.cut_bytes += packet.len - packet.payload.len;
-	packet.ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec; /* nanoseconds, as asked for */
-	fn(ctx, &packet);
+	p->count.payload_bytes += packet->payload.len;
+	p->count.cut_bytes += packet->len - packet->payload.len;
+	packet->ts_ns = (uint64_t)h->ts.tv_sec * 1000000000u + (uint64_t)h->ts.tv_usec; /* nanoseconds, as asked for */
 	return true;
 }
 
@@ -146,26 +150,82 @@ static int pcap_end(struct clv_pcap *p, int r)
 	return err ? err : CLV_SOURCE_END;
 }
 
+/* Decodes what lies ready, as far as there is room, and tells of it. Returns the number of frames. */
+static unsigned pcap_fill(struct clv_pcap *p, unsigned most)
+{
+	struct pcap_batch *b = &p->batch;
+	struct pcap_pkthdr h;
+	const uint8_t *data;
+	unsigned frames = 0;
+
+	while (b->count < CLV_SOURCE_AHEAD && frames < most && pcap_take(p, &h, &data)) {
+		struct clv_packet *packet = &b->packet[(b->first + b->count) % CLV_SOURCE_AHEAD];
+
+		frames++;
+		if (!pcap_frame(p, &h, data, packet))
+			continue;
+		b->count++;
+		if (p->source.ahead)
+			p->source.ahead(p->source.ahead_ctx, packet);
+	}
+	return frames;
+}
+
+static void pcap_deliver(struct clv_pcap *p, clv_packet_fn fn, void *ctx)
+{
+	struct pcap_batch *b = &p->batch;
+	const struct clv_packet *packet = &b->packet[b->first];
+
+	b->first = (b->first + 1) % CLV_SOURCE_AHEAD;
+	b->count--;
+	fn(ctx, packet);
+}
+
+/* The frame that does not lie ready. Returns 1, or 0 when it has not come yet, or what libpcap says at the end. */
+static int pcap_read(struct clv_pcap *p, struct clv_packet *packet, bool *is_packet, int timeout_ms)
+{
+	struct pcap_pkthdr *h;
+	const uint8_t *data;
+
+	if (!clv_input_ready(p->input, timeout_ms))
+		return 0;
+	int r = pcap_next_ex(p->pcap, &h, &data);
+	if (r == 1)
+		*is_packet = pcap_frame(p, h, data, packet);
+	return r;
+}
+
 static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms)
 {
 	struct clv_pcap *p = (struct clv_pcap *)s;
+	struct clv_packet packet;
+	unsigned frames = 0;
 	int delivered = 0;
 
-	for (int n = 0; n < POLL_FRAMES && !p->ended; n++) {
-		struct pcap_pkthdr ready, *h = &ready;
-		const uint8_t *data;
-		int r = 1;
+	while (frames < POLL_FRAMES && !p->ended) {
+		bool is_packet = false;
 
-		if (!pcap_take(p, &ready, &data)) {
-			if (!clv_input_ready(p->input, n ? 0 : timeout_ms))
-				return delivered;
-			r = pcap_next_ex(p->pcap, &h, &data);
+		frames += pcap_fill(p, POLL_FRAMES - frames);
+		if (p->batch.count) {
+			pcap_deliver(p, fn, ctx);
+			delivered++;
+			continue;
 		}
-		if (r == 1)
-			delivered += pcap_frame(p, h, data, fn, ctx);
-		else
+		if (frames == POLL_FRAMES)
+			break;
+		int r = pcap_read(p, &packet, &is_packet, frames ? 0 : timeout_ms);
+		if (!r)
+			break;
+		frames++;
+		if (is_packet) {
+			fn(ctx, &packet);
+			delivered++;
+		} else if (r != 1) {
 			p->ended = pcap_end(p, r);
+		}
 	}
+	for (; p->batch.count; delivered++)
+		pcap_deliver(p, fn, ctx);
 	return p->ended && !delivered ? p->ended : delivered;
 }
 
