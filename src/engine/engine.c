@@ -505,6 +505,11 @@ void clv_engine_tick(struct clv_engine *e, uint64_t now_ns)
 	advance(e, now_ns);
 }
 
+bool clv_engine_waits(const struct clv_engine *e)
+{
+	return !clv_list_empty(&e->flows.wait[0]) || !clv_list_empty(&e->flows.wait[1]);
+}
+
 size_t clv_engine_open(struct clv_engine *e, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx)
 {
 	const struct clv_node *const queues[] = {&e->flows.used, &e->flows.datagrams};

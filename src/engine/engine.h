@@ -116,6 +116,8 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
  * are the same with and without ticks.
  */
 void clv_engine_tick(struct clv_engine *e, uint64_t now_ns);
+/* Is something held back that time alone will release, at most CLV_GAP_UNACKED_NS from now? */
+bool clv_engine_waits(const struct clv_engine *e);
 /*
  * Requests that have been open for `least_ns` at `now_ns` (Unix time): calls `fn` with each as it stands, ended now, at
  * most `most` times; the span is lent for the call. Returns how many there are. Between packets.

@@ -174,6 +174,7 @@ static int reader_drain(struct clv_reader *r)
 	if (r->delivered) {
 		r->idle_drains = 0;
 		r->wake->want_wake = 0;
+		r->asked = false;
 	} else {
 		r->idle_drains++;
 	}
@@ -229,9 +230,10 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 	r->leave_bytes = 0;
 	/*
 	 * A record may be between its look at want_wake and its submission: hence the drain before the wait, and
-	 * the short wait with a drain behind it before the long one.
+	 * the short wait with a drain behind it before the long one; once, as long as nobody has taken it back.
 	 */
 	if (block) {
+		r->asked &= r->wake->want_wake;
 		r->wake->want_wake = 1;
 		atomic_thread_fence(memory_order_seq_cst);
 		int n = reader_drain(r);
@@ -239,11 +241,16 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 		if (n)
 			return n;
 	}
+	if (block && r->asked) {
+		reader_wait(r, left);
+		return reader_drain(r);
+	}
 	bool called = reader_wait(r, first);
 	int n = reader_drain(r);
 
 	if (n || called || !block || left == first)
 		return n;
+	r->asked = true;
 	reader_wait(r, left - first);
 	return reader_drain(r);
 }

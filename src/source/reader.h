@@ -36,6 +36,7 @@ struct clv_reader {
 	int epoll_fd;
 	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
 	unsigned idle_drains;
+	bool asked; /* for a wake-up, and every record since would bring it */
 	bool cut;  /* the last drain left something */
 	bool held; /* what can stay in the ring does */
 	uint32_t wake_bytes;
