@@ -49,9 +49,23 @@ struct piece {
 
 _Static_assert(PIECE_BYTES / ARENA_BYTES == 32, "struct piece: one bit an arena");
 
-/* An arena begins with what is no block, and the blocks with a line of the cache. */
-#define ARENA_HEAD 64
+/*
+ * An arena begins with what is no block, and the blocks with a line of the cache. What stands at the same place of each
+ * arena has the same few places in the cache: so it stands elsewhere in each, within the first ARENA_COLORS lines.
+ */
+#define ARENA_HEAD   64
+#define ARENA_COLORS 16
 _Static_assert(sizeof(struct arena) <= ARENA_HEAD, "struct arena outgrew its place");
+
+static void *arena_base(void *p)
+{
+	return (uint8_t *)p - ((uintptr_t)p & (ARENA_BYTES - 1));
+}
+
+static struct arena *arena_at(void *base)
+{
+	return (struct arena *)(void *)((uint8_t *)base + (uintptr_t)base / ARENA_BYTES % ARENA_COLORS * ARENA_HEAD);
+}
 
 /*
  * Up to 64 B one class each 16 B, from there four to each power of two: which power of two is at or below the last
@@ -110,7 +124,7 @@ void clv_mem_fini(struct clv_mem *m)
 
 		next = n->next;
 		if (!a->piece)
-			free(a);
+			free(arena_base(a));
 	}
 	while ((piece = clv_list_first(&m->pieces, struct piece, node)) ||
 	       (piece = clv_list_first(&m->full_pieces, struct piece, node)))
@@ -241,22 +255,23 @@ static void arena_give(struct clv_mem *m, struct arena *a)
 {
 	m->held_bytes -= ARENA_BYTES;
 	if (a->piece)
-		piece_give(m, a->piece, a);
+		piece_give(m, a->piece, arena_base(a));
 	else
-		free(a);
+		free(arena_base(a));
 }
 
 /* An arena for blocks of a class. NULL when the system has no memory. */
 static struct arena *arena_new(struct clv_mem *m, unsigned class)
 {
 	struct piece *piece;
-	struct arena *a = system_take(m, arena_take(m, &piece), ARENA_BYTES);
+	void *base = system_take(m, arena_take(m, &piece), ARENA_BYTES);
 
-	if (!a)
+	if (!base)
 		return NULL;
+	struct arena *a = arena_at(base);
 	a->piece = piece;
 	a->free = NULL;
-	a->uncut = ARENA_HEAD;
+	a->uncut = (uint32_t)((uint8_t *)a - (uint8_t *)base) + ARENA_HEAD;
 	a->used = 0;
 	m->idle_bytes += ARENA_BYTES;
 	clv_list_append(&m->arenas, &a->all);
@@ -275,9 +290,10 @@ static struct block *arena_block(struct arena *a, size_t bytes)
 
 	if (b) {
 		a->free = b->next;
+		__builtin_prefetch(a->free, 1); /* it has been free for long: the next one to ask would wait for it */
 		return b;
 	}
-	b = (struct block *)(void *)((uint8_t *)a + a->uncut);
+	b = (struct block *)(void *)((uint8_t *)arena_base(a) + a->uncut);
 	a->uncut += (uint32_t)bytes;
 	return b;
 }
@@ -298,7 +314,7 @@ static void *take_small(struct clv_mem *m, unsigned class, size_t bytes)
 
 static void put_small(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
 {
-	struct arena *a = (struct arena *)(void *)((uint8_t *)b - ((uintptr_t)b & (ARENA_BYTES - 1)));
+	struct arena *a = arena_at(arena_base(b));
 
 	if (arena_is_full(a, bytes))
 		clv_list_append(&m->partial[class], &a->partial);

@@ -9,7 +9,6 @@
 
 #include "engine/conn.h"
 #include "engine/engine_internal.h"
-#include "engine/watch.h"
 
 /* As long as no more is in use, all of it stays in the cache anyway. */
 #define AHEAD_BYTES ((size_t)4 * 1024 * 1024)
@@ -32,7 +31,7 @@ static struct clv_flow *flow_of(const struct clv_engine *e, unsigned back)
 
 FETCH fetch_flow(const struct clv_engine *e, const struct clv_flow *f)
 {
-	fetch(f, clv_watch_wanted(e) ? sizeof(*f) : offsetof(struct clv_flow, watch));
+	fetch(f, clv_flows_bytes(&e->flows));
 }
 
 FETCH fetch_conn(const struct clv_flow *f)
@@ -49,7 +48,7 @@ FETCH fetch_exchange(const struct clv_conn *c)
 {
 	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
 
-	if (c->state)
+	if (c->state && c->state != c->room)
 		fetch(c->state, 2 * CACHE_LINE);
 	if (x)
 		fetch(x, sizeof(*x) + 2 * CACHE_LINE);

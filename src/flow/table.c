@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -184,16 +185,22 @@ static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
 	return f->key.transport == CLV_TRANSPORT_UDP ? &t->datagrams : &t->used;
 }
 
+size_t clv_flows_bytes(const struct clv_flows *t)
+{
+	return t->watched ? sizeof(struct clv_flow) : offsetof(struct clv_flow, watch);
+}
+
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
 {
 	if (full(t) && !grow(t))
 		return NULL;
-	struct clv_flow *f = clv_mem_zalloc(t->mem, sizeof(*f));
+	struct clv_flow *f = clv_mem_zalloc(t->mem, clv_flows_bytes(t));
 
 	if (!f)
 		return NULL;
 	f->key = *key;
 	f->hash = hash;
+	f->watched = t->watched;
 	clv_list_init(&f->wait);
 	clv_list_init(&f->syn);
 	clv_list_init(&f->used);
@@ -211,7 +218,7 @@ void clv_flows_remove(struct clv_flows *t, struct clv_flow *f)
 	clv_list_remove(&f->wait);
 	clv_list_remove(&f->syn);
 	clv_streams_fini(&f->streams);
-	clv_mem_free(t->mem, f, sizeof(*f));
+	clv_mem_free(t->mem, f, clv_flows_bytes(t));
 }
 
 void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)

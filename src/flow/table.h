@@ -46,12 +46,13 @@ struct clv_flow {
 	bool last;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
 	bool left_out;  /* and closed: another flow tells of the same connection (engine/twin.h), */
 	bool both_ends; /* and this is the other */
+	bool watched;
 	int8_t client;  /* the stream that goes to the server, when a SYN told; else -1 */
 	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
 	uint64_t wait_since_ns;          /* blocked, or closed, since then */
 	struct clv_node wait;            /* in one of clv_flows.wait while blocked */
 	struct clv_node syn;             /* in clv_flows.syn while its SYN waits for an answer */
-	struct clv_watch watch;
+	struct clv_watch watch;          /* only if it is watched: else the flow ends here */
 };
 
 /* Where a flow is found. With its hash, so that no flow is looked at but the right one. */
@@ -69,6 +70,7 @@ struct clv_flows {
 	struct clv_node syn;       /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
 	uint64_t seed;
+	bool watched; /* flows have a watch */
 };
 
 /* Returns 0 or -ENOMEM. `mem` is borrowed for the table's life. */
@@ -86,6 +88,8 @@ struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow
 struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash);
 /* `hash` as clv_flows_find() gave it. NULL without memory: remove a flow and try again. */
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash);
+/* What a flow takes. */
+size_t clv_flows_bytes(const struct clv_flows *t);
 /* Frees the flow and what waits in its streams. */
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
 

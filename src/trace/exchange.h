@@ -66,12 +66,12 @@ struct clv_exchanges {
 	struct clv_exchange *touched; /* the one of them that was asked for last; NULL: none */
 	uint32_t count;
 	uint32_t bytes; /* of their facts and heads */
-	bool by_id;
-	bool unsure;    /* the next request may have unseen ones before it */
-	bool pipelined; /* the client was seen sending before it had its answer */
-	bool any;       /* a request was seen before */
-	bool lost;      /* requests were missed since the last one... */
-	uint32_t heard; /* ...when the client had acknowledged no more than this sequence number */
+	uint32_t heard; /* when requests were lost: what the client had acknowledged, as a sequence number */
+	bool by_id : 1;
+	bool unsure : 1;    /* the next request may have unseen ones before it */
+	bool pipelined : 1; /* the client was seen sending before it had its answer */
+	bool any : 1;       /* a request was seen before */
+	bool lost : 1;      /* requests were missed since the last one */
 };
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
