@@ -22,32 +22,32 @@ int clv_curl_load(const char **why)
 #define LIBRARY "libcurl.so.4"
 
 /* type, name behind curl_, parameters, arguments; the two with dots in their parameters stand below. */
-#define FUNCTIONS(X)                                                                                            \
-	X(CURLcode, global_init, (long flags), (flags))                                                         \
-	X(curl_version_info_data *, version_info, (CURLversion age), (age))                                     \
-	X(void, free, (void *p), (p))                                                                           \
-	X(time_t, getdate, (const char *text, const time_t *unused), (text, unused))                            \
-	X(struct curl_slist *, slist_append, (struct curl_slist * list, const char *text), (list, text))        \
-	X(void, slist_free_all, (struct curl_slist * list), (list))                                             \
-	X(CURL *, easy_init, (void), ())                                                                        \
-	X(void, easy_cleanup, (CURL * easy), (easy))                                                            \
-	X(void, easy_reset, (CURL * easy), (easy))                                                              \
-	X(char *, easy_escape, (CURL * easy, const char *text, int len), (easy, text, len))                     \
-	X(const char *, easy_strerror, (CURLcode code), (code))                                                 \
-	X(CURLM *, multi_init, (void), ())                                                                      \
-	X(CURLMcode, multi_cleanup, (CURLM * multi), (multi))                                                   \
-	X(CURLMcode, multi_add_handle, (CURLM * multi, CURL * easy), (multi, easy))                             \
-	X(CURLMcode, multi_remove_handle, (CURLM * multi, CURL * easy), (multi, easy))                          \
-	X(CURLMcode, multi_perform, (CURLM * multi, int *running), (multi, running))                            \
-	X(CURLMcode, multi_poll, (CURLM * multi, struct curl_waitfd fds[], unsigned count, int ms, int *ready), \
-	  (multi, fds, count, ms, ready))                                                                       \
-	X(CURLMcode, multi_wakeup, (CURLM * multi), (multi))                                                    \
-	X(CURLMsg *, multi_info_read, (CURLM * multi, int *left), (multi, left))                                \
-	X(CURLU *, url, (void), ())                                                                             \
-	X(void, url_cleanup, (CURLU * url), (url))                                                              \
+#define FUNCTIONS(X)                                                                                                \
+	X(CURLcode, global_init, (long flags), (flags))                                                             \
+	X(curl_version_info_data *, version_info, (CURLversion age), (age))                                         \
+	X(void, free, (void *p), (p))                                                                               \
+	X(time_t, getdate, (const char *text, const time_t *unused), (text, unused))                                \
+	X(struct curl_slist *, slist_append, (struct curl_slist * list, const char *text), (list, text))            \
+	X(void, slist_free_all, (struct curl_slist * list), (list))                                                 \
+	X(CURL *, easy_init, (void), ())                                                                            \
+	X(void, easy_cleanup, (CURL * easy), (easy))                                                                \
+	X(void, easy_reset, (CURL * easy), (easy))                                                                  \
+	X(char *, easy_escape, (CURL * easy, const char *text, int len), (easy, text, len))                         \
+	X(const char *, easy_strerror, (CURLcode code), (code))                                                     \
+	X(CURLM *, multi_init, (void), ())                                                                          \
+	X(CURLMcode, multi_cleanup, (CURLM * multi), (multi))                                                       \
+	X(CURLMcode, multi_add_handle, (CURLM * multi, CURL * easy), (multi, easy))                                 \
+	X(CURLMcode, multi_remove_handle, (CURLM * multi, CURL * easy), (multi, easy))                              \
+	X(CURLMcode, multi_perform, (CURLM * multi, int *running), (multi, running))                                \
+	X(CURLMcode, multi_poll, (CURLM * multi, struct curl_waitfd fds[], unsigned count, int ms, int *ready),     \
+	  (multi, fds, count, ms, ready))                                                                           \
+	X(CURLMcode, multi_wakeup, (CURLM * multi), (multi))                                                        \
+	X(CURLMsg *, multi_info_read, (CURLM * multi, int *left), (multi, left))                                    \
+	X(CURLU *, url, (void), ())                                                                                 \
+	X(void, url_cleanup, (CURLU * url), (url))                                                                  \
 	X(CURLUcode, url_get, (CURLU * url, CURLUPart part, char **text, unsigned flags), (url, part, text, flags)) \
-	X(CURLUcode, url_set, (CURLU * url, CURLUPart part, const char *text, unsigned flags),                  \
-	  (url, part, text, flags))                                                                             \
+	X(CURLUcode, url_set, (CURLU * url, CURLUPart part, const char *text, unsigned flags),                      \
+	  (url, part, text, flags))                                                                                 \
 	X(const char *, url_strerror, (CURLUcode code), (code))
 
 #define NUMBER(type, name, parameters, arguments) AT_##name,
@@ -59,7 +59,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-#define NAME(type, name, parameters, arguments) "curl_" #name,
+#define NAME(type, name, parameters, arguments)   "curl_" #name,
 	static const char *const names[COUNT] = {FUNCTIONS(NAME) "curl_easy_setopt", "curl_easy_getinfo"};
 
 	clv_library_load(LIBRARY, names, functions, COUNT, &trouble);
@@ -74,11 +74,11 @@ int clv_curl_load(const char **why)
 	return -ENOENT;
 }
 
-#define FORWARD(type, name, parameters, arguments)                                     \
-	type(curl_##name) parameters                                                   \
-	{                                                                              \
-		assert(functions[AT_##name]);                                          \
-		return ((__typeof__(&(curl_##name)))functions[AT_##name])arguments;    \
+#define FORWARD(type, name, parameters, arguments)                                  \
+	type(curl_##name) parameters                                                \
+	{                                                                           \
+		assert(functions[AT_##name]);                                       \
+		return ((__typeof__(&(curl_##name)))functions[AT_##name])arguments; \
 	}
 FUNCTIONS(FORWARD)
 

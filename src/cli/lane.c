@@ -196,6 +196,7 @@ static void lane_tick(struct clv_lane *l)
 		l->newest_ns = 0;
 	}
 	clv_outlet_tick(l->config.outlet);
+	s->ahead = clv_engine_wants_ahead(l->engine) ? lane_on_ahead : NULL;
 }
 
 /* The main thread's seat is the first. */
@@ -365,7 +366,6 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 		clv_lane_free(l);
 		return err;
 	}
-	config->source->ahead = lane_on_ahead;
 	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;

@@ -52,7 +52,7 @@ struct run {
 	struct clv_gate gate;                    /* closed whenever the main thread does what is not a packet's */
 	uint64_t newest_ns;                      /* of the packets dealt out */
 	uint64_t start_ns, second_ns, look_ns;   /* when it began, has a second more, looks around again */
-	bool soon; /* service() has something to do before long */
+	bool soon;                               /* service() has something to do before long */
 	bool failed, write_failed;
 };
 

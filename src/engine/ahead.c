@@ -54,12 +54,17 @@ FETCH fetch_exchange(const struct clv_conn *c)
 		fetch(x, sizeof(*x) + 2 * CACHE_LINE);
 }
 
+bool clv_engine_wants_ahead(const struct clv_engine *e)
+{
+	return e->mem.used_bytes >= AHEAD_BYTES;
+}
+
 void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p)
 {
 	struct clv_flow *f;
 	int d;
 
-	if (e->mem.used_bytes < AHEAD_BYTES)
+	if (!clv_engine_wants_ahead(e))
 		return;
 	struct clv_flow_key key = clv_flow_key_of(p, &d);
 

@@ -108,6 +108,8 @@ void clv_engine_set_rules(struct clv_engine *e, const struct clv_head_rules *rul
  * hint; of the packet only the endpoints, the net, the side and the transport matter.
  */
 void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p);
+/* Is that of use: are there so many flows that they do not stay in the cache? */
+bool clv_engine_wants_ahead(const struct clv_engine *e);
 
 /* One packet. Spans that end with it are reported before it returns. */
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the flows: a hash table with linear probing, which doubles, and the queues by which old, closed and blocked flows are
- * found. Never decides when one of them is over. Engine thread only.
+ * Owns the flows: a hash table with linear probing, which doubles, and the queues by which old, closed and blocked
+ * flows are found. Never decides when one of them is over. Engine thread only.
  */
 #include "flow/table.h"
 

@@ -37,17 +37,17 @@ struct clv_flow {
 
 	struct clv_streams streams;
 
-	uint64_t last_ns;  /* of its newest packet */
-	void *conn;        /* the engine's */
-	void *ledger;      /* likewise (engine/ledger.h) */
-	uint8_t blocked;   /* enum clv_blocked it is queued for */
+	uint64_t last_ns; /* of its newest packet */
+	void *conn;       /* the engine's */
+	void *ledger;     /* likewise (engine/ledger.h) */
+	uint8_t blocked;  /* enum clv_blocked it is queued for */
 	bool side_known;
 	bool closed;
 	bool last;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
 	bool left_out;  /* and closed: another flow tells of the same connection (engine/twin.h), */
 	bool both_ends; /* and this is the other */
 	bool watched;
-	int8_t client;  /* the stream that goes to the server, when a SYN told; else -1 */
+	int8_t client;                   /* the stream that goes to the server, when a SYN told; else -1 */
 	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
 	uint64_t wait_since_ns;          /* blocked, or closed, since then */
 	struct clv_node wait;            /* in one of clv_flows.wait while blocked */

@@ -6,7 +6,6 @@
 #ifndef CLV_KUBE_REQUEST_H
 #define CLV_KUBE_REQUEST_H
 
-
 #include "base/curl.h"
 #include "kube/access.h"
 

@@ -14,14 +14,14 @@
 #define LIBRARY "libpcap.so.0.8"
 
 /* type, name behind pcap_, parameters, arguments: of what needs an open file, so there is a library. */
-#define FUNCTIONS(X)                                                                                        \
-	X(int, next_ex, (pcap_t * p, struct pcap_pkthdr * *h, const u_char **data), (p, h, data))           \
-	X(int, snapshot, (pcap_t * p), (p))                                                                 \
-	X(int, major_version, (pcap_t * p), (p))                                                            \
-	X(int, minor_version, (pcap_t * p), (p))                                                            \
-	X(int, datalink, (pcap_t * p), (p))                                                                 \
-	X(const char *, datalink_val_to_name, (int type), (type))                                           \
-	X(char *, geterr, (pcap_t * p), (p))                                                                \
+#define FUNCTIONS(X)                                                                              \
+	X(int, next_ex, (pcap_t * p, struct pcap_pkthdr * *h, const u_char **data), (p, h, data)) \
+	X(int, snapshot, (pcap_t * p), (p))                                                       \
+	X(int, major_version, (pcap_t * p), (p))                                                  \
+	X(int, minor_version, (pcap_t * p), (p))                                                  \
+	X(int, datalink, (pcap_t * p), (p))                                                       \
+	X(const char *, datalink_val_to_name, (int type), (type))                                 \
+	X(char *, geterr, (pcap_t * p), (p))                                                      \
 	X(void, close, (pcap_t * p), (p))
 
 #define NUMBER(type, name, parameters, arguments) AT_##name,
@@ -34,17 +34,17 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void load(void)
 {
 #define NAME(type, name, parameters, arguments) "pcap_" #name,
-	static const char *const names[COUNT] = {
-		FUNCTIONS(NAME) "pcap_lib_version", "pcap_fopen_offline_with_tstamp_precision"};
+	static const char *const names[COUNT] = {FUNCTIONS(NAME) "pcap_lib_version",
+						 "pcap_fopen_offline_with_tstamp_precision"};
 
 	clv_library_load(LIBRARY, names, functions, COUNT, &trouble);
 }
 
-#define FORWARD(type, name, parameters, arguments)                                  \
-	type pcap_##name parameters                                                 \
-	{                                                                           \
-		pthread_once(&once, load);                                          \
-		return ((__typeof__(&pcap_##name))functions[AT_##name])arguments;   \
+#define FORWARD(type, name, parameters, arguments)                                \
+	type pcap_##name parameters                                               \
+	{                                                                         \
+		pthread_once(&once, load);                                        \
+		return ((__typeof__(&pcap_##name))functions[AT_##name])arguments; \
 	}
 FUNCTIONS(FORWARD)
 

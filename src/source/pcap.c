@@ -29,15 +29,8 @@
 	X(drop_fragments, 1, "IP fragments other than the first")                \
 	X(drop_malformed, 1, "packets whose headers do not parse")
 
-/* Packets that are decoded and not delivered yet. Their bytes lie in the stream's buffer. */
-struct pcap_batch {
-	struct clv_packet packet[CLV_SOURCE_AHEAD];
-	unsigned first, count;
-};
-
 struct clv_pcap {
 	struct clv_source source; /* first: a source points here */
-	struct pcap_batch batch;
 	FILE *stream;             /* owned by libpcap */
 	struct clv_input *input;  /* owned by that stream */
 	pcap_t *pcap;
@@ -150,35 +143,44 @@ static int pcap_end(struct clv_pcap *p, int r)
 	return err ? err : CLV_SOURCE_END;
 }
 
-/* Decodes what lies ready, as far as there is room, and tells of it. Returns the number of frames. */
-static unsigned pcap_fill(struct clv_pcap *p, unsigned most)
+/* Delivers what lies ready, at most so many frames. Returns the number of frames. */
+static unsigned pcap_deliver(struct clv_pcap *p, unsigned most, clv_packet_fn fn, void *ctx, int *delivered)
 {
-	struct pcap_batch *b = &p->batch;
+	struct clv_packet packet;
 	struct pcap_pkthdr h;
 	const uint8_t *data;
 	unsigned frames = 0;
 
-	while (b->count < CLV_SOURCE_AHEAD && frames < most && pcap_take(p, &h, &data)) {
-		struct clv_packet *packet = &b->packet[(b->first + b->count) % CLV_SOURCE_AHEAD];
-
-		frames++;
-		if (!pcap_frame(p, &h, data, packet))
-			continue;
-		b->count++;
-		if (p->source.ahead)
-			p->source.ahead(p->source.ahead_ctx, packet);
-	}
+	for (; frames < most && pcap_take(p, &h, &data); frames++)
+		if (pcap_frame(p, &h, data, &packet)) {
+			fn(ctx, &packet);
+			++*delivered;
+		}
 	return frames;
 }
 
-static void pcap_deliver(struct clv_pcap *p, clv_packet_fn fn, void *ctx)
+/* The same, and tells of each packet before its turn. What is not delivered yet lies in the stream's buffer. */
+static unsigned pcap_deliver_told(struct clv_pcap *p, unsigned most, clv_packet_fn fn, void *ctx, int *delivered)
 {
-	struct pcap_batch *b = &p->batch;
-	const struct clv_packet *packet = &b->packet[b->first];
+	struct clv_packet ahead[CLV_SOURCE_AHEAD];
+	unsigned frames = 0, told = 0, first = 0;
+	struct pcap_pkthdr h;
+	const uint8_t *data;
 
-	b->first = (b->first + 1) % CLV_SOURCE_AHEAD;
-	b->count--;
-	fn(ctx, packet);
+	for (; frames < most && pcap_take(p, &h, &data); frames++) {
+		if (told - first == CLV_SOURCE_AHEAD)
+			fn(ctx, &ahead[first++ % CLV_SOURCE_AHEAD]);
+		struct clv_packet *packet = &ahead[told % CLV_SOURCE_AHEAD];
+
+		if (pcap_frame(p, &h, data, packet)) {
+			p->source.ahead(p->source.ahead_ctx, packet);
+			told++;
+		}
+	}
+	while (first != told)
+		fn(ctx, &ahead[first++ % CLV_SOURCE_AHEAD]);
+	*delivered += (int)told;
+	return frames;
 }
 
 /* The frame that does not lie ready. Returns 1, or 0 when it has not come yet, or what libpcap says at the end. */
@@ -202,15 +204,10 @@ static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, i
 	unsigned frames = 0;
 	int delivered = 0;
 
-	while (frames < POLL_FRAMES && !p->ended) {
+	while (!p->ended) {
 		bool is_packet = false;
 
-		frames += pcap_fill(p, POLL_FRAMES - frames);
-		if (p->batch.count) {
-			pcap_deliver(p, fn, ctx);
-			delivered++;
-			continue;
-		}
+		frames += (s->ahead ? pcap_deliver_told : pcap_deliver)(p, POLL_FRAMES - frames, fn, ctx, &delivered);
 		if (frames == POLL_FRAMES)
 			break;
 		int r = pcap_read(p, &packet, &is_packet, frames ? 0 : timeout_ms);
@@ -224,8 +221,6 @@ static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, i
 			p->ended = pcap_end(p, r);
 		}
 	}
-	for (; p->batch.count; delivered++)
-		pcap_deliver(p, fn, ctx);
 	return p->ended && !delivered ? p->ended : delivered;
 }
 

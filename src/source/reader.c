@@ -133,6 +133,32 @@ static void record_deliver(struct clv_reader *r, const struct clv_rec *rec)
 		r->fn(r->ctx, &p);
 }
 
+/* Tells of records before their turn, if anybody wants to know. */
+static void reader_tell_ahead(struct clv_reader *r)
+{
+	const struct clv_rec *rec;
+	uint32_t size;
+
+	if (r->ring.peeked <= r->ring.next) /* nobody wanted to know of those before */
+		r->ahead = 0;
+	while (r->ahead < CLV_SOURCE_AHEAD && (rec = clv_ringbuf_peek(&r->ring, &size))) {
+		r->ahead++;
+		if (!record_valid(rec, size))
+			continue;
+		const struct clv_packet p = {
+			.src = {.addr = clv_addr_v6(rec->saddr), .port = rec->sport},
+			.dst = {.addr = clv_addr_v6(rec->daddr), .port = rec->dport},
+			.net = rec->net,
+			.transport = rec->flags & CLV_REC_UDP ? CLV_TRANSPORT_UDP : CLV_TRANSPORT_TCP,
+			.side = clv_sides_get(&r->kernel->sides, rec->net,
+					      rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS),
+		};
+
+		r->source.ahead(r->source.ahead_ctx, &p);
+	}
+	r->ahead -= r->ahead > 0;
+}
+
 /* As much as is to be read now. The record with which it ends counts as read. Was that all there is? */
 static bool reader_read(struct clv_reader *r)
 {
@@ -141,6 +167,8 @@ static bool reader_read(struct clv_reader *r)
 	bool more = true;
 
 	while (more && (rec = clv_ringbuf_next(&r->ring, &size))) {
+		if (r->source.ahead)
+			reader_tell_ahead(r);
 		if (record_valid(rec, size))
 			record_deliver(r, rec);
 		else

@@ -45,8 +45,9 @@ struct clv_source_ops {
 struct clv_source {
 	const struct clv_source_ops *ops;
 	/*
-	 * Who consumes the packets may set this: poll() calls it for packets that it will deliver soon, where it knows
-	 * any. Of the packet the endpoints, the net, the side and the transport are right; the rest need not be.
+	 * Who consumes the packets may set this between polls: poll() calls it for packets that it will deliver soon,
+	 * where it knows any. Of the packet the endpoints, the net, the side and the transport are right; the rest need
+	 * not be.
 	 */
 	clv_packet_fn ahead;
 	void *ahead_ctx;
