@@ -30,7 +30,7 @@ flags() { DEB_BUILD_MAINT_OPTIONS=hardening=+all dpkg-buildflags --get "$1" | se
 build_program() {
     [ -e "$build/build.ninja" ] ||
         CFLAGS="$(flags CFLAGS) $(flags CPPFLAGS)" LDFLAGS=$(flags LDFLAGS) \
-            meson setup "$build" "$top" --prefix=/usr -Ddebug=false -Dtests=disabled >/dev/null
+            meson setup "$build" "$top" --prefix=/usr -Ddebug=false -Dtests=disabled -Dlibraries=linked >/dev/null
     local said
     said=$(ninja -C "$build" --quiet clovisor) || { echo "$said" >&2 && fail "clovisor does not build"; }
 }

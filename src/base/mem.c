@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Arenas stand at multiples of this: a block's address tells its arena. */
 #define ARENA_BYTES ((size_t)64 * 1024)
@@ -17,6 +18,13 @@
  */
 #define ARENA_ROOM  (ARENA_BYTES - 2 * sizeof(size_t))
 #define LARGE_BYTES ((size_t)1 << CLV_MEM_LARGE_SHIFT)
+/*
+ * Of much memory each new page is a miss in the processor's tables too, and in a virtual machine a dear one: from here
+ * on arenas are cut from pieces as large as a huge page, which the system is asked for.
+ */
+#define PIECE_BYTES ((size_t)2 * 1024 * 1024)
+#define PIECE_FROM  ((size_t)16 * 1024 * 1024)
+#define PIECE_ALL   UINT32_MAX
 /* So much may lie idle. */
 #define IDLE_BYTES ((size_t)4 * 1024 * 1024)
 
@@ -27,13 +35,37 @@ struct block {
 struct arena {
 	struct clv_node all;     /* in clv_mem.arenas */
 	struct clv_node partial; /* in clv_mem.partial, while there is a free block */
+	struct piece *piece;     /* that it was cut from; NULL: it is one of its own */
 	struct block *free;
-	size_t used; /* blocks */
+	uint32_t uncut; /* from this offset on it is not cut into blocks yet, so its pages are not touched */
+	uint32_t used;  /* blocks */
 };
 
-/* An arena begins with what is no block, and the blocks with a line of the cache. */
-#define ARENA_HEAD 64
+struct piece {
+	struct clv_node node; /* in clv_mem.pieces, or in .full_pieces while no arena is free */
+	uint8_t *base;
+	uint32_t free; /* one bit an arena */
+};
+
+_Static_assert(PIECE_BYTES / ARENA_BYTES == 32, "struct piece: one bit an arena");
+
+/*
+ * An arena begins with what is no block, and the blocks with a line of the cache. What stands at the same place of each
+ * arena has the same few places in the cache: so it stands elsewhere in each, within the first ARENA_COLORS lines.
+ */
+#define ARENA_HEAD   64
+#define ARENA_COLORS 16
 _Static_assert(sizeof(struct arena) <= ARENA_HEAD, "struct arena outgrew its place");
+
+static void *arena_base(void *p)
+{
+	return (uint8_t *)p - ((uintptr_t)p & (ARENA_BYTES - 1));
+}
+
+static struct arena *arena_at(void *base)
+{
+	return (struct arena *)(void *)((uint8_t *)base + (uintptr_t)base / ARENA_BYTES % ARENA_COLORS * ARENA_HEAD);
+}
 
 /*
  * Up to 64 B one class each 16 B, from there four to each power of two: which power of two is at or below the last
@@ -70,16 +102,33 @@ void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
 {
 	*m = (struct clv_mem){.budget_bytes = budget_bytes};
 	clv_list_init(&m->arenas);
+	clv_list_init(&m->pieces);
+	clv_list_init(&m->full_pieces);
 	for (unsigned class = 0; class < CLV_MEM_SMALL; class ++)
 		clv_list_init(&m->partial[class]);
 }
 
+static void piece_free(struct piece *piece)
+{
+	clv_list_remove(&piece->node);
+	munmap(piece->base, PIECE_BYTES);
+	free(piece);
+}
+
 void clv_mem_fini(struct clv_mem *m)
 {
+	struct piece *piece;
+
 	for (struct clv_node *n = m->arenas.next, *next; n != &m->arenas; n = next) {
+		struct arena *a = clv_list_entry(n, struct arena, all);
+
 		next = n->next;
-		free(clv_list_entry(n, struct arena, all));
+		if (!a->piece)
+			free(arena_base(a));
 	}
+	while ((piece = clv_list_first(&m->pieces, struct piece, node)) ||
+	       (piece = clv_list_first(&m->full_pieces, struct piece, node)))
+		piece_free(piece);
 	for (unsigned i = 0; i < CLV_MEM_CLASSES - CLV_MEM_SMALL; i++)
 		for (struct block *b = m->large[i], *next; b; b = next) {
 			next = b->next;
@@ -136,49 +185,138 @@ static void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct bl
 	*list = b;
 }
 
-/* An arena cut into blocks of `bytes`, its first lines apart. NULL when the system has no memory. */
-static struct arena *arena_new(struct clv_mem *m, unsigned class, size_t bytes)
+/* ---- arenas ------------------------------------------------------------------------------------------------------ */
+
+/* Address space that begins at a multiple of PIECE_BYTES, or NULL. */
+static uint8_t *piece_map(void)
+{
+	uint8_t *p = mmap(NULL, 2 * PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	size_t before = -(uintptr_t)p & (PIECE_BYTES - 1);
+
+	if (before)
+		munmap(p, before);
+	munmap(p + before + PIECE_BYTES, PIECE_BYTES - before);
+	madvise(p + before, PIECE_BYTES, MADV_HUGEPAGE); /* if not, then not */
+	return p + before;
+}
+
+static struct piece *piece_new(struct clv_mem *m)
+{
+	struct piece *piece = malloc(sizeof(*piece));
+	uint8_t *base = piece ? piece_map() : NULL;
+
+	if (!base) {
+		free(piece);
+		return NULL;
+	}
+	*piece = (struct piece){.base = base, .free = PIECE_ALL};
+	clv_list_append(&m->pieces, &piece->node);
+	return piece;
+}
+
+static void *piece_take(struct clv_mem *m, struct piece *piece)
+{
+	unsigned i = (unsigned)__builtin_ctz(piece->free);
+
+	piece->free &= ~(1u << i);
+	if (!piece->free)
+		clv_list_touch(&m->full_pieces, &piece->node);
+	return piece->base + i * ARENA_BYTES;
+}
+
+static void piece_give(struct clv_mem *m, struct piece *piece, void *arena)
+{
+	if (!piece->free)
+		clv_list_touch(&m->pieces, &piece->node);
+	piece->free |= 1u << ((size_t)((uint8_t *)arena - piece->base) / ARENA_BYTES);
+	if (piece->free == PIECE_ALL)
+		piece_free(piece);
+	else
+		madvise(arena, ARENA_BYTES, MADV_DONTNEED);
+}
+
+/* Room for an arena, of a piece if there is so much memory in use. NULL when the system has none. */
+static void *arena_take(struct clv_mem *m, struct piece **piece)
 {
 	void *p;
 
-	if (posix_memalign(&p, ARENA_BYTES, ARENA_ROOM))
-		return NULL;
-	struct arena *a = system_take(m, p, ARENA_BYTES);
-	a->used = 0;
-	a->free = NULL;
-	m->idle_bytes += ARENA_BYTES;
-	uint8_t *end = (uint8_t *)a + ARENA_ROOM;
-	for (uint8_t *at = (uint8_t *)a + ARENA_HEAD; at + bytes <= end; at += bytes) {
-		struct block *b = (struct block *)(void *)at;
+	*piece = clv_list_first(&m->pieces, struct piece, node);
+	if (!*piece && m->held_bytes >= PIECE_FROM)
+		*piece = piece_new(m);
+	if (*piece)
+		return piece_take(m, *piece);
+	return posix_memalign(&p, ARENA_BYTES, ARENA_ROOM) ? NULL : p;
+}
 
-		b->next = a->free;
-		a->free = b;
-	}
+static void arena_give(struct clv_mem *m, struct arena *a)
+{
+	m->held_bytes -= ARENA_BYTES;
+	if (a->piece)
+		piece_give(m, a->piece, arena_base(a));
+	else
+		free(arena_base(a));
+}
+
+/* An arena for blocks of a class. NULL when the system has no memory. */
+static struct arena *arena_new(struct clv_mem *m, unsigned class)
+{
+	struct piece *piece;
+	void *base = system_take(m, arena_take(m, &piece), ARENA_BYTES);
+
+	if (!base)
+		return NULL;
+	struct arena *a = arena_at(base);
+	a->piece = piece;
+	a->free = NULL;
+	a->uncut = (uint32_t)((uint8_t *)a - (uint8_t *)base) + ARENA_HEAD;
+	a->used = 0;
+	m->idle_bytes += ARENA_BYTES;
 	clv_list_append(&m->arenas, &a->all);
 	clv_list_append(&m->partial[class], &a->partial);
 	return a;
+}
+
+static bool arena_is_full(const struct arena *a, size_t bytes)
+{
+	return !a->free && a->uncut + bytes > ARENA_ROOM;
+}
+
+static struct block *arena_block(struct arena *a, size_t bytes)
+{
+	struct block *b = a->free;
+
+	if (b) {
+		a->free = b->next;
+		__builtin_prefetch(a->free, 1); /* it has been free for long: the next one to ask would wait for it */
+		return b;
+	}
+	b = (struct block *)(void *)((uint8_t *)arena_base(a) + a->uncut);
+	a->uncut += (uint32_t)bytes;
+	return b;
 }
 
 static void *take_small(struct clv_mem *m, unsigned class, size_t bytes)
 {
 	struct arena *a = clv_list_first(&m->partial[class], struct arena, partial);
 
-	if (!a && !(a = arena_new(m, class, bytes)))
+	if (!a && !(a = arena_new(m, class)))
 		return NULL;
 	if (a->used++ == 0)
 		m->idle_bytes -= ARENA_BYTES;
-	struct block *b = a->free;
-	a->free = b->next;
-	if (!a->free)
+	struct block *b = arena_block(a, bytes);
+	if (arena_is_full(a, bytes))
 		clv_list_remove(&a->partial);
 	return b;
 }
 
-static void put_small(struct clv_mem *m, unsigned class, struct block *b)
+static void put_small(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
 {
-	struct arena *a = (struct arena *)(void *)((uint8_t *)b - ((uintptr_t)b & (ARENA_BYTES - 1)));
+	struct arena *a = arena_at(arena_base(b));
 
-	if (!a->free)
+	if (arena_is_full(a, bytes))
 		clv_list_append(&m->partial[class], &a->partial);
 	b->next = a->free;
 	a->free = b;
@@ -186,8 +324,10 @@ static void put_small(struct clv_mem *m, unsigned class, struct block *b)
 		return;
 	clv_list_remove(&a->partial);
 	clv_list_remove(&a->all);
-	system_give(m, a, ARENA_BYTES);
+	arena_give(m, a);
 }
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 void *clv_mem_alloc(struct clv_mem *m, size_t size)
 {
@@ -227,5 +367,5 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 	if (bytes >= LARGE_BYTES)
 		put_large(m, class, bytes, p);
 	else
-		put_small(m, class, p);
+		put_small(m, class, bytes, p);
 }

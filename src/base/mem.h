@@ -37,6 +37,7 @@ struct clv_mem {
 	size_t idle_bytes; /* ...in large blocks and arenas of which nothing is in use */
 	uint64_t fresh;    /* blocks and arenas taken from the system since init */
 	struct clv_node arenas;
+	struct clv_node pieces, full_pieces;    /* that arenas are cut from, once there are many */
 	struct clv_node partial[CLV_MEM_SMALL]; /* by class: the arenas that have a free block */
 	void *large[CLV_MEM_CLASSES - CLV_MEM_SMALL];
 };

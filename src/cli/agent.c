@@ -323,7 +323,7 @@ static int agent_service(void *ctx, uint64_t now_ns)
 		clv_peers_tick(a->worker[i].peers, now_ns);
 	if (!a->ready)
 		agent_check_ready(a, now_ns);
-	return 0;
+	return !a->ready || !clv_pods_settled(a->pods) || !clv_places_settled(a->places);
 }
 
 static void agent_emit(void *ctx, struct clv_span *span)

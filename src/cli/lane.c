@@ -19,6 +19,8 @@
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)
+/* So long after the last packet there is nothing left that will be asked about soon. */
+#define QUIET_NS (1ull * 1000 * 1000 * 1000)
 
 struct clv_lane {
 	struct clv_lane_config config;
@@ -27,6 +29,8 @@ struct clv_lane {
 	uint64_t newest_ns;  /* of the last packet */
 	uint64_t lag_ns;     /* how late packets came here, at worst lately */
 	uint64_t pressed_ns; /* since when the outputs fall behind; 0: they do not */
+	uint64_t busy_ns;    /* when the last packets came, CLOCK_MONOTONIC */
+	atomic_bool quiet;   /* that was long ago, and nothing waits for time to pass */
 	bool held;           /* and packets wait for them */
 	bool inside;         /* the gate */
 
@@ -71,6 +75,11 @@ static void lane_on_packet(void *ctx, const struct clv_packet *p)
 		l->newest_ns = p->ts_ns;
 	clv_engine_packet(l->engine, p);
 	lane_ease(l);
+}
+
+static void lane_on_ahead(void *ctx, const struct clv_packet *p)
+{
+	clv_engine_expect(((struct clv_lane *)ctx)->engine, p);
 }
 
 /* One lane of several is inside the gate from the first packet of a poll on. */
@@ -160,8 +169,18 @@ static int lane_take(struct clv_lane *l, int timeout_ms)
 	else
 		lane_enter(l);
 	lane_ease(l);
-	atomic_store_explicit(&l->alive_ns, clv_clock_ns(), memory_order_relaxed);
+	uint64_t now_ns = clv_clock_ns();
+
+	l->busy_ns = n ? now_ns : l->busy_ns;
+	bool quiet = now_ns - l->busy_ns >= QUIET_NS && !clv_engine_waits(l->engine);
+	atomic_store_explicit(&l->quiet, quiet, memory_order_relaxed);
+	atomic_store_explicit(&l->alive_ns, now_ns, memory_order_relaxed);
 	return n;
+}
+
+int clv_lane_patience_ms(const struct clv_lane *l)
+{
+	return atomic_load_explicit(&l->quiet, memory_order_relaxed) ? CLV_LANE_QUIET_MS : CLV_LANE_POLL_MS;
 }
 
 static void lane_tick(struct clv_lane *l)
@@ -178,6 +197,7 @@ static void lane_tick(struct clv_lane *l)
 		l->newest_ns = 0;
 	}
 	clv_outlet_tick(l->config.outlet);
+	s->ahead = clv_engine_wants_ahead(l->engine) ? lane_on_ahead : NULL;
 }
 
 /* A file's time goes on with the packets that others get, too; also behind the last one of this lane. */
@@ -266,7 +286,7 @@ static void *lane_run(void *arg)
 	if (l->config.run->live)
 		clv_hurry(lane_seat(l));
 	while (!atomic_load_explicit(&l->ending, memory_order_acquire) && (n >= 0 || n == -EINTR))
-		n = clv_lane_poll(l, CLV_LANE_POLL_MS);
+		n = clv_lane_poll(l, clv_lane_patience_ms(l));
 	l->error = n < 0 && n != -EINTR && n != CLV_SOURCE_END ? n : 0;
 	if (n >= 0)
 		clv_lane_drain(l);
@@ -355,11 +375,13 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 	l->config = *config;
 	l->rules = config->rules;
 	atomic_init(&l->alive_ns, clv_clock_ns());
+	atomic_init(&l->quiet, false);
 	int err = lane_open_engine(l);
 	if (err) {
 		clv_lane_free(l);
 		return err;
 	}
+	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;
 }

@@ -14,8 +14,10 @@
 #include "cli/run.h"
 #include "engine/engine.h"
 
-/* How late the engine's deadlines, and that a run is to end, may be noticed while nothing flows. */
+/* How late the engine's deadlines, and that a run is to end, may be noticed while nothing flows... */
 #define CLV_LANE_POLL_MS 100
+/* ...and after a while in which nothing did. */
+#define CLV_LANE_QUIET_MS 500
 
 struct clv_lane;
 
@@ -45,6 +47,8 @@ void clv_lane_free(struct clv_lane *l);
  * over and over.
  */
 int clv_lane_poll(struct clv_lane *l, int timeout_ms);
+/* For how long that poll may wait. On any thread. */
+int clv_lane_patience_ms(const struct clv_lane *l);
 /* No more packets come: takes what is there... */
 void clv_lane_drain(struct clv_lane *l);
 /* ...and reports what is open. */

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/trim.h"
 #include "cli/export.h"
 #include "cli/status.h"
 #include "source/ring.h"
@@ -305,6 +306,7 @@ void clv_places_ready(struct clv_places *ps, const char *waiting)
 		clv_buf_printf(&b, " %s", waiting);
 	ps->ready = true;
 	ps->told = attached;
+	clv_trim();
 	clv_buf_char(&b, '\0');
 	if (clv_notify(CLV_NOTIFY_READY, line))
 		clv_debug("the service manager cannot be told");

@@ -49,6 +49,7 @@ struct run {
 	struct clv_feed *feed;                 /* of a file */
 	struct clv_gate gate;                  /* closed whenever the main thread does what is not a packet's */
 	uint64_t start_ns, second_ns, look_ns; /* when it began, has a second more, looks around again */
+	bool soon;                             /* service() has something to do before long */
 	bool failed, write_failed;
 };
 
@@ -288,10 +289,13 @@ static bool run_look(struct run *r)
 	const struct clv_run_config *c = r->config;
 	uint64_t now_ns = clv_clock_ns();
 
-	if (c->service && c->service(c->ctx, now_ns)) {
+	int more = c->service ? c->service(c->ctx, now_ns) : 0;
+
+	if (more < 0) {
 		r->failed = true;
 		return false;
 	}
+	r->soon = more > 0;
 	if (clv_outputs_error(r->outputs)) /* clv_outputs_end_lines() tells it again */
 		return false;
 	if (r->reload)
@@ -302,6 +306,19 @@ static bool run_look(struct run *r)
 		r->second_ns = now_ns + 1000000000;
 	}
 	return !c->duration_ns || now_ns - r->start_ns < c->duration_ns;
+}
+
+/* How long nobody need look around, when a lane would wait for `ms`: not beyond what is to be done each second. */
+static int run_patience_ms(const struct run *r, int ms)
+{
+	uint64_t now_ns = clv_clock_ns(), until_ns = r->second_ns, end_ns = r->start_ns + r->config->duration_ns;
+
+	if (ms <= CLV_LANE_POLL_MS || r->soon)
+		return CLV_LANE_POLL_MS;
+	if (r->config->duration_ns && end_ns < until_ns)
+		until_ns = end_ns;
+	int left_ms = until_ns > now_ns ? (int)((until_ns - now_ns) / 1000000) + 1 : 0;
+	return left_ms < ms ? left_ms : ms;
 }
 
 /* ---- one worker: all on this thread ------------------------------------------------------------------------------ */
@@ -322,7 +339,7 @@ static int run_one(struct run *r)
 	if (err)
 		clv_error("cannot start reading: %s", strerror(-err));
 	while (!err && !clv_run_stop && !clv_outputs_full(r->outputs)) {
-		int n = run_poll_one(r, CLV_LANE_POLL_MS);
+		int n = run_poll_one(r, run_patience_ms(r, clv_lane_patience_ms(r->lane[0])));
 
 		if (n == -EINTR)
 			continue;
@@ -379,6 +396,15 @@ static bool run_lost_a_lane(const struct run *r)
 	return false;
 }
 
+/* As run_patience_ms(), of lanes that do not tell when they have something. */
+static int run_patience_beside_ms(const struct run *r)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (clv_lane_patience_ms(r->lane[i]) <= CLV_LANE_POLL_MS)
+			return LOOK_MS;
+	return r->soon ? LOOK_MS : run_patience_ms(r, CLV_LANE_QUIET_MS);
+}
+
 /* Live: the lanes read for themselves. */
 static int run_beside(struct run *r)
 {
@@ -386,7 +412,7 @@ static int run_beside(struct run *r)
 
 	clv_hurry(0);
 	while (!clv_run_stop && !clv_outputs_full(r->outputs) && !run_lost_a_lane(r)) {
-		if (poll(&news, 1, LOOK_MS) < 0 && errno != EINTR)
+		if (poll(&news, 1, run_patience_beside_ms(r)) < 0 && errno != EINTR)
 			return -errno;
 		if (clv_hurry_is_over(0))
 			clv_hurry(0);

@@ -36,8 +36,8 @@ struct clv_run_config {
 	/* The source's counts. */
 	size_t (*figures)(void *ctx, struct clv_figure out[CLV_RUN_FIGURES]);
 	/*
-	 * Often, after each poll of the only worker, with CLOCK_MONOTONIC; anything but 0 ends the run with
-	 * CLV_EXIT_FAILURE (it has said why). May be NULL.
+	 * Often, after each poll of the only worker, with CLOCK_MONOTONIC. Less than 0 ends the run with
+	 * CLV_EXIT_FAILURE (it has said why); more than 0: it has something to do soon, news or not. May be NULL.
 	 */
 	int (*service)(void *ctx, uint64_t now_ns);
 	/* For `clovisor status`: what is looked at, as a member of a JSON object, or as lines. May be NULL. */

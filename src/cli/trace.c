@@ -185,7 +185,9 @@ static int trace_service(void *ctx, uint64_t now_ns)
 	struct trace *t = ctx;
 	int err = clv_places_service(t->places, now_ns);
 
-	return err || t->ready ? err : trace_check_ready(t);
+	if (!err && !t->ready)
+		err = trace_check_ready(t);
+	return err ? err : !t->ready || !clv_places_settled(t->places);
 }
 
 static bool trace_stopped(void *ctx)

@@ -787,7 +787,8 @@ static void close_parser(struct clv_conn *c)
 		return;
 	if (c->proto->close)
 		c->proto->close(c->state);
-	clv_mem_free(&c->engine->mem, c->state, c->proto->state_size);
+	if (c->state != c->room)
+		clv_mem_free(&c->engine->mem, c->state, c->proto->state_size);
 	c->state = NULL;
 }
 
@@ -804,7 +805,9 @@ static bool open_parser(struct clv_conn *c, const struct clv_proto *proto, const
 		.free = parser_free,
 		.mem = c->engine,
 	};
-	void *state = clv_engine_alloc(c->engine, proto->state_size);
+	/* The one before is still needed there. */
+	bool fits = proto->state_size <= CLV_CONN_ROOM && c->state != c->room;
+	void *state = fits ? c->room : clv_engine_alloc(c->engine, proto->state_size);
 
 	if (!state) {
 		c->engine->stats.drop_memory++;

@@ -22,18 +22,18 @@ struct clv_half {
 	uint64_t window_end;       /* the kernel copies up to here; 0: not known */
 	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
 	uint64_t walk_from;        /* and that frames begin here */
-	bool skipping;             /* a skip was asked for and its end not yet announced to the parser */
-	bool hunting;              /* after a gap: the next message must be found first */
-	bool junk;                 /* and bytes of something else were stepped over */
-	bool framed;               /* carries bodies that come in frames: what they say must be read */
-	bool seek;                 /* carries long bodies: the kernel may read their lengths */
-	bool sought;               /* it did so for the body now being skipped */
-	bool mismatched;           /* and was wrong once: no more of that */
-	bool deaf;                 /* began as nothing that is known: the other direction may tell more */
-	uint32_t unread;           /* what it has said since then */
-	bool long_frames;          /* carries frames so long that the kernel should walk over them */
-	bool walked;               /* it does, or did when it took the newest packet */
 	uint64_t walked_to;        /* and what lies before this may have been walked over */
+	uint32_t unread;           /* what it has said since it was deaf */
+	bool skipping : 1;         /* a skip was asked for and its end not yet announced to the parser */
+	bool hunting : 1;          /* after a gap: the next message must be found first */
+	bool junk : 1;             /* and bytes of something else were stepped over */
+	bool framed : 1;           /* carries bodies that come in frames: what they say must be read */
+	bool seek : 1;             /* carries long bodies: the kernel may read their lengths */
+	bool sought : 1;           /* it did so for the body now being skipped */
+	bool mismatched : 1;       /* and was wrong once: no more of that */
+	bool deaf : 1;             /* began as nothing that is known: the other direction may tell more */
+	bool long_frames : 1;      /* carries frames so long that the kernel should walk over them */
+	bool walked : 1;           /* it does, or did when it took the newest packet */
 };
 
 enum clv_conn_phase {
@@ -43,24 +43,28 @@ enum clv_conn_phase {
 	CLV_CONN_OPAQUE, /* nothing for us, or no longer */
 };
 
+/* A parser's state that is no longer stands in the conn itself. */
+#define CLV_CONN_ROOM 32
+
 struct clv_conn {
 	struct clv_engine *engine;
 	struct clv_flow *flow;
-	const struct clv_proto *proto;   /* once SPEAKING */
-	const struct clv_proto *refused; /* was taken for it, and is not */
-	void *state;                     /* the parser's, proto->state_size bytes */
-	struct clv_half half[2];
-	struct clv_exchanges exchanges;
-	uint64_t retransmits;
-	uint8_t phase; /* enum clv_conn_phase */
-	int8_t client; /* stream that goes to the server; -1: not known */
+	const struct clv_proto *proto; /* once SPEAKING */
+	void *state;                   /* the parser's, proto->state_size bytes */
+	uint8_t phase;                 /* enum clv_conn_phase */
+	int8_t client;                 /* stream that goes to the server; -1: not known */
+	uint8_t withdrawals;
 	bool midstream;
 	bool tentative;     /* requests since the last gap may be quotations in a body, until an answer confirms one */
 	bool packet_sought; /* of the packet being worked on */
 	bool datagram;      /* UDP */
 	bool likely;        /* what it speaks is a guess that no exchange has confirmed */
-	uint16_t probes;    /* packets probed in vain */
-	uint8_t withdrawals;
+	struct clv_exchanges exchanges;
+	struct clv_half half[2];
+	uint64_t retransmits;
+	const struct clv_proto *refused; /* was taken for it, and is not */
+	uint16_t probes;                 /* packets probed in vain */
+	_Alignas(16) uint8_t room[CLV_CONN_ROOM];
 };
 
 /* error.type of a request whose connection ended under it. */

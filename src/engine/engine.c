@@ -281,7 +281,8 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	f->client = -1;
 	f->last = f->left_out = f->both_ends = false;
 	memset(f->kernel, 0, sizeof(f->kernel));
-	memset(&f->watch, 0, sizeof(f->watch));
+	if (f->watched)
+		memset(&f->watch, 0, sizeof(f->watch));
 	clv_list_remove(&f->syn);
 	if (f->closed) {
 		f->closed = false;
@@ -505,6 +506,11 @@ void clv_engine_tick(struct clv_engine *e, uint64_t now_ns)
 	advance(e, now_ns);
 }
 
+bool clv_engine_waits(const struct clv_engine *e)
+{
+	return !clv_list_empty(&e->flows.wait[0]) || !clv_list_empty(&e->flows.wait[1]);
+}
+
 size_t clv_engine_open(struct clv_engine *e, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx)
 {
 	const struct clv_node *const queues[] = {&e->flows.used, &e->flows.datagrams};
@@ -555,6 +561,7 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 		free(e);
 		return -ENOMEM;
 	}
+	e->flows.watched = clv_watch_wanted(e);
 	*out = e;
 	return 0;
 }

@@ -103,6 +103,14 @@ void clv_engine_free(struct clv_engine *e);
  */
 void clv_engine_set_rules(struct clv_engine *e, const struct clv_head_rules *rules);
 
+/*
+ * A packet that will come some eight packets from now: what it needs is fetched into the processor's cache meanwhile. A
+ * hint; of the packet only the endpoints, the net, the side and the transport matter.
+ */
+void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p);
+/* Is that of use: are there so many flows that they do not stay in the cache? */
+bool clv_engine_wants_ahead(const struct clv_engine *e);
+
 /* One packet. Spans that end with it are reported before it returns. */
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
 /*
@@ -110,6 +118,8 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p);
  * are the same with and without ticks.
  */
 void clv_engine_tick(struct clv_engine *e, uint64_t now_ns);
+/* Is something held back that time alone will release, at most CLV_GAP_UNACKED_NS from now? */
+bool clv_engine_waits(const struct clv_engine *e);
 /*
  * Requests that have been open for `least_ns` at `now_ns` (Unix time): calls `fn` with each as it stands, ended now, at
  * most `most` times; the span is lent for the call. Returns how many there are. Between packets.

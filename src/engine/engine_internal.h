@@ -6,6 +6,9 @@
 #include "engine/engine.h"
 #include "flow/table.h"
 
+/* So many packets back clv_engine_expect() remembers. */
+#define CLV_AHEAD 8
+
 struct clv_engine {
 	struct clv_engine_config config;
 	struct clv_mem mem;
@@ -15,6 +18,10 @@ struct clv_engine {
 	struct clv_flow *busy; /* being worked on: not to be evicted */
 	struct clv_span span;
 	char *overflow;
+	struct {
+		uint32_t hash[CLV_AHEAD]; /* of the flows of those expected last */
+		uint32_t count;
+	} ahead;
 };
 
 /* A block under the budget; evicts least recently used flows to make room. NULL only when nothing helps. */

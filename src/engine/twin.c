@@ -48,7 +48,7 @@ static void leave_out(struct clv_engine *e, struct clv_flow *f)
 		clv_exchanges_take(&c->exchanges, x);
 		clv_exchange_free(&e->mem, x);
 	}
-	if (f->watch.opened)
+	if (f->watched && f->watch.opened)
 		clv_watch_closed(e, f);
 	clv_list_remove(&f->syn);
 	clv_conn_free(c);

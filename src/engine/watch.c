@@ -135,7 +135,7 @@ void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const st
 
 bool clv_watch_failed(const struct clv_flow *f)
 {
-	return unanswered(f);
+	return f->watched && unanswered(f);
 }
 
 void clv_watch_datagram(struct clv_engine *e, const struct clv_flow *f, int d, const struct clv_packet *p)

@@ -4,11 +4,11 @@
  */
 #include "export/otlp_answer.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/curl.h"
 #include "export/protobuf.h"
 
 #define GRPC_FRAME 5u
@@ -223,7 +223,8 @@ static void field_retry_after(struct clv_otlp_fields *f, struct clv_slice value,
 
 	if (!decimal(value, CLV_OTLP_WAIT_MAX_NS / NS, &seconds)) {
 		clv_otlp_printable(date, sizeof(date), value);
-		time_t at = curl_getdate(date, NULL);
+		const char *why;
+		time_t at = clv_curl_load(&why) ? (time_t)-1 : curl_getdate(date, NULL);
 		if (at == (time_t)-1)
 			return;
 		seconds = at > now_s ? (uint64_t)(at - now_s) : 0;

@@ -5,13 +5,13 @@
  */
 #include "export/otlp_config.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/curl.h"
 #include "base/log.h"
 
 #define MS           1000000ull
@@ -293,6 +293,11 @@ static int url_set(struct clv_otlp_target *t, const char *text, const char *appe
 	}
 	if (t->protocol == CLV_OTLP_UNSET)
 		t->protocol = CLV_OTLP_HTTP;
+	const char *trouble;
+	if (clv_curl_load(&trouble)) {
+		snprintf(why, size, "cannot send to a collector without libcurl: %s", trouble);
+		return -EINVAL;
+	}
 	CURLU *u = curl_url();
 	if (!u)
 		return -ENOMEM;

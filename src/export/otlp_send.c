@@ -8,13 +8,13 @@
  */
 #include "export/otlp_send.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/curl.h"
 #include "base/log.h"
 
 #define MS 1000000ull
@@ -347,9 +347,14 @@ static bool sender_has_bad_reuse(void)
 
 int clv_sender_new(const struct clv_otlp_config *config, clv_sender_fn done, void *ctx, struct clv_sender **out)
 {
-	struct clv_sender *s = calloc(1, sizeof(*s));
-	int err = s && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+	const char *why;
+	int err = clv_curl_load(&why);
 
+	if (err)
+		return err;
+	struct clv_sender *s = calloc(1, sizeof(*s));
+
+	err = s && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
 	if (!err) {
 		s->config = config;
 		s->done = done;

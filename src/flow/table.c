@@ -1,30 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the flows: a chained hash table that doubles, and the queues by which old, closed and blocked flows are
- * found. Never decides when one of them is over. Engine thread only.
+ * Owns the flows: a hash table with linear probing, which doubles, and the queues by which old, closed and blocked
+ * flows are found. Never decides when one of them is over. Engine thread only.
  */
 #include "flow/table.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "base/hash.h"
 
-#define FIRST_BUCKETS 1024
+#define FIRST_PLACES 1024
+/* From this size on the table asks for huge pages: its places are looked at in no order. */
+#define HUGE_BYTES ((size_t)2 * 1024 * 1024)
 
 _Static_assert(sizeof(struct clv_flow_key) == 44, "the key is hashed and compared as bytes: no padding");
 
+/* Free places, or NULL without memory. */
+static struct clv_flow_place *places_new(size_t count)
+{
+	size_t bytes = count * sizeof(struct clv_flow_place);
+
+	if (bytes < HUGE_BYTES)
+		return calloc(1, bytes);
+	void *p = aligned_alloc(HUGE_BYTES, bytes);
+	if (!p)
+		return NULL;
+	madvise(p, bytes, MADV_HUGEPAGE); /* if not, then not */
+	return memset(p, 0, bytes);
+}
+
 int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 {
-	struct clv_flow **buckets = calloc(FIRST_BUCKETS, sizeof(struct clv_flow *));
+	struct clv_flow_place *places = places_new(FIRST_PLACES);
 
-	if (!buckets)
+	if (!places)
 		return -ENOMEM;
-	*t = (struct clv_flows){.buckets = buckets, .bucket_count = FIRST_BUCKETS, .mem = mem};
+	*t = (struct clv_flows){.places = places, .place_count = FIRST_PLACES, .mem = mem};
 	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
-		t->seed = (uint64_t)(uintptr_t)buckets;
+		t->seed = (uint64_t)(uintptr_t)places;
 	clv_list_init(&t->used);
 	clv_list_init(&t->closed);
 	clv_list_init(&t->datagrams);
@@ -37,8 +55,8 @@ int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 void clv_flows_fini(struct clv_flows *t)
 {
 	assert(t->count == 0);
-	free(t->buckets);
-	t->buckets = NULL;
+	free(t->places);
+	t->places = NULL;
 }
 
 struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir)
@@ -73,41 +91,93 @@ static bool key_eq(const struct clv_flow_key *a, const struct clv_flow_key *b)
 	return !differ;
 }
 
+static size_t home(const struct clv_flows *t, uint32_t hash)
+{
+	return hash & (t->place_count - 1);
+}
+
+static size_t next_place(const struct clv_flows *t, size_t at)
+{
+	return (at + 1) & (t->place_count - 1);
+}
+
 struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash)
 {
 	*hash = (uint32_t)clv_hash(key, sizeof(*key), t->seed);
-	struct clv_flow *f = t->buckets[*hash & (t->bucket_count - 1)];
+	for (size_t at = home(t, *hash);; at = next_place(t, at)) {
+		struct clv_flow *f = t->places[at].flow;
 
-	while (f && (f->hash != *hash || !key_eq(&f->key, key)))
-		f = f->chain;
-	return f;
+		if (!f || (t->places[at].hash == *hash && key_eq(&f->key, key)))
+			return f;
+	}
 }
 
-static void chain(struct clv_flows *t, struct clv_flow *f)
+uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_flow_key *key)
 {
-	struct clv_flow **bucket = &t->buckets[f->hash & (t->bucket_count - 1)];
+	uint32_t hash = (uint32_t)clv_hash(key, sizeof(*key), t->seed);
 
-	f->chain = *bucket;
-	*bucket = f;
+	__builtin_prefetch(&t->places[home(t, hash)]);
+	return hash;
 }
 
-/* Twice the buckets. Without memory the chains just grow. */
-static void grow(struct clv_flows *t)
+struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash)
 {
-	struct clv_flow **old = t->buckets;
-	size_t old_count = t->bucket_count;
-	struct clv_flow **buckets = calloc(old_count * 2, sizeof(struct clv_flow *));
+	size_t at = home(t, hash);
 
-	if (!buckets)
-		return;
-	t->buckets = buckets;
-	t->bucket_count = old_count * 2;
+	while (t->places[at].flow && t->places[at].hash != hash)
+		at = next_place(t, at);
+	return t->places[at].flow;
+}
+
+static void put(struct clv_flows *t, struct clv_flow_place place)
+{
+	size_t at = home(t, place.hash);
+
+	while (t->places[at].flow)
+		at = next_place(t, at);
+	t->places[at] = place;
+}
+
+/* Three quarters at most are in use: runs stay short. */
+static bool full(const struct clv_flows *t)
+{
+	return t->count >= t->place_count / 4 * 3;
+}
+
+/* Twice the places. Without memory the runs just grow, until one place is left. */
+static bool grow(struct clv_flows *t)
+{
+	struct clv_flow_place *old = t->places;
+	size_t old_count = t->place_count;
+	struct clv_flow_place *places = places_new(old_count * 2);
+
+	if (!places)
+		return t->count + 1 < old_count;
+	t->places = places;
+	t->place_count = old_count * 2;
 	for (size_t i = 0; i < old_count; i++)
-		for (struct clv_flow *f = old[i], *next; f; f = next) {
-			next = f->chain;
-			chain(t, f);
-		}
+		if (old[i].flow)
+			put(t, old[i]);
 	free(old);
+	return true;
+}
+
+/* Those behind it in its run that would not be found any more move up. */
+static void take_out(struct clv_flows *t, const struct clv_flow *f)
+{
+	size_t hole = home(t, f->hash);
+
+	while (t->places[hole].flow != f)
+		hole = next_place(t, hole);
+	for (size_t at = next_place(t, hole); t->places[at].flow; at = next_place(t, at)) {
+		size_t from_home = (at - home(t, t->places[at].hash)) & (t->place_count - 1);
+
+		if (from_home < ((at - hole) & (t->place_count - 1)))
+			continue;
+		t->places[hole] = t->places[at];
+		hole = at;
+	}
+	t->places[hole].flow = NULL;
 }
 
 static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
@@ -115,38 +185,40 @@ static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
 	return f->key.transport == CLV_TRANSPORT_UDP ? &t->datagrams : &t->used;
 }
 
+size_t clv_flows_bytes(const struct clv_flows *t)
+{
+	return t->watched ? sizeof(struct clv_flow) : offsetof(struct clv_flow, watch);
+}
+
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
 {
-	struct clv_flow *f = clv_mem_zalloc(t->mem, sizeof(*f));
+	if (full(t) && !grow(t))
+		return NULL;
+	struct clv_flow *f = clv_mem_zalloc(t->mem, clv_flows_bytes(t));
 
 	if (!f)
 		return NULL;
-	if (t->count >= t->bucket_count)
-		grow(t);
 	f->key = *key;
 	f->hash = hash;
+	f->watched = t->watched;
 	clv_list_init(&f->wait);
 	clv_list_init(&f->syn);
 	clv_list_init(&f->used);
 	clv_list_append(queue_of(t, f), &f->used);
-	chain(t, f);
+	put(t, (struct clv_flow_place){.flow = f, .hash = hash});
 	t->count++;
 	return f;
 }
 
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f)
 {
-	struct clv_flow **link = &t->buckets[f->hash & (t->bucket_count - 1)];
-
-	while (*link != f)
-		link = &(*link)->chain;
-	*link = f->chain;
+	take_out(t, f);
 	t->count--;
 	clv_list_remove(&f->used);
 	clv_list_remove(&f->wait);
 	clv_list_remove(&f->syn);
 	clv_streams_fini(&f->streams);
-	clv_mem_free(t->mem, f, sizeof(*f));
+	clv_mem_free(t->mem, f, clv_flows_bytes(t));
 }
 
 void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)

@@ -29,38 +29,48 @@ struct clv_watch {
 	bool over;
 };
 
+/* By lines of the cache: what every packet asks for comes first. */
 struct clv_flow {
-	struct clv_flow *chain; /* next in its bucket */
-	struct clv_node used;   /* in clv_flows.used, .datagrams, or .closed when closed */
-	struct clv_node wait;   /* in one of clv_flows.wait while blocked */
-	struct clv_node syn;    /* in clv_flows.syn while its SYN waits for an answer */
-	uint64_t wait_since_ns; /* blocked, or closed, since then */
-	uint64_t last_ns;       /* of its newest packet */
 	struct clv_flow_key key;
-	uint32_t hash; /* of the key */
+	uint32_t hash;        /* of the key */
+	struct clv_node used; /* in clv_flows.used, .datagrams, or .closed when closed */
+
 	struct clv_streams streams;
-	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
-	uint8_t blocked;                 /* enum clv_blocked it is queued for */
+
+	uint64_t last_ns; /* of its newest packet */
+	void *conn;       /* the engine's */
+	void *ledger;     /* likewise (engine/ledger.h) */
+	uint8_t blocked;  /* enum clv_blocked it is queued for */
 	bool side_known;
 	bool closed;
 	bool last;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
 	bool left_out;  /* and closed: another flow tells of the same connection (engine/twin.h), */
 	bool both_ends; /* and this is the other */
-	int8_t client;  /* the stream that goes to the server, when a SYN told; else -1 */
-	struct clv_watch watch;
-	void *conn;   /* the engine's */
-	void *ledger; /* likewise (engine/ledger.h) */
+	bool watched;
+	int8_t client;                   /* the stream that goes to the server, when a SYN told; else -1 */
+	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
+	uint64_t wait_since_ns;          /* blocked, or closed, since then */
+	struct clv_node wait;            /* in one of clv_flows.wait while blocked */
+	struct clv_node syn;             /* in clv_flows.syn while its SYN waits for an answer */
+	struct clv_watch watch;          /* only if it is watched: else the flow ends here */
+};
+
+/* Where a flow is found. With its hash, so that no flow is looked at but the right one. */
+struct clv_flow_place {
+	struct clv_flow *flow; /* NULL: free */
+	uint32_t hash;
 };
 
 struct clv_flows {
-	struct clv_flow **buckets;
-	size_t bucket_count, count;
+	struct clv_flow_place *places;
+	size_t place_count, count;
 	struct clv_node used, closed;
 	struct clv_node datagrams; /* as used, of UDP */
 	struct clv_node wait[2];   /* by enum clv_blocked - 1, in the order of wait_since_ns */
 	struct clv_node syn;       /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
 	uint64_t seed;
+	bool watched; /* flows have a watch */
 };
 
 /* Returns 0 or -ENOMEM. `mem` is borrowed for the table's life. */
@@ -71,9 +81,15 @@ void clv_flows_fini(struct clv_flows *t);
 /* The key of a packet's connection, and in *dir the stream that the packet belongs to. */
 struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir);
 
+/* Fetches a flow's place into the cache. Returns the key's hash. */
+uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_flow_key *key);
 struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash);
+/* A flow whose key has this hash, most likely the only one; NULL: there is none. Looks at no flow. */
+struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash);
 /* `hash` as clv_flows_find() gave it. NULL without memory: remove a flow and try again. */
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash);
+/* What a flow takes. */
+size_t clv_flows_bytes(const struct clv_flows *t);
 /* Frees the flow and what waits in its streams. */
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
 

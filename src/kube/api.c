@@ -192,7 +192,13 @@ static int api_open(struct clv_kube_api *api, const struct clv_kube_api_config *
 		snprintf(why, CLV_KUBE_WHY, "which node this is has not been said: NODE_NAME, or --node");
 		return -EINVAL;
 	}
-	int err = clv_kube_access_open(&config->access, &api->client.access, why);
+	const char *trouble;
+	int err = clv_curl_load(&trouble);
+	if (err) {
+		snprintf(why, CLV_KUBE_WHY, "cannot speak to the API without libcurl: %.200s", trouble);
+		return err;
+	}
+	err = clv_kube_access_open(&config->access, &api->client.access, why);
 	if (err)
 		return err;
 	err = api_init(api, config);

@@ -6,8 +6,7 @@
 #ifndef CLV_KUBE_REQUEST_H
 #define CLV_KUBE_REQUEST_H
 
-#include <curl/curl.h>
-
+#include "base/curl.h"
 #include "kube/access.h"
 
 struct clv_kube_request {

@@ -22,7 +22,7 @@
 #define POLL_MS 100
 
 #define LINE_BYTES 64
-/* So many packets before its turn a packet's bytes are fetched, and twice as many before, where they are. */
+/* So many packets before its turn a packet's bytes are fetched, and thrice as many before, where they are. */
 #define AHEAD       4
 #define FETCH_BYTES 512
 
@@ -98,13 +98,24 @@ static void feed_fetch_payload(const struct clv_packet *p)
 		__builtin_prefetch(p->payload.data + at);
 }
 
+/* Tells who polls of a packet before its turn. */
+static void feed_tell(const struct share *s, const struct clv_packet *p)
+{
+	if (s->source.ahead)
+		s->source.ahead(s->source.ahead_ctx, p);
+}
+
 static void feed_only_deliver(struct share *s, const struct slot *slot, clv_packet_fn fn, void *ctx)
 {
 	const struct clv_batch *b = &slot->batch;
 
+	for (unsigned i = 0; i < b->count && i < CLV_SOURCE_AHEAD; i++)
+		feed_tell(s, &b->packet[i]);
 	for (unsigned i = 0; i < b->count; i++) {
-		if (i + 2 * AHEAD < b->count)
-			feed_fetch_packet(&b->packet[i + 2 * AHEAD]);
+		if (i + 3 * AHEAD < b->count)
+			feed_fetch_packet(&b->packet[i + 3 * AHEAD]);
+		if (i + CLV_SOURCE_AHEAD < b->count)
+			feed_tell(s, &b->packet[i + CLV_SOURCE_AHEAD]);
 		if (i + AHEAD < b->count)
 			feed_fetch_payload(&b->packet[i + AHEAD]);
 		fn(ctx, &b->packet[i]);
@@ -118,9 +129,13 @@ static void feed_deliver(struct share *s, const struct slot *slot, clv_packet_fn
 	const uint8_t *of = slot->of[s->number];
 	unsigned has = slot->has[s->number];
 
+	for (unsigned i = 0; i < has && i < CLV_SOURCE_AHEAD; i++)
+		feed_tell(s, &packet[of[i]]);
 	for (unsigned i = 0; i < has; i++) {
-		if (i + 2 * AHEAD < has)
-			feed_fetch_packet(&packet[of[i + 2 * AHEAD]]);
+		if (i + 3 * AHEAD < has)
+			feed_fetch_packet(&packet[of[i + 3 * AHEAD]]);
+		if (i + CLV_SOURCE_AHEAD < has)
+			feed_tell(s, &packet[of[i + CLV_SOURCE_AHEAD]]);
 		if (i + AHEAD < has)
 			feed_fetch_payload(&packet[of[i + AHEAD]]);
 		s->now_ns = slot->time_ns[of[i]];

@@ -137,6 +137,32 @@ static void record_deliver(struct clv_reader *r, const struct clv_rec *rec)
 		r->fn(r->ctx, &p);
 }
 
+/* Tells of records before their turn, if anybody wants to know. */
+static void reader_tell_ahead(struct clv_reader *r)
+{
+	const struct clv_rec *rec;
+	uint32_t size;
+
+	if (r->ring.peeked <= r->ring.next) /* nobody wanted to know of those before */
+		r->ahead = 0;
+	while (r->ahead < CLV_SOURCE_AHEAD && (rec = clv_ringbuf_peek(&r->ring, &size))) {
+		r->ahead++;
+		if (!record_valid(rec, size))
+			continue;
+		const struct clv_packet p = {
+			.src = {.addr = clv_addr_v6(rec->saddr), .port = rec->sport},
+			.dst = {.addr = clv_addr_v6(rec->daddr), .port = rec->dport},
+			.net = rec->net,
+			.transport = rec->flags & CLV_REC_UDP ? CLV_TRANSPORT_UDP : CLV_TRANSPORT_TCP,
+			.side = clv_sides_get(&r->kernel->sides, rec->net,
+					      rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS),
+		};
+
+		r->source.ahead(r->source.ahead_ctx, &p);
+	}
+	r->ahead -= r->ahead > 0;
+}
+
 /* As much as is to be read now. The record with which it ends counts as read. Was that all there is? */
 static bool reader_read(struct clv_reader *r)
 {
@@ -145,6 +171,8 @@ static bool reader_read(struct clv_reader *r)
 	bool more = true;
 
 	while (more && (rec = clv_ringbuf_next(&r->ring, &size))) {
+		if (r->source.ahead)
+			reader_tell_ahead(r);
 		if (record_valid(rec, size))
 			record_deliver(r, rec);
 		else
@@ -178,6 +206,7 @@ static int reader_drain(struct clv_reader *r)
 	if (r->delivered) {
 		r->idle_drains = 0;
 		r->wake->want_wake = 0;
+		r->asked = false;
 	} else {
 		r->idle_drains++;
 	}
@@ -233,9 +262,10 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 	r->leave_bytes = 0;
 	/*
 	 * A record may be between its look at want_wake and its submission: hence the drain before the wait, and
-	 * the short wait with a drain behind it before the long one.
+	 * the short wait with a drain behind it before the long one; once, as long as nobody has taken it back.
 	 */
 	if (block) {
+		r->asked &= r->wake->want_wake;
 		r->wake->want_wake = 1;
 		atomic_thread_fence(memory_order_seq_cst);
 		int n = reader_drain(r);
@@ -243,11 +273,16 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 		if (n)
 			return n;
 	}
+	if (block && r->asked) {
+		reader_wait(r, left);
+		return reader_drain(r);
+	}
 	bool called = reader_wait(r, first);
 	int n = reader_drain(r);
 
 	if (n || called || !block || left == first)
 		return n;
+	r->asked = true;
 	reader_wait(r, left - first);
 	return reader_drain(r);
 }

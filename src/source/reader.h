@@ -36,8 +36,9 @@ struct clv_reader {
 	int epoll_fd;
 	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
 	unsigned idle_drains;
-	bool cut;  /* the last drain left something */
-	bool held; /* what can stay in the ring does */
+	bool asked; /* for a wake-up, and every record since would bring it */
+	bool cut;   /* the last drain left something */
+	bool held;  /* what can stay in the ring does */
 	uint32_t wake_bytes;
 	_Atomic uint64_t bad_records; /* any thread may read it */
 
@@ -45,6 +46,7 @@ struct clv_reader {
 	clv_packet_fn fn;
 	void *ctx;
 	uint32_t delivered;
+	uint32_t ahead;       /* records that were told of and not delivered yet */
 	uint32_t leave_bytes; /* it ends when no more than these are left; 0: when nothing is */
 } __attribute__((aligned(64)));
 

@@ -28,14 +28,23 @@
 
 #define CLV_WAYS 8 /* bpf/maps.h */
 
+#define RING_MAPS 24
+
 struct clv_ring {
 	struct clv_reader reader[CLV_RING_WORKERS];
 	uint32_t workers;
 	uint32_t share_bytes;          /* of a worker's ring buffer */
-	int ring_fd[CLV_RING_WORKERS]; /* the first is libbpf's, the others are ours */
+	int ring_fd[CLV_RING_WORKERS]; /* the first is one of map[] */
 	struct clv_kernel kernel;
-	struct capture *bpf;
-	size_t ctl_bytes, counts_bytes, shapes_bytes;
+	struct capture *bpf; /* while it is being loaded: what is needed of it later stands here, in descriptors */
+	struct {
+		char name[32];
+		int fd;
+	} map[RING_MAPS];
+	size_t maps;
+	int prog_fd[2][2]; /* of CLV_LAYER_ETHERNET and CLV_LAYER_CGROUP, by hook; 0: not loaded */
+	struct capture__bss *bss;
+	size_t bss_bytes, ctl_bytes, counts_bytes, shapes_bytes;
 	pthread_mutex_t ip_lock;
 	int ip_fd[2]; /* the programs of CLV_LAYER_IP: 0: not asked for yet; or -errno. Under ip_lock */
 };
@@ -91,6 +100,15 @@ int clv_ring_wake_on(struct clv_ring *r, uint32_t worker, int fd)
 
 /* ---- programs ---------------------------------------------------------------------------------------- */
 
+/* -1: there is none of that name. */
+static int map_fd(const struct clv_ring *r, const char *name)
+{
+	for (size_t i = 0; i < r->maps; i++)
+		if (strcmp(r->map[i].name, name) == 0)
+			return r->map[i].fd;
+	return -1;
+}
+
 /* The maps of `c`, not loaded yet, are those that there are. */
 static int ip_share_maps(struct clv_ring *r, struct capture *c)
 {
@@ -99,7 +117,7 @@ static int ip_share_maps(struct clv_ring *r, struct capture *c)
 
 	bpf_object__for_each_map(map, c->obj)
 	{
-		int fd = bpf_object__find_map_fd_by_name(r->bpf->obj, bpf_map__name(map));
+		int fd = map_fd(r, bpf_map__name(map));
 
 		err = fd < 0 ? bpf_map__set_autocreate(map, false) : bpf_map__reuse_fd(map, fd);
 		if (err)
@@ -156,21 +174,16 @@ static int ip_prog_fd(struct clv_ring *r, enum clv_hook hook)
 
 int clv_ring_prog_fd(struct clv_ring *r, enum clv_hook hook, enum clv_layer layer)
 {
-	const struct bpf_program *const progs[][2] = {
-		[CLV_LAYER_ETHERNET] = {r->bpf->progs.clovisor_in, r->bpf->progs.clovisor_out},
-		[CLV_LAYER_CGROUP] = {r->bpf->progs.clovisor_in_cg, r->bpf->progs.clovisor_out_cg},
-	};
-
 	if (layer == CLV_LAYER_IP)
 		return ip_prog_fd(r, hook);
-	int fd = bpf_program__fd(progs[layer][hook]);
+	int fd = r->prog_fd[layer == CLV_LAYER_CGROUP][hook];
 
-	return fd < 0 ? -EOPNOTSUPP : fd;
+	return fd ? fd : -EOPNOTSUPP;
 }
 
 int clv_ring_number_cgroup(struct clv_ring *r, uint64_t cgroup_id, uint32_t net)
 {
-	return bpf_map_update_elem(bpf_map__fd(r->bpf->maps.cgroup_net), &cgroup_id, &net, BPF_EXIST) ? -errno : 0;
+	return bpf_map_update_elem(map_fd(r, "cgroup_net"), &cgroup_id, &net, BPF_EXIST) ? -errno : 0;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
@@ -276,7 +289,10 @@ static int ring_map_memory(struct clv_ring *r)
 {
 	struct clv_kernel *k = &r->kernel;
 
-	k->shared = &r->bpf->bss->shared;
+	r->bss = map_array(r->bpf->maps.bss, 1, sizeof(*r->bss), PROT_READ | PROT_WRITE, &r->bss_bytes);
+	if (!r->bss)
+		return -errno;
+	k->shared = &r->bss->shared;
 	k->ctl = map_array(r->bpf->maps.ctl, k->slots, sizeof(*k->ctl), PROT_READ | PROT_WRITE, &r->ctl_bytes);
 	if (!k->ctl)
 		return -errno;
@@ -294,7 +310,7 @@ static int ring_map_memory(struct clv_ring *r)
 /* The first worker's ring buffer is there; makes the others, and tells the programs of all. */
 static int ring_share_out(struct clv_ring *r)
 {
-	r->ring_fd[0] = bpf_map__fd(r->bpf->maps.ring);
+	r->ring_fd[0] = map_fd(r, "ring");
 	for (uint32_t i = 1; i < r->workers; i++) {
 		int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "ring", 0, 0, r->share_bytes, NULL);
 
@@ -303,9 +319,43 @@ static int ring_share_out(struct clv_ring *r)
 		r->ring_fd[i] = fd;
 	}
 	for (uint32_t i = 0; r->workers > 1 && i < r->workers; i++)
-		if (bpf_map_update_elem(bpf_map__fd(r->bpf->maps.rings), &i, &r->ring_fd[i], BPF_ANY))
+		if (bpf_map_update_elem(map_fd(r, "rings"), &i, &r->ring_fd[i], BPF_ANY))
 			return -errno;
 	return 0;
+}
+
+static int keep_fd(int fd, int *kept)
+{
+	*kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *kept < 0 ? -errno : 0;
+}
+
+/* The object was loaded: keeps what is needed of it from now on. */
+static int ring_keep(struct clv_ring *r)
+{
+	const struct bpf_program *const progs[2][2] = {
+		{r->bpf->progs.clovisor_in, r->bpf->progs.clovisor_out},
+		{r->bpf->progs.clovisor_in_cg, r->bpf->progs.clovisor_out_cg},
+	};
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, r->bpf->obj)
+	{
+		if (bpf_map__fd(map) < 0)
+			continue;
+		if (r->maps == RING_MAPS || strlen(bpf_map__name(map)) >= sizeof(r->map->name))
+			return -E2BIG;
+		strcpy(r->map[r->maps].name, bpf_map__name(map));
+		err = keep_fd(bpf_map__fd(map), &r->map[r->maps].fd);
+		if (err)
+			return err;
+		r->maps++;
+	}
+	for (size_t i = 0; i < 4 && !err; i++)
+		if (bpf_program__fd(progs[i / 2][i % 2]) >= 0)
+			err = keep_fd(bpf_program__fd(progs[i / 2][i % 2]), &r->prog_fd[i / 2][i % 2]);
+	return err;
 }
 
 static int ring_load(struct clv_ring *r, const struct clv_ring_config *config)
@@ -324,12 +374,17 @@ static int ring_load(struct clv_ring *r, const struct clv_ring_config *config)
 	if (!err)
 		err = capture__load(r->bpf);
 	if (!err)
+		err = ring_keep(r);
+	if (!err)
 		err = ring_map_memory(r);
 	if (!err)
 		err = ring_share_out(r);
 	for (uint32_t i = 0; !err && i < r->workers; i++)
 		err = clv_reader_open(&r->reader[i], &r->kernel, i, r->ring_fd[i], r->share_bytes,
 				      r->bpf->rodata->wake_bytes);
+	/* Its types, lines and instructions take more memory than all else that is there before packets come. */
+	capture__destroy(r->bpf);
+	r->bpf = NULL;
 	return err;
 }
 
@@ -343,6 +398,20 @@ static void ring_unmap(struct clv_ring *r)
 		munmap((void *)(uintptr_t)k->counts, r->counts_bytes);
 	if (k->shapes)
 		munmap(k->shapes, r->shapes_bytes);
+	if (r->bss)
+		munmap(r->bss, r->bss_bytes);
+}
+
+static void ring_close_kept(struct clv_ring *r)
+{
+	for (size_t i = 0; i < r->maps; i++)
+		close(r->map[i].fd);
+	for (size_t i = 0; i < 4; i++)
+		if (r->prog_fd[i / 2][i % 2] > 0)
+			close(r->prog_fd[i / 2][i % 2]);
+	for (size_t i = 0; i < 2; i++)
+		if (r->ip_fd[i] > 0)
+			close(r->ip_fd[i]);
 }
 
 void clv_ring_close(struct clv_ring *r)
@@ -357,10 +426,7 @@ void clv_ring_close(struct clv_ring *r)
 		if (r->ring_fd[i] > 0)
 			close(r->ring_fd[i]);
 	ring_unmap(r);
-	for (size_t i = 0; i < 2; i++)
-		if (r->ip_fd[i] > 0)
-			close(r->ip_fd[i]);
-	capture__destroy(r->bpf);
+	ring_close_kept(r);
 	pthread_mutex_destroy(&r->ip_lock);
 	pthread_mutex_destroy(&r->kernel.shapes_lock);
 	clv_sides_fini(&r->kernel.sides);
@@ -405,7 +471,7 @@ static int stats_sum(struct clv_ring *r, struct clv_kstats *sum)
 		return cpus;
 
 	uint64_t *per_cpu = calloc((size_t)cpus * COUNTS, sizeof(uint64_t));
-	int err = per_cpu ? bpf_map_lookup_elem(bpf_map__fd(r->bpf->maps.stats), &zero, per_cpu) : -ENOMEM;
+	int err = per_cpu ? bpf_map_lookup_elem(map_fd(r, "stats"), &zero, per_cpu) : -ENOMEM;
 
 	for (size_t i = 0; !err && i < (size_t)cpus * COUNTS; i++)
 		((uint64_t *)sum)[i % COUNTS] += per_cpu[i];

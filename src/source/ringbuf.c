@@ -72,6 +72,25 @@ static void tell(struct clv_ringbuf *b)
 	b->told = b->read;
 }
 
+/* The record at `pos`, and in *next the position behind it. NULL: it is not complete, or, with *next, is none. */
+static const void *record_at(const struct clv_ringbuf *b, uint64_t pos, uint64_t *next, uint32_t *bytes)
+{
+	const uint8_t *at = b->data + (pos & (b->bytes - 1));
+	uint32_t header = __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
+
+	*next = pos;
+	if (header & BPF_RINGBUF_BUSY_BIT)
+		return NULL;
+	uint32_t len = header & ~BPF_RINGBUF_DISCARD_BIT;
+
+	*next = pos + round_up((size_t)len + HEADER, 8);
+	if (header & BPF_RINGBUF_DISCARD_BIT)
+		return NULL;
+	/* There is none; but what is not mapped is not read, whatever is written there. */
+	*bytes = len < b->longest ? len : b->longest;
+	return at + HEADER;
+}
+
 const void *clv_ringbuf_next(struct clv_ringbuf *b, uint32_t *bytes)
 {
 	for (;;) {
@@ -82,21 +101,25 @@ const void *clv_ringbuf_next(struct clv_ringbuf *b, uint32_t *bytes)
 			b->end = __atomic_load_n(b->producer, __ATOMIC_ACQUIRE);
 		if (b->read >= b->end)
 			return NULL;
+		const void *record = record_at(b, b->read, &b->next, bytes);
 
-		const uint8_t *at = b->data + (b->read & (b->bytes - 1));
-		uint32_t header = __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
-
-		if (header & BPF_RINGBUF_BUSY_BIT)
-			return NULL;
-		uint32_t len = header & ~BPF_RINGBUF_DISCARD_BIT;
-
-		b->next = b->read + round_up((size_t)len + HEADER, 8);
-		if (header & BPF_RINGBUF_DISCARD_BIT)
-			continue;
-		/* There is none; but what is not mapped is not read, whatever is written there. */
-		*bytes = len < b->longest ? len : b->longest;
-		return at + HEADER;
+		if (record || b->next == b->read)
+			return record;
 	}
+}
+
+const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes)
+{
+	uint64_t at = b->peeked > b->next ? b->peeked : b->next;
+	const void *record = NULL;
+
+	while (!record && at < b->end) {
+		record = record_at(b, at, &b->peeked, bytes);
+		if (!record && b->peeked == at)
+			return NULL;
+		at = b->peeked;
+	}
+	return record;
 }
 
 void clv_ringbuf_done(struct clv_ringbuf *b)

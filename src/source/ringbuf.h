@@ -17,9 +17,10 @@ struct clv_ringbuf {
 	uint64_t *consumer;       /* told to the kernel, which takes it for the beginning of what is not read */
 	const uint64_t *producer; /* told by it */
 	const uint8_t *data;
-	uint64_t read; /* up to here; may be a little more than was told */
-	uint64_t next; /* `read`, once the record that was returned last is done with */
-	uint64_t end;  /* the producer's position when it was looked at last */
+	uint64_t read;   /* up to here; may be a little more than was told */
+	uint64_t next;   /* `read`, once the record that was returned last is done with */
+	uint64_t end;    /* the producer's position when it was looked at last */
+	uint64_t peeked; /* so far peek() has come */
 	uint64_t told;
 	uint32_t bytes, longest, batch;
 	size_t page, mapped_bytes; /* of the producer's page and all behind it */
@@ -37,6 +38,12 @@ void clv_ringbuf_close(struct clv_ringbuf *b);
  * next call. The kernel gets the room of those before it back, many at a time.
  */
 const void *clv_ringbuf_next(struct clv_ringbuf *b, uint32_t *bytes);
+
+/*
+ * A look at what next() will return later: the record behind the one that peek() returned last, or behind that of
+ * next(). NULL when there is none that is complete, of those that next() knows of. Borrowed as that of next().
+ */
+const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes);
 
 /* No more is read for now: the kernel gets all that was, what next() returned last included. */
 void clv_ringbuf_done(struct clv_ringbuf *b);

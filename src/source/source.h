@@ -46,9 +46,19 @@ struct clv_source_ops {
 	void (*close)(struct clv_source *s);
 };
 
+/* So many packets before its turn a packet is told of. */
+#define CLV_SOURCE_AHEAD 8
+
 /* Every source begins with this. */
 struct clv_source {
 	const struct clv_source_ops *ops;
+	/*
+	 * Who consumes the packets may set this between polls: poll() calls it for packets that it will deliver soon,
+	 * where it knows any. Of the packet the endpoints, the net, the side and the transport are right; the rest need
+	 * not be.
+	 */
+	clv_packet_fn ahead;
+	void *ahead_ctx;
 };
 
 #endif

@@ -21,8 +21,10 @@ struct block {
 struct clv_tape {
 	struct block *first, *last;
 	size_t limit, bytes, packets;
-	struct block *at; /* where it plays; NULL: at the end */
-	size_t offset;
+	struct place {
+		struct block *at; /* NULL: at the end */
+		size_t offset;
+	} playing, ahead;
 };
 
 int clv_tape_new(size_t bytes, struct clv_tape **out)
@@ -102,22 +104,34 @@ size_t clv_tape_bytes(const struct clv_tape *t)
 	return t->bytes;
 }
 
-void clv_tape_rewind(struct clv_tape *t)
+static const struct clv_packet *tape_next(struct place *place)
 {
-	t->at = t->first;
-	t->offset = 0;
+	struct block *b = place->at;
+
+	if (!b)
+		return NULL;
+	const struct clv_packet *p = (const struct clv_packet *)(const void *)(b->data + place->offset);
+
+	place->offset += tape_size(p->payload.len);
+	if (place->offset == b->used)
+		*place = (struct place){.at = b->next};
+	return p;
 }
 
-void clv_tape_play(struct clv_tape *t, size_t count, clv_packet_fn fn, void *ctx)
+void clv_tape_rewind(struct clv_tape *t)
 {
-	while (count-- && t->at) {
-		const struct clv_packet *p = (const struct clv_packet *)(const void *)(t->at->data + t->offset);
+	t->playing = t->ahead = (struct place){.at = t->first};
+	for (int i = 0; i < CLV_SOURCE_AHEAD; i++)
+		tape_next(&t->ahead);
+}
 
-		t->offset += tape_size(p->payload.len);
-		if (t->offset == t->at->used) {
-			t->at = t->at->next;
-			t->offset = 0;
-		}
+void clv_tape_play(struct clv_tape *t, size_t count, clv_packet_fn fn, clv_packet_fn ahead, void *ctx)
+{
+	const struct clv_packet *p, *later;
+
+	while (count-- && (p = tape_next(&t->playing))) {
+		if (ahead && (later = tape_next(&t->ahead)))
+			ahead(ctx, later);
 		fn(ctx, p);
 	}
 }

@@ -25,7 +25,8 @@ size_t clv_tape_bytes(const struct clv_tape *t);
 
 /* Begins again with the first packet. */
 void clv_tape_rewind(struct clv_tape *t);
-/* Gives the next `count` packets, or those that are left, to `fn`. */
-void clv_tape_play(struct clv_tape *t, size_t count, clv_packet_fn fn, void *ctx);
+/* Gives the next `count` packets, or those that are left, to `fn`; each of them CLV_SOURCE_AHEAD before to `ahead`, if
+ * not NULL. */
+void clv_tape_play(struct clv_tape *t, size_t count, clv_packet_fn fn, clv_packet_fn ahead, void *ctx);
 
 #endif

@@ -6,9 +6,8 @@
  * connection joined in its middle, requests or responses may be missing from the count, and then a pair needs
  * evidence: a client that does not pipeline sends its next request when it has read the whole answer to the one
  * before, so the answer to a request, with its interim responses, begins exactly at the position which that request
- * acknowledges. A
- * connection whose client was seen pipelining offers no such evidence any more: its pairs end there. No pair is
- * ever guessed.
+ * acknowledges. A connection whose client was seen pipelining offers no such evidence any more: its pairs end there.
+ * No pair is ever guessed.
  */
 #ifndef CLV_TRACE_EXCHANGE_H
 #define CLV_TRACE_EXCHANGE_H
@@ -66,15 +65,15 @@ struct clv_exchanges {
 	struct clv_exchange *by_ids;  /* the same of pairs by id, as a tree; NULL: none */
 	struct clv_exchange *touched; /* the one of them that was asked for last; NULL: none */
 	uint32_t count;
-	uint32_t bytes; /* of their facts and heads */
-	bool by_id;
-	bool unsure;       /* the next request may have unseen ones before it */
-	bool pipelined;    /* the client was seen sending before it had its answer */
-	bool any;          /* a request was seen before */
-	bool lost;         /* requests were missed since the last one... */
-	uint32_t heard;    /* ...when the client had acknowledged no more than this sequence number */
-	bool begun;        /* of the answer that comes next interim responses were seen... */
-	uint32_t begun_at; /* ...the first of them at this sequence number */
+	uint32_t bytes;    /* of their facts and heads */
+	uint32_t heard;    /* when requests were lost: what the client had acknowledged, as a sequence number */
+	uint32_t begun_at; /* of what `begun` is about: its sequence number */
+	bool by_id : 1;
+	bool unsure : 1;    /* the next request may have unseen ones before it */
+	bool pipelined : 1; /* the client was seen sending before it had its answer */
+	bool any : 1;       /* a request was seen before */
+	bool lost : 1;      /* requests were missed since the last one */
+	bool begun : 1;     /* of the answer that comes next interim responses were seen */
 };
 
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);

@@ -49,7 +49,7 @@ static void test_plays_what_was_added(void **state)
 		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
 	assert_int_equal(clv_tape_new(SIZE_MAX, &t), 0);
 	clv_tape_rewind(t);
-	clv_tape_play(t, 1, expect_packet, NULL); /* there is none */
+	clv_tape_play(t, 1, expect_packet, NULL, NULL); /* there is none */
 	for (n = 0; n < PACKETS; n++) {
 		struct clv_packet p = packet(n);
 
@@ -59,13 +59,49 @@ static void test_plays_what_was_added(void **state)
 	for (int round = 0; round < 2; round++) {
 		clv_tape_rewind(t);
 		n = 0;
-		clv_tape_play(t, 101, expect_packet, &n);
+		clv_tape_play(t, 101, expect_packet, NULL, &n);
 		assert_int_equal(n, 101);
-		clv_tape_play(t, SIZE_MAX, expect_packet, &n);
+		clv_tape_play(t, SIZE_MAX, expect_packet, NULL, &n);
 		assert_int_equal(n, PACKETS);
-		clv_tape_play(t, 1, expect_packet, &n);
+		clv_tape_play(t, 1, expect_packet, NULL, &n);
 		assert_int_equal(n, PACKETS);
 	}
+	clv_tape_free(t);
+}
+
+/* Who is expected and who is there: told of once each, in order. */
+struct turns {
+	unsigned told, played;
+};
+
+static void tell_ahead(void *ctx, const struct clv_packet *p)
+{
+	struct turns *t = ctx;
+
+	assert_int_equal(p->ts_ns, CLV_SOURCE_AHEAD + t->told++);
+	assert_int_equal(t->told, t->played + 1); /* before the packet that is on */
+}
+
+static void tell_played(void *ctx, const struct clv_packet *p)
+{
+	((struct turns *)ctx)->played++;
+}
+
+static void test_tells_ahead(void **state)
+{
+	struct turns turns = {0};
+	struct clv_tape *t;
+
+	assert_int_equal(clv_tape_new(SIZE_MAX, &t), 0);
+	for (unsigned n = 0; n < 50; n++) {
+		struct clv_packet p = packet(n);
+
+		assert_int_equal(clv_tape_add(t, &p), 0);
+	}
+	clv_tape_rewind(t);
+	clv_tape_play(t, SIZE_MAX, tell_played, tell_ahead, &turns);
+	assert_int_equal(turns.played, 50);
+	assert_int_equal(turns.told, 50 - CLV_SOURCE_AHEAD);
 	clv_tape_free(t);
 }
 
@@ -90,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plays_what_was_added),
+		cmocka_unit_test(test_tells_ahead),
 		cmocka_unit_test(test_bound),
 	};
 
