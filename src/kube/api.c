@@ -126,8 +126,10 @@ static void api_free(struct clv_kube_api *api)
 {
 	for (size_t i = 0; i < api->streams; i++)
 		clv_kube_stream_fini(&api->stream[i]);
-	curl_multi_cleanup(api->client.lists);
-	curl_multi_cleanup(api->client.watches);
+	if (api->client.lists)
+		curl_multi_cleanup(api->client.lists);
+	if (api->client.watches)
+		curl_multi_cleanup(api->client.watches);
 	clv_kube_events_free(api->client.events);
 	clv_kube_access_close(api->client.access);
 	free(api->node);
