@@ -28,6 +28,8 @@ static int trim_object(struct dl_phdr_info *info, size_t size, void *ctx)
 
 void clv_trim(void)
 {
+#ifdef __GLIBC__
 	malloc_trim(0);
+#endif
 	dl_iterate_phdr(trim_object, NULL);
 }

@@ -6,7 +6,6 @@
 #include "kube/api.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/trim.h"
 #include "kube/stream.h"
 
 #define MS  1000000ull
@@ -65,18 +65,11 @@ static void api_perform(CURLM *multi)
 }
 
 /* What freed memory lists and their connections leave behind is given back: it is not needed again soon. */
-static void trim(void)
-{
-#ifdef __GLIBC__
-	malloc_trim(0);
-#endif
-}
-
 static void api_end_lists(struct clv_kube_client *client)
 {
 	curl_multi_cleanup(client->lists); /* with their connections */
 	client->lists = NULL;
-	trim();
+	clv_trim();
 }
 
 /* Returns for how long there is nothing to do unless something comes, in ms. */
