@@ -96,13 +96,21 @@ static bool request_lacks(const struct clv_conn *c, const struct clv_exchange *x
 	return x->open[CLV_TO_SERVER] && s->acked > s->next;
 }
 
+/* Has the client more of the server's bytes than were seen? Then there may be answers in them. */
+static bool answers_passed(const struct clv_conn *c)
+{
+	const struct clv_stream *s = &c->flow->streams.s[!c->client];
+
+	return s->started && s->acked > s->next;
+}
+
 /*
  * Reports what is open; `answers`: only what waits for an answer. Answers come in the order of requests: where one may
  * have passed unseen, so may those of the requests behind it.
  */
 static void finish(struct clv_conn *c, const char *error, uint64_t ts_ns, bool answers)
 {
-	bool doubt = false;
+	bool doubt = false, passed = answers_passed(c);
 
 	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges), *next; x; x = next) {
 		next = clv_exchanges_next(&c->exchanges, x);
@@ -114,6 +122,7 @@ static void finish(struct clv_conn *c, const char *error, uint64_t ts_ns, bool a
 			      (doubt || c->half[!c->client].hunting || (x->oneway && c->half[c->client].hunting) ||
 			       (c->exchanges.by_id && x->flags & CLV_SPAN_GAP));
 
+		hidden |= error && passed && !x->oneway && !x->response_end_ns;
 		if (hidden || request_lacks(c, x))
 			x->flags |= CLV_SPAN_GAP;
 		report(c, x, hidden ? NULL : error, ts_ns);

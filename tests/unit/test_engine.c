@@ -412,6 +412,26 @@ static void endings(void **state)
 	ends(CLV_TCP_ACK, 1, "");
 }
 
+/* The client has bytes of the server that nobody saw: its request may have been answered. */
+static void answer_passed_unseen(void **state)
+{
+	for (int from_server = 0; from_server < 2; from_server++) {
+		struct bed b;
+
+		open_bed(&b, (struct clv_engine_config){0});
+		handshake(&b);
+		say(&b, 0, GET_A);
+		b.seq[1] += 50;
+		send_flags(&b, 0, "", CLV_TCP_ACK);
+		send_flags(&b, from_server, "", CLV_TCP_RST | CLV_TCP_ACK);
+		clv_engine_flush(b.engine);
+		assert_int_equal(b.count, 1);
+		assert_string_equal(b.span[0].error, "");
+		assert_true(b.span[0].flags & CLV_SPAN_GAP);
+		close_bed(&b);
+	}
+}
+
 static void play_with_ticks(struct bed *b, bool ticks)
 {
 	handshake(b);
@@ -900,6 +920,7 @@ int main(void)
 		cmocka_unit_test(empty_lines),
 		cmocka_unit_test(quoted),
 		cmocka_unit_test(endings),
+		cmocka_unit_test(answer_passed_unseen),
 		cmocka_unit_test(ticks),
 		cmocka_unit_test(memory),
 		cmocka_unit_test(rules),
