@@ -115,10 +115,19 @@ static void piece_free(struct piece *piece)
 	free(piece);
 }
 
+static void pieces_fini(struct clv_node *list)
+{
+	for (struct clv_node *n = list->next, *next; n != list; n = next) {
+		struct piece *piece = clv_list_entry(n, struct piece, node);
+
+		next = n->next;
+		munmap(piece->base, PIECE_BYTES);
+		free(piece);
+	}
+}
+
 void clv_mem_fini(struct clv_mem *m)
 {
-	struct piece *piece;
-
 	for (struct clv_node *n = m->arenas.next, *next; n != &m->arenas; n = next) {
 		struct arena *a = clv_list_entry(n, struct arena, all);
 
@@ -126,9 +135,8 @@ void clv_mem_fini(struct clv_mem *m)
 		if (!a->piece)
 			free(arena_base(a));
 	}
-	while ((piece = clv_list_first(&m->pieces, struct piece, node)) ||
-	       (piece = clv_list_first(&m->full_pieces, struct piece, node)))
-		piece_free(piece);
+	pieces_fini(&m->pieces);
+	pieces_fini(&m->full_pieces);
 	for (unsigned i = 0; i < CLV_MEM_CLASSES - CLV_MEM_SMALL; i++)
 		for (struct block *b = m->large[i], *next; b; b = next) {
 			next = b->next;

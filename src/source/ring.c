@@ -344,9 +344,11 @@ static int ring_keep(struct clv_ring *r)
 	{
 		if (bpf_map__fd(map) < 0)
 			continue;
-		if (r->maps == RING_MAPS || strlen(bpf_map__name(map)) >= sizeof(r->map->name))
+		size_t bytes = strlen(bpf_map__name(map)) + 1;
+
+		if (r->maps == RING_MAPS || bytes > sizeof(r->map->name))
 			return -E2BIG;
-		strcpy(r->map[r->maps].name, bpf_map__name(map));
+		memcpy(r->map[r->maps].name, bpf_map__name(map), bytes);
 		err = keep_fd(bpf_map__fd(map), &r->map[r->maps].fd);
 		if (err)
 			return err;
