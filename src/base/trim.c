@@ -26,10 +26,15 @@ static int trim_object(struct dl_phdr_info *info, size_t size, void *ctx)
 	return 0;
 }
 
-void clv_trim(void)
+void clv_trim_heap(void)
 {
 #ifdef __GLIBC__
 	malloc_trim(0);
 #endif
+}
+
+void clv_trim(void)
+{
+	clv_trim_heap();
 	dl_iterate_phdr(trim_object, NULL);
 }

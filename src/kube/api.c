@@ -69,7 +69,7 @@ static void api_end_lists(struct clv_kube_client *client)
 {
 	curl_multi_cleanup(client->lists); /* with their connections */
 	client->lists = NULL;
-	clv_trim();
+	clv_trim_heap();
 }
 
 /* Returns for how long there is nothing to do unless something comes, in ms. */
