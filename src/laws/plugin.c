@@ -43,15 +43,11 @@ static void plugin_print(struct clv_talk *t, enum clv_dir dir, const char *fmt, 
 	__attribute__((format(printf, 3, 4)));
 static void plugin_print(struct clv_talk *t, enum clv_dir dir, const char *fmt, ...)
 {
-	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	talk_vprintf(talk_of(t), dir, fmt, ap);
 	va_end(ap);
-	if (n < 0 || (size_t)n >= sizeof(text))
-		abort();
-	talk_put(talk_of(t), dir, text, (size_t)n);
 }
 
 static void plugin_fill(struct clv_talk *t, enum clv_dir dir, size_t len)

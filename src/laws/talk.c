@@ -5,7 +5,6 @@
  */
 #include "laws/talk.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 
 uint64_t talk_random(uint64_t *rng)
@@ -51,17 +50,23 @@ void talk_put(struct talk *t, enum clv_dir dir, const void *data, size_t len)
 	t->len[dir] += (uint32_t)len;
 }
 
-void talk_printf(struct talk *t, enum clv_dir dir, const char *fmt, ...)
+void talk_vprintf(struct talk *t, enum clv_dir dir, const char *fmt, va_list ap)
 {
 	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
+
 	if (n < 0 || (size_t)n >= sizeof(text))
 		abort();
 	talk_put(t, dir, text, (size_t)n);
+}
+
+void talk_printf(struct talk *t, enum clv_dir dir, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	talk_vprintf(t, dir, fmt, ap);
+	va_end(ap);
 }
 
 void talk_fill(struct talk *t, enum clv_dir dir, size_t len)

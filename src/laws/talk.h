@@ -6,6 +6,7 @@
 #ifndef CLV_LAWS_TALK_H
 #define CLV_LAWS_TALK_H
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "proto/proto.h"
@@ -80,6 +81,7 @@ static inline bool talk_chance(uint64_t *rng, uint32_t percent)
 
 void talk_put(struct talk *t, enum clv_dir dir, const void *data, size_t len);
 void talk_printf(struct talk *t, enum clv_dir dir, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void talk_vprintf(struct talk *t, enum clv_dir dir, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
 /* `len` bytes that look like text, lines among them. */
 void talk_fill(struct talk *t, enum clv_dir dir, size_t len);
 /* What was put since the last flush in this direction is one write. */
