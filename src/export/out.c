@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The output's end of a queue, or of one for each lane. Owns the queues and the I/O thread, which writes what the
- * engines' threads put in; never looks into the lines, never touches the descriptor's flags (a terminal shares them
- * with the shell).
+ * engines' threads put in, if they do not themselves; never looks into the lines, never touches the descriptor's flags
+ * (a terminal shares them with the shell).
  */
 #include "export/out.h"
 
@@ -12,12 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* Next to the engine's thread: what that makes in a burst must not wait until everybody else has had their turn. */
 #define NICE (-14)
+
+/*
+ * Live, a file's lines are written by who makes them: there they are in the cache, and nobody needs to be woken, which
+ * is a sixth of what a request costs. A disk that once keeps this writer waiting for so long meets the other one, for a
+ * while.
+ */
+#define SLOW_NS     10000000u
+#define SLOW_FOR_NS (60ull * 1000 * 1000 * 1000)
 
 /* Written at once: what was is room again, and a reader that takes it is seen to do so. */
 #define WRITE_BYTES (768u << 10)
@@ -28,6 +38,7 @@ struct clv_out {
 	uint64_t dropped[CLV_OUT_LANES];
 	int fd;
 	bool live;
+	uint64_t slow_until_ns; /* the lane's: no writing on its thread before, CLOCK_MONOTONIC */
 	pthread_t thread;
 	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
 
@@ -162,6 +173,21 @@ static void *out_run(void *arg)
 
 /* ---- the lanes' -------------------------------------------------------------------------------------------------- */
 
+/* The only lane's way past the I/O thread. What fails here fails there again, and is told then. */
+static size_t out_write_here(void *ctx, struct clv_slice s)
+{
+	struct clv_out *o = ctx;
+	uint64_t before_ns = clv_clock_ns();
+
+	if (before_ns < o->slow_until_ns)
+		return 0;
+	ssize_t n = out_write(o, s.data, s.len);
+	uint64_t after_ns = clv_clock_ns();
+	if (after_ns - before_ns > SLOW_NS)
+		o->slow_until_ns = after_ns + SLOW_FOR_NS;
+	return n > 0 ? (size_t)n : 0;
+}
+
 char *clv_out_room(struct clv_out *o, unsigned lane, size_t bytes)
 {
 	char *room = clv_queue_room(o->queue[lane], bytes);
@@ -221,6 +247,13 @@ static size_t out_bytes(unsigned lanes, bool wait)
 	return live > CLV_OUT_BYTES ? live : CLV_OUT_BYTES;
 }
 
+static bool is_file(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode);
+}
+
 int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
 {
 	struct clv_out *o = calloc(1, sizeof(*o));
@@ -230,6 +263,7 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 		.wait = wait,
 		.stop = stop,
 		.wake = lanes > 1 ? out_wake : NULL,
+		.take = lanes == 1 && !wait && is_file(fd) ? out_write_here : NULL,
 		.ctx = o,
 	};
 	int err = 0;

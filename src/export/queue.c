@@ -43,6 +43,7 @@ struct clv_queue {
 	bool wait;
 	const volatile sig_atomic_t *stop;
 	void (*wake)(void *ctx);
+	size_t (*take)(void *ctx, struct clv_slice s);
 	void *ctx;
 	uint64_t head;
 	uint64_t known_given, known_taken; /* as last seen under the lock */
@@ -120,6 +121,7 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 	q->wait = config->wait;
 	q->stop = config->stop;
 	q->wake = config->wake;
+	q->take = config->take;
 	q->ctx = config->ctx;
 	int err = queue_map(q->bytes, &q->ring);
 	if (err) {
@@ -168,8 +170,35 @@ static void queue_tell(struct clv_queue *q)
 		q->wake(q->ctx);
 }
 
+/* The consumer has taken all that it was given and sleeps, or will: what is not given yet is not looked at. */
+static bool queue_is_idle(struct clv_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool idle = q->taken == q->given && !q->ended;
+	pthread_mutex_unlock(&q->lock);
+	return idle;
+}
+
+/* What is taken here and now is still in this processor's cache, and nobody is woken for it. */
+static void queue_take_here(struct clv_queue *q)
+{
+	size_t len = (size_t)(q->head - q->known_given);
+
+	if (!len || !queue_is_idle(q))
+		return;
+	size_t taken = q->take(q->ctx, clv_slice(q->ring + (q->known_given - q->origin) % q->bytes, len));
+	pthread_mutex_lock(&q->lock);
+	q->given += taken;
+	q->taken += taken;
+	q->known_given = q->given;
+	q->known_taken = q->taken;
+	pthread_mutex_unlock(&q->lock);
+}
+
 static void queue_hand_over(struct clv_queue *q)
 {
+	if (q->take)
+		queue_take_here(q);
 	pthread_mutex_lock(&q->lock);
 	bool some = queue_give(q);
 	pthread_mutex_unlock(&q->lock);

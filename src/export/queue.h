@@ -37,6 +37,11 @@ struct clv_queue_config {
 	 * sleeps in clv_queue_peek().
 	 */
 	void (*wake)(void *ctx);
+	/*
+	 * Takes as much of the bytes as it can at once; returns how many, 0: none, the consumer is to. Called on the
+	 * producer's thread in place of handing over, while the consumer has nothing left to take. May be NULL.
+	 */
+	size_t (*take)(void *ctx, struct clv_slice s);
 	void *ctx;
 };
 

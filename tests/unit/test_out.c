@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "export/out.h"
@@ -156,6 +157,68 @@ static void test_disk_is_full(void **state)
 		put(o, i);
 	assert_int_equal(clv_out_close(o), -ENOSPC);
 	close(fd);
+}
+
+/* Bytes that the calling thread has given to write() so far. */
+static uint64_t written_here(void)
+{
+	FILE *f = fopen("/proc/thread-self/io", "r");
+	unsigned long long bytes = 0;
+	char line[80];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "wchar: %llu", &bytes);
+	fclose(f);
+	return bytes;
+}
+
+static void test_a_file_is_written_at_once(void **state)
+{
+	FILE *file = tmpfile();
+	int fd = fileno(file);
+	uint64_t before = written_here();
+	struct reader r = {.all = true};
+	struct clv_out *o;
+
+	assert_int_equal(clv_out_open(fd, 1, false, &stop, &o), 0);
+	for (unsigned long i = 0; i < 100000; i++)
+		assert_true(put(o, i));
+	clv_out_tick(o, 0);
+	off_t size = lseek(fd, 0, SEEK_CUR);
+	assert_true(size > 4000000);
+	assert_int_equal(written_here() - before, size);
+	assert_int_equal(clv_out_close(o), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), size);
+	r.fd = dup(fd);
+	lseek(fd, 0, SEEK_SET);
+	reader_run(&r);
+	assert_int_equal(r.lines, 100000);
+	assert_false(r.wrong);
+	fclose(file);
+}
+
+static void test_a_file_that_is_full(void **state)
+{
+	struct rlimit before, less;
+	FILE *file = tmpfile();
+	struct clv_out *o;
+	int err = 0;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	less = before;
+	less.rlim_cur = 3000000; /* in the middle of a line */
+	assert_int_equal(clv_out_open(fileno(file), 1, false, &stop, &o), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+	for (unsigned long i = 0; i < 100000 || !err; i++) {
+		put(o, i);
+		err = clv_out_error(o);
+	}
+	assert_int_equal(err, -EFBIG);
+	assert_int_equal(lseek(fileno(file), 0, SEEK_CUR), less.rlim_cur);
+	assert_int_equal(clv_out_close(o), -EFBIG);
+	setrlimit(RLIMIT_FSIZE, &before);
+	fclose(file);
 }
 
 static void test_longest_line(void **state)
@@ -323,6 +386,8 @@ int main(void)
 		cmocka_unit_test(test_a_tick_hands_over),
 		cmocka_unit_test(test_reader_leaves),
 		cmocka_unit_test(test_disk_is_full),
+		cmocka_unit_test(test_a_file_is_written_at_once),
+		cmocka_unit_test(test_a_file_that_is_full),
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_descriptor_that_does_not_block),
 		cmocka_unit_test(test_stopped_with_a_reader_that_sleeps),
@@ -331,5 +396,6 @@ int main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

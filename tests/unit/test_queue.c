@@ -71,6 +71,50 @@ static void test_shows_what_was_handed_over(void **state)
 	clv_queue_free(q);
 }
 
+static char offered[BYTES];
+static size_t offered_len, offered_most;
+
+static size_t take(void *ctx, struct clv_slice s)
+{
+	(*(int *)ctx)++;
+	memcpy(offered, s.data, s.len);
+	offered_len = s.len;
+	return s.len < offered_most ? s.len : offered_most;
+}
+
+/* What can be taken by the producer's own thread is, as long as nothing else waits for the consumer. */
+static void test_offers_before_it_hands_over(void **state)
+{
+	int offers = 0;
+	struct clv_queue_config config = {.bytes = BYTES, .stop = &stop, .take = take, .ctx = &offers};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	offered_most = BYTES;
+	assert_true(put(q, BYTES, 'a'));
+	assert_true(put(q, 10, 'b')); /* there is room again */
+	assert_int_equal(offers, 1);
+	assert_int_equal(offered_len, BYTES);
+	assert_int_equal(clv_queue_used(q), 0);
+	offered_most = 4;
+	clv_queue_tick(q);
+	assert_int_equal(offers, 2);
+	assert_int_equal(offered_len, 10);
+	assert_int_equal(offered[0], 'b');
+	assert_int_equal(clv_queue_peek(q, true).len, 6);
+	assert_true(put(q, BYTES / 2, 'c'));
+	assert_true(clv_queue_pressed(q));
+	assert_int_equal(offers, 2); /* six bytes come first */
+	assert_int_equal(clv_queue_peek(q, true).len, 6 + BYTES / 2);
+	clv_queue_take(q, 6 + BYTES / 2);
+	assert_true(put(q, 1, 'd'));
+	clv_queue_end(q, -EPIPE);
+	assert_true(put(q, BYTES - 1, 'e'));
+	assert_false(put(q, 1, 'f'));
+	assert_int_equal(offers, 2); /* who has ended takes nothing, in whatever way */
+	clv_queue_free(q);
+}
+
 static void test_full(void **state)
 {
 	struct clv_queue *q = queue_of(false);
@@ -298,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_what_was_handed_over),
+		cmocka_unit_test(test_offers_before_it_hands_over),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_pressed_when_half_is_used),
 		cmocka_unit_test(test_begins_again_when_it_is_empty),
