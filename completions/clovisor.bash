@@ -58,7 +58,7 @@ _clovisor_options()
 		;;
 	read) echo "--side $shared" ;;
 	bench)
-		echo "--json --repeat --only --side --port --egress --plugin --memory --propagators --route --auto-route
+		echo "--json --repeat --workers --only --side --port --egress --plugin --memory --propagators --route --auto-route
 			--capture-header --redact --show-statements -c --config -h --help"
 		;;
 	config) echo "--json --given -c --config -h --help" ;;

@@ -138,6 +138,18 @@ def read_all(result, options, directory, say):
             result["offline"].append(run)
 
 
+def engine_threads(result, options, directory, say):
+    """The engine alone, its packets in memory: one of it, and two at once, in turns, by the clock."""
+    path = make(os.path.join(directory, "small.pcap"), "--packets", str(options.packets))["path"]
+    for _ in range(min(REPEAT, options.pairs)):
+        for workers in (1, 2):
+            argv = [CLOVISOR, "bench", "--json", "--only", "json", "--repeat", "1", "--workers", str(workers), path]
+            out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+            row = json.loads(out)["rows"]["json"]
+            result["engines"].append({"workers": workers, "ns_per_packet": row["ns_per_packet"]})
+    say("engine threads: " + ", ".join(f"{r['ns_per_packet']:.0f}" for r in result["engines"]) + " ns/packet")
+
+
 def read_flows(result, options, directory, say):
     """Connections that close after each request: so a packet is the same mix, however many there are at a time."""
     path, summary = os.path.join(directory, "flows.pcap"), os.path.join(directory, "summary")
@@ -154,12 +166,13 @@ def read_flows(result, options, directory, say):
 
 
 def measure_files(result, options, wanted, say):
-    """Fills in `offline` and `flows` of the result. The captures, and what is made of them, are in memory."""
+    """Fills in `offline`, `engines` and `flows` of the result. Captures, and what is made of them, are in memory."""
     with tempfile.TemporaryDirectory(prefix="clovisor-bench-") as directory:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=75%", "bench", directory], check=True)
         try:
             if "offline" in wanted:
                 read_all(result, options, directory, say)
+                engine_threads(result, options, directory, say)
             if "flows" in wanted:
                 read_flows(result, options, directory, say)
         finally:

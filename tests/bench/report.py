@@ -100,6 +100,13 @@ def offline_table(result):
     return ["", "million packets/s", "MB/s", "CPU, ns/packet", "complete", "RSS, MiB", "runs x packets"], rows
 
 
+def engines_table(result):
+    gain = figures.engine_gain(result)
+    rows = [[workers, spread(cost), ratio(gain) if workers == 2 else ""]
+            for workers, cost in figures.engine_costs(result).items()]
+    return ["threads", "ns/packet, by the clock", "times one's packets"], rows
+
+
 def flows_table(result):
     costs = figures.flow_costs(result)
     peak = {r["flows"]: mib(r["peak_kib"]) for r in result["flows"]}
@@ -124,8 +131,8 @@ def kernel_table(result):
     return ["packet", "ns", "more than nothing, ns"], rows
 
 
-TABLES = {"bars": bars_table, "offline": offline_table, "flows": flows_table, "attach": attach_table,
-          "idle": idle_table, "kernel": kernel_table}
+TABLES = {"bars": bars_table, "offline": offline_table, "engines": engines_table,
+          "flows": flows_table, "attach": attach_table, "idle": idle_table, "kernel": kernel_table}
 
 
 # ---- plots ---------------------------------------------------------------------------------------------------------
@@ -204,7 +211,7 @@ def text(result):
     """For a terminal: every table that has figures."""
     parts = [f"{key}  {result['workloads'][key]}\n{plain(*workload_table(observers))}"
              for key, observers in figures.all_figures(result).items()]
-    for name in ("attach", "idle", "offline", "flows", "kernel", "bars"):
+    for name in ("attach", "idle", "offline", "engines", "flows", "kernel", "bars"):
         head, rows = TABLES[name](result)
         if rows:
             parts.append(f"{name}\n{plain(head, rows)}")

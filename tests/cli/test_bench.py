@@ -71,6 +71,20 @@ class Bench(unittest.TestCase):
             r = report("--only", row, data=many(3))
             self.assertEqual((set(r["rows"]), r["spans"]), ({"read", row}, 3))
 
+    def test_workers_share_the_connections(self):
+        """Each packet once, and as many spans and bytes of lines, by however many threads."""
+        port = struct.pack(">H", 40000)  # of the capture's client
+        data = HEADER + b"".join(many(5)[24:].replace(port, struct.pack(">H", 40000 + i)) for i in range(6))
+        alone, shared = report(data=data), report("--workers", "3", data=data)
+        for key in ("packets", "payload_bytes", "connections", "requests", "spans", "drops"):
+            self.assertEqual(shared[key], alone[key], key)
+        self.assertEqual(shared["spans"], 30)
+        self.assertEqual([r["workers"] for r in (alone, shared)], [1, 3])
+        for row in ROWS:
+            self.assertEqual(shared["rows"][row]["bytes_per_span"], alone["rows"][row]["bytes_per_span"])
+            self.assertGreater(shared["rows"][row]["ns_per_packet"], 0)
+        self.assertIn(b"3 at once, by the clock", clovisor("bench", "--workers", "3", "-", stdin=data).stdout)
+
     def test_what_is_missing_is_told(self):
         c = capture(b"/1")
         orphan = c[:24] + c[-(16 + 40 + len(ANSWER)):]
@@ -109,6 +123,8 @@ class Refused(unittest.TestCase):
         self.check(2, "a", "b", says="b")
         for n in ("0", "-1", "x", "", "1001", "1x"):
             self.check(2, "--repeat", n, "-", says="--repeat")
+        for n in ("0", "9", "x"):
+            self.check(2, "--workers", n, "-", says="--workers")
         self.check(2, "--only", "text", "-", says="engine, json, otlp")
 
     def test_input(self):

@@ -78,12 +78,21 @@ class Figures(unittest.TestCase):
 
 
 class Bars(unittest.TestCase):
+    def test_two_engines_stand_beside_the_one_before(self):
+        result = sample()
+        self.assertAlmostEqual(figures.engine_gain(result)[0], (500 / 300 + 540 / 300) / 2)
+        result["engines"][1]["ns_per_packet"] = result["engines"][3]["ns_per_packet"] = 320
+        self.assertIs(bar(result, "engine: packets/s of two").met, False)
+        result["engines"] = []
+        self.assertIs(bar(result, "engine: packets/s of two").met, None)
+
     def test_each_is_judged_by_its_figure(self):
         verdicts = {b.what: b.met for b in figures.bars(sample())}
         self.assertIs(verdicts["W1: throughput, of tcpdump's"], True)
         self.assertIs(verdicts["W1: agent's CPU, of httpry's"], True)
         self.assertIs(verdicts["W5: p99 of the traced server, of bare"], False)
         self.assertIs(verdicts["file: packets/s, of tcpdump's"], True)
+        self.assertIs(verdicts["engine: packets/s of two threads, of one's"], True)
         self.assertIs(verdicts["file: CPU per packet, most of least, 10 to 100,000 connections"], False)
         self.assertIs(verdicts["kernel: flow that is not wanted, ns"], False)
         self.assertIs(verdicts["attaching while W1 runs: lost, clsact and tcx"], True)
@@ -126,7 +135,7 @@ class Report(unittest.TestCase):
 
     def test_what_was_not_measured_is_said(self):
         result = sample()
-        result.update(runs=[], workloads={}, attach=[], idle=[], offline=[], flows=[], kernel={})
+        result.update(runs=[], workloads={}, attach=[], idle=[], offline=[], engines=[], flows=[], kernel={})
         text = report.page(result)
         self.assertNotIn("| met |", text)
         self.assertIn("(not measured)", text)
