@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/hurry.h"
+#include "cli/placement.h"
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)
@@ -33,6 +34,8 @@ struct clv_lane {
 	atomic_bool quiet;   /* that was long ago, and nothing waits for time to pass */
 	bool held;           /* and packets wait for them */
 	bool inside;         /* the gate */
+
+	struct clv_placement *placement; /* live; NULL: where it runs does not matter, or cannot be told */
 
 	/* Of several. */
 	pthread_t thread;
@@ -171,6 +174,8 @@ static int lane_take(struct clv_lane *l, int timeout_ms)
 	lane_ease(l);
 	uint64_t now_ns = clv_clock_ns();
 
+	if (n)
+		clv_placement_tick(l->placement, now_ns);
 	l->busy_ns = n ? now_ns : l->busy_ns;
 	bool quiet = now_ns - l->busy_ns >= QUIET_NS && !clv_engine_waits(l->engine);
 	atomic_store_explicit(&l->quiet, quiet, memory_order_relaxed);
@@ -381,6 +386,8 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 		clv_lane_free(l);
 		return err;
 	}
+	if (config->run->live)
+		l->placement = clv_placement_new(CLV_PLACEMENT_STAT);
 	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;
@@ -392,5 +399,6 @@ void clv_lane_free(struct clv_lane *l)
 		return;
 	clv_engine_free(l->engine);
 	clv_rules_free(l->rules);
+	clv_placement_free(l->placement);
 	free(l);
 }
