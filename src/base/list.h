@@ -43,7 +43,8 @@ static inline void clv_list_remove(struct clv_node *n)
 /* To the end: what is used moves there, so that the front is the least recently used. */
 static inline void clv_list_touch(struct clv_node *head, struct clv_node *n)
 {
-	clv_list_remove(n);
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
 	clv_list_append(head, n);
 }
 

@@ -48,7 +48,7 @@ FETCH fetch_exchange(const struct clv_conn *c)
 {
 	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
 
-	if (c->state && c->state != c->room)
+	if (c->state && !clv_conn_in_room(c))
 		fetch(c->state, 2 * CACHE_LINE);
 	if (x)
 		fetch(x, sizeof(*x) + 2 * CACHE_LINE);
@@ -62,14 +62,11 @@ bool clv_engine_wants_ahead(const struct clv_engine *e)
 void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p)
 {
 	struct clv_flow *f;
-	int d;
 
 	if (!clv_engine_wants_ahead(e))
 		return;
-	struct clv_flow_key key = clv_flow_key_of(p, &d);
-
 	e->ahead.count++;
-	e->ahead.hash[e->ahead.count % CLV_AHEAD] = clv_flows_fetch(&e->flows, &key);
+	e->ahead.hash[e->ahead.count % CLV_AHEAD] = clv_flows_fetch(&e->flows, p);
 	if ((f = flow_of(e, 2)))
 		fetch_flow(e, f);
 	if ((f = flow_of(e, 4)))

@@ -14,8 +14,11 @@ struct clv_engine {
 	struct clv_mem mem;
 	struct clv_flows flows;
 	struct clv_engine_stats stats;
-	uint64_t now_ns;       /* newest packet or tick */
-	struct clv_flow *busy; /* being worked on: not to be evicted */
+	struct clv_stream_user streams; /* of all flows */
+	uint64_t now_ns;                /* newest packet or tick */
+	uint64_t due_ns;                /* before this nothing is to happen by itself; 0: look anew */
+	struct clv_flow *busy;          /* being worked on: not to be evicted */
+	struct clv_report report;       /* of the span being made */
 	struct clv_span span;
 	char *overflow;
 	struct {

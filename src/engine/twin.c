@@ -50,7 +50,8 @@ static void leave_out(struct clv_engine *e, struct clv_flow *f)
 	}
 	if (f->watched && f->watch.opened)
 		clv_watch_closed(e, f);
-	clv_list_remove(&f->syn);
+	if (f->watched)
+		clv_list_remove(&f->syn);
 	clv_conn_free(c);
 	f->conn = NULL;
 	clv_ledger_drop(e, f);

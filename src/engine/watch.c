@@ -164,8 +164,10 @@ void clv_watch_reset(struct clv_engine *e, struct clv_flow *f)
 
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f)
 {
+	if (!f->watched)
+		return;
 	clv_list_remove(&f->syn);
-	if (clv_watch_wanted(e) && unanswered(f))
+	if (unanswered(f))
 		tell_end(e, f, CLV_EVENT_FAILED);
 }
 

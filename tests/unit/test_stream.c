@@ -37,6 +37,7 @@ struct side {
 };
 
 struct world {
+	struct clv_streams streams; /* comes first: who gets them knows its world */
 	struct side side[2];
 	struct clv_packet packet[MAX_PACKETS];
 	int dir[MAX_PACKETS];
@@ -44,9 +45,9 @@ struct world {
 	bool check_cause;
 };
 
-static void on_data(void *ctx, int d, const struct clv_run *run)
+static void on_data(struct clv_streams *st, int d, const struct clv_run *run)
 {
-	struct world *w = ctx;
+	struct world *w = (struct world *)st;
 	struct side *s = &w->side[d];
 
 	assert_int_equal((uint32_t)run->pos, s->isn + (uint32_t)s->at);
@@ -57,9 +58,9 @@ static void on_data(void *ctx, int d, const struct clv_run *run)
 	s->at += run->bytes.len;
 }
 
-static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
+static void on_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
-	struct side *s = &((struct world *)ctx)->side[d];
+	struct side *s = &((struct world *)st)->side[d];
 
 	assert_int_equal((uint32_t)pos, s->isn + (uint32_t)s->at);
 	assert_true(len > 0 && s->at + len <= STREAM_BYTES);
@@ -67,16 +68,14 @@ static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns
 	s->missing += len;
 }
 
-static void on_fin(void *ctx, int d, uint64_t ts_ns)
+static void on_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 {
-	struct side *s = &((struct world *)ctx)->side[d];
+	struct side *s = &((struct world *)st)->side[d];
 
 	assert_false(s->fin);
 	assert_int_equal(s->at, STREAM_BYTES);
 	s->fin = true;
 }
-
-static const struct clv_stream_ops ops = {.data = on_data, .hole = on_hole, .fin = on_fin};
 
 static void add(struct world *w, int d, uint32_t from, uint32_t len, uint32_t acked, bool fin)
 {
@@ -147,11 +146,12 @@ static void begin(struct world *w, uint64_t seed)
 /* Plays the packets, leaving out each with 1 in `loss`, and cutting each with 1 in `cut` (0: none). */
 static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t cut)
 {
-	struct clv_streams st;
+	const struct clv_stream_user u = {.data = on_data, .hole = on_hole, .fin = on_fin, .mem = mem};
+	struct clv_streams *st = &w->streams;
 
-	clv_streams_init(&st, &ops, w, mem);
+	clv_streams_init(st);
 	for (int d = 0; d < 2; d++)
-		clv_stream_start(&st, d, w->side[d].isn);
+		clv_stream_start(mem, st, d, w->side[d].isn);
 	for (int i = 0; i < w->count; i++) {
 		struct clv_packet p = w->packet[i];
 
@@ -161,13 +161,13 @@ static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t c
 			p.payload.len = roll((uint32_t)p.len + 1);
 		uint32_t from = p.seq - w->side[w->dir[i]].isn;
 		memset(w->side[w->dir[i]].arrived + from, true, p.payload.len);
-		clv_streams_packet(&st, w->dir[i], &p);
+		clv_streams_packet(&u, st, w->dir[i], &p);
 	}
 	/* Retransmissions that acknowledge more than their first copies may hold each other up until here. */
 	w->check_cause = false;
-	while (clv_streams_give_up(&st))
+	while (clv_streams_give_up(&u, st))
 		;
-	clv_streams_fini(&st);
+	clv_streams_fini(mem, st);
 	assert_int_equal(mem->used_bytes, 0);
 }
 
@@ -230,51 +230,52 @@ static void without_memory(void **state)
 	run(100, 40, 0, 0, 0);
 }
 
-static int one_packet_seen;
+/* Counts what comes out. */
+struct count {
+	struct clv_streams st; /* comes first */
+	uint64_t seen, holes;
+};
 
-static void count_data(void *ctx, int d, const struct clv_run *r)
+static void count_data(struct clv_streams *st, int d, const struct clv_run *r)
 {
-	one_packet_seen += (int)r->bytes.len;
+	((struct count *)st)->seen += r->bytes.len;
 }
 
-static void ignore_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
+static void count_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
-	*(uint64_t *)ctx += len;
+	((struct count *)st)->holes += len;
 }
 
-static void ignore_fin(void *ctx, int d, uint64_t ts_ns)
+static void ignore_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 {
 }
-
-static const struct clv_stream_ops counting = {.data = count_data, .hole = ignore_hole, .fin = ignore_fin};
 
 /* A response that acknowledges a request waits for it, but not for one whose body is being skipped. */
 static void cause(void **state)
 {
 	struct clv_mem mem;
-	struct clv_streams st;
-	uint64_t holes = 0;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
 	struct clv_packet answer = {
 		.seq = 500, .ack = 200, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
 
 	clv_mem_init(&mem, 1 << 20);
-	clv_streams_init(&st, &counting, &holes, &mem);
-	clv_stream_start(&st, 0, 100);
-	clv_stream_start(&st, 1, 500);
-	one_packet_seen = 0;
-	clv_streams_packet(&st, 1, &answer);
-	assert_int_equal(one_packet_seen, 0);
-	assert_int_equal(clv_streams_blocked(&st), CLV_BLOCKED_LOST);
-	assert_true(clv_streams_give_up(&st));
-	assert_int_equal(one_packet_seen, 3);
-	assert_int_equal(holes, 100);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	clv_stream_start(&mem, &c.st, 1, 500);
+	clv_streams_packet(&u, &c.st, 1, &answer);
+	assert_int_equal(c.seen, 0);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_LOST);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.seen, 3);
+	assert_int_equal(c.holes, 100);
 
-	st.s[0].credit = st.s[0].next + 1000;
+	c.st.s[0].credit = c.st.s[0].next + 1000;
 	answer.seq = 503;
 	answer.ack = 900;
-	clv_streams_packet(&st, 1, &answer);
-	assert_int_equal(one_packet_seen, 6);
-	clv_streams_fini(&st);
+	clv_streams_packet(&u, &c.st, 1, &answer);
+	assert_int_equal(c.seen, 6);
+	clv_streams_fini(&mem, &c.st);
 	clv_mem_fini(&mem);
 }
 
@@ -282,25 +283,24 @@ static void cause(void **state)
 static void mutual(void **state)
 {
 	struct clv_mem mem;
-	struct clv_streams st;
-	uint64_t holes = 0;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
 	struct clv_packet a = {.seq = 100, .ack = 503, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
 	struct clv_packet b = {
 		.ts_ns = 1, .seq = 500, .ack = 103, .len = 3, .payload = CLV_LIT("def"), .tcp_flags = CLV_TCP_ACK};
 
 	clv_mem_init(&mem, 1 << 20);
-	clv_streams_init(&st, &counting, &holes, &mem);
-	clv_stream_start(&st, 0, 100);
-	clv_stream_start(&st, 1, 500);
-	one_packet_seen = 0;
-	clv_streams_packet(&st, 0, &a);
-	clv_streams_packet(&st, 1, &b);
-	assert_int_equal(one_packet_seen, 0);
-	assert_true(clv_streams_give_up(&st));
-	assert_int_equal(one_packet_seen, 6);
-	assert_int_equal(holes, 0);
-	assert_false(clv_streams_give_up(&st));
-	clv_streams_fini(&st);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	clv_stream_start(&mem, &c.st, 1, 500);
+	clv_streams_packet(&u, &c.st, 0, &a);
+	clv_streams_packet(&u, &c.st, 1, &b);
+	assert_int_equal(c.seen, 0);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.seen, 6);
+	assert_int_equal(c.holes, 0);
+	assert_false(clv_streams_give_up(&u, &c.st));
+	clv_streams_fini(&mem, &c.st);
 	clv_mem_fini(&mem);
 }
 
