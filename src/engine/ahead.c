@@ -48,7 +48,7 @@ FETCH fetch_exchange(const struct clv_conn *c)
 {
 	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
 
-	if (c->state && !clv_conn_in_room(c))
+	if (c->state && c->state != c->room)
 		fetch(c->state, 2 * CACHE_LINE);
 	if (x)
 		fetch(x, sizeof(*x) + 2 * CACHE_LINE);

@@ -48,11 +48,9 @@ static struct clv_report *report_of(struct clv_conn *c, const struct clv_exchang
 	return r;
 }
 
-/* Takes the exchange out, reports it, frees it. */
-static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
+/* A message of x has not ended, and will not. */
+static void break_off(struct clv_conn *c, struct clv_exchange *x)
 {
-	struct clv_engine *e = c->engine;
-
 	for (int d = 0; d < 2; d++) {
 		if (c->half[d].open != x)
 			continue;
@@ -64,8 +62,18 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		else
 			x->response_body_bytes = c->half[d].body_bytes;
 	}
+}
+
+/* Takes the exchange out, reports it, frees it. */
+static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
+{
+	struct clv_engine *e = c->engine;
+
+	if (c->half[0].open == x || c->half[1].open == x)
+		break_off(c, x);
 	clv_exchanges_take(&c->exchanges, x);
-	clv_watch_request_end(c, x);
+	if (x->counted)
+		clv_watch_request_end(c, x);
 	if (x->tentative) {
 		e->stats.drop_unconfirmed++;
 	} else if (!x->quiet) {
@@ -75,7 +83,8 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		r->closed_ns = closed_ns;
 		clv_report_span(r, x, &e->span);
 		e->stats.spans++;
-		clv_ledger_span(c->flow);
+		if (c->flow->watched)
+			clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}
 	clv_exchange_free(&e->mem, x);
@@ -160,9 +169,9 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 struct conn_sink {
 	struct clv_sink base;
 	struct clv_conn *c;
-	struct clv_half *h;    /* the direction's that speaks */
-	struct clv_mark first; /* of the slice's first byte, when it is not the tail */
-	bool spoke;            /* something was reported */
+	struct clv_half *h;           /* the direction's that speaks */
+	const struct clv_mark *first; /* of the slice's first byte, when it is not the tail */
+	bool spoke;                   /* something was reported */
 };
 
 /* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
@@ -175,7 +184,7 @@ static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv
 
 static inline struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
 {
-	return mark_at(s->h->tail, &s->first, at);
+	return mark_at(s->h->tail, s->first, at);
 }
 
 /* How far the server has been heard, or will have when its body is over, as a sequence number. */
@@ -216,7 +225,7 @@ static void give_up_oldest(struct clv_conn *c)
 	report(c, x, NULL, 0);
 }
 
-static void on_request(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_engine *e = c->engine;
@@ -252,7 +261,8 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 		x->flags |= CLV_SPAN_GAP;
 	x->tentative = c->tentative;
 	x->retransmits_before = c->retransmits;
-	clv_watch_request(c, x, msg);
+	if (e->config.on_event)
+		clv_watch_request(c, x, msg);
 }
 
 /* Whoever asked before x, and has no answer yet, will not be answered any more. */
@@ -266,13 +276,13 @@ static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 }
 
 /* The response's head will be gone when the span is made: what was asked for of its fields is kept. */
-static void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struct clv_msg *msg)
+static __attribute__((noinline)) void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struct clv_msg *msg)
 {
 	struct clv_engine *e = c->engine;
 	const struct clv_capture *capture = e->config.rules.capture;
 	struct clv_span_header h[CLV_SPAN_HEADERS];
 
-	if (!capture || !capture->response.count || !c->proto->fields)
+	if (!capture->response.count || !c->proto->fields)
 		return;
 	size_t found = clv_capture_gather(&capture->response, c->proto, msg->head, true, h, CLV_SPAN_HEADERS,
 					  &e->stats.drop_headers);
@@ -293,7 +303,7 @@ static void believe_all(struct clv_conn *c)
 		x->tentative = false;
 }
 
-static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_mark at = sink_mark(s, msg->at);
@@ -313,7 +323,8 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	clv_exchange_answer(x, msg, &at);
 	if (msg->keep.len)
 		clv_exchange_keep(x, &c->engine->mem, msg->keep);
-	keep_headers(c, x, msg);
+	if (c->engine->config.rules.capture)
+		keep_headers(c, x, msg);
 	c->tentative = c->likely = false;
 	if (c->datagram)
 		believe_all(c);
@@ -399,8 +410,8 @@ static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, co
 {
 	struct clv_exchange *x = sink_open((struct conn_sink *)base, dir, id);
 
-	if (x)
-		clv_exchange_amend(x, dir, &(struct clv_end){.facts = facts, .facts_size = size});
+	if (x && facts)
+		clv_exchange_update(x, dir, facts, size);
 }
 
 static void sink_note(struct clv_sink *base, enum clv_note note, struct clv_slice text)
@@ -418,7 +429,7 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 static const struct clv_sink sink_base = {
 	.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
 
-static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark first)
+static struct conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
 {
 	return (struct conn_sink){.base = sink_base, .c = c, .h = &c->half[d], .first = first};
 }
@@ -471,8 +482,9 @@ static void doubt_all(struct clv_conn *c)
  */
 static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, uint64_t lost)
 {
+	const struct clv_mark nowhere = {0};
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
+	struct conn_sink sink = sink_for(c, d, &nowhere);
 
 	/* While it hunts, what was kept is nothing yet. */
 	c->proto->gap(c->state, dir_of(c, d), h->hunting ? clv_slice(NULL, 0) : rest, lost, &sink.base);
@@ -577,8 +589,8 @@ static inline void owe(struct clv_conn *c, int d, uint64_t from, uint64_t skip)
 	}
 	c->flow->streams.s[d].credit = skip < UINT64_MAX - from ? from + skip : UINT64_MAX;
 	h->skipping = true;
-	h->long_frames |= skip >= CLV_KERNEL_WALK_BYTES;
-	c->heavy |= skip >= CLV_KERNEL_WALK_BYTES;
+	if (skip >= CLV_KERNEL_WALK_BYTES)
+		h->long_frames = c->heavy = true;
 }
 
 /* The next input for the parser: the tail with some of the rest behind it, or just the rest. */
@@ -691,30 +703,23 @@ static void pay_from_tail(struct clv_conn *c, int d)
 	clv_tail_consume(c->engine, &h->tail, h->tail->len - (uint32_t)tail.bytes.len);
 }
 
-static inline struct clv_fed ask_parser(struct clv_conn *c, int d, struct clv_slice in, struct conn_sink *sink)
-{
-	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in, &sink->base);
-
-	assert(fed.used <= in.len);
-	return fed;
-}
-
 /* The parser has had `in`, and said `fed`. Returns true when it should be asked again, whatever is left of the run. */
-static bool follow(struct clv_conn *c, int d, struct rest *r, const struct input *in, struct clv_fed fed,
-		   struct conn_sink *sink)
+static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct rest *r, const struct input *in,
+					     const struct clv_fed *fed, struct conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	bool more_coming = in->added < r->bytes.len;
+	/* What is bad goes, or it would be found again. */
+	uint32_t used = fed->v == CLV_FED_BAD && !fed->used && in->bytes.len ? 1 : fed->used;
 
-	if (fed.v == CLV_FED_BAD && !fed.used && in->bytes.len)
-		fed.used = 1; /* what is bad goes, or it would be found again */
-	consume(c, h, r, in, fed.used);
+	assert(used <= in->bytes.len);
+	consume(c, h, r, in, used);
 
-	switch (fed.v) {
+	switch (fed->v) {
 	case CLV_FED_OK:
-		assert(fed.used || fed.skip || in->bytes.len == 0);
-		if (fed.skip) {
-			owe(c, d, h->tail ? clv_tail_mark(h->tail, 0).pos : r->at.pos, fed.skip);
+		assert(fed->used || fed->skip || in->bytes.len == 0);
+		if (fed->skip) {
+			owe(c, d, h->tail ? clv_tail_mark(h->tail, 0).pos : r->at.pos, fed->skip);
 			pay_from_tail(c, d);
 		}
 		return h->tail;
@@ -722,7 +727,7 @@ static bool follow(struct clv_conn *c, int d, struct rest *r, const struct input
 		if (!h->tail && !more_coming)
 			keep_rest(c, d, r);
 		if (h->tail)
-			h->need = fed.need;
+			h->need = fed->need;
 		return false;
 	case CLV_FED_BAD:
 		if (c->likely) {
@@ -739,7 +744,7 @@ static bool follow(struct clv_conn *c, int d, struct rest *r, const struct input
 		go_opaque(c);
 		return false;
 	case CLV_FED_SWITCH:
-		go_on_with(c, fed.next);
+		go_on_with(c, fed->next);
 		return h->tail;
 	}
 	return false;
@@ -762,8 +767,8 @@ static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sin
 	}
 	h->skipping = false;
 	h->need = 0;
-	sink->first = r->at;
-	return follow(c, d, r, &in, ask_parser(c, d, in.bytes, sink), sink);
+	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink->base);
+	return follow(c, d, r, &in, &fed, sink);
 }
 
 /* Does direction d hold bytes that its parser may take once the other direction has said more? */
@@ -795,7 +800,7 @@ static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *si
 /* True: something was reported. */
 static bool pump_tail(struct clv_conn *c, int d, struct rest *r)
 {
-	struct conn_sink sink = sink_for(c, d, r->at);
+	struct conn_sink sink = sink_for(c, d, &r->at);
 
 	pump(c, d, r, &sink, c->half[d].tail);
 	return sink.spoke;
@@ -825,34 +830,27 @@ static __attribute__((noinline)) void feed_in_turns(struct clv_conn *c, int d, s
 static inline void feed(struct clv_conn *c, int d, struct rest *r)
 {
 	struct clv_half *h = &c->half[d];
+	const struct clv_stream *s = &c->flow->streams.s[d];
 
 	if (h->tail || h->hunting || c->half[!d].tail) {
 		feed_in_turns(c, d, r);
 		return;
 	}
-	struct conn_sink sink;
-	sink.base = sink_base;
-	sink.c = c;
-	sink.h = h;
-	sink.spoke = false;
-	for (;;) {
-		if (c->flow->streams.s[d].credit && !pay(c, d, r))
-			return;
-		if (!r->bytes.len && !h->skipping)
-			return;
+	struct conn_sink sink = sink_for(c, d, &r->at);
+	enum clv_dir dir = dir_of(c, d);
+	while ((!s->credit || pay(c, d, r)) && (r->bytes.len || h->skipping)) {
 		h->skipping = false;
-		sink.first = r->at;
-		struct clv_fed fed = ask_parser(c, d, r->bytes, &sink);
+		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink.base);
 
 		if (fed.v == CLV_FED_MORE && fed.used == r->bytes.len)
 			return;
 		if (fed.v != CLV_FED_OK) {
 			struct input in = {.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
 
-			pump(c, d, r, &sink, follow(c, d, r, &in, fed, &sink));
+			pump(c, d, r, &sink, follow(c, d, r, &in, &fed, &sink));
 			return;
 		}
-		assert(fed.used || fed.skip || r->bytes.len == 0);
+		assert(fed.used <= r->bytes.len && (fed.used || fed.skip || r->bytes.len == 0));
 		rest_advance(r, fed.used);
 		if (fed.skip)
 			owe(c, d, r->at.pos, fed.skip);
@@ -901,7 +899,7 @@ static void close_parser(struct clv_conn *c)
 		return;
 	if (c->proto->close)
 		c->proto->close(c->state);
-	if (!clv_conn_in_room(c))
+	if (c->state != c->room)
 		clv_mem_free(&c->engine->mem, c->state, c->proto->state_size);
 	c->state = NULL;
 }
@@ -920,7 +918,7 @@ static bool open_parser(struct clv_conn *c, const struct clv_proto *proto, const
 		.mem = c->engine,
 	};
 	/* The one before is still needed there. */
-	bool fits = c->datagram && proto->state_size <= CLV_CONN_ROOM && !clv_conn_in_room(c);
+	bool fits = proto->state_size <= CLV_CONN_ROOM && c->state != c->room;
 	void *state = fits ? c->room : clv_engine_alloc(c->engine, proto->state_size);
 
 	if (!state) {
@@ -1345,7 +1343,8 @@ void clv_conn_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 	if (!c || c->phase != CLV_CONN_SPEAKING)
 		return;
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
+	const struct clv_mark nowhere = {0};
+	struct conn_sink sink = sink_for(c, d, &nowhere);
 	if (!h->hunting)
 		c->proto->fin(c->state, dir_of(c, d), clv_tail_bytes(h->tail), &sink.base);
 	tail_drop(c, h);
@@ -1377,7 +1376,7 @@ static uint32_t datagram_time(const struct clv_conn *c, uint64_t ts_ns)
 static void feed_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 {
 	struct clv_mark at = {.pos = d == c->client || to_group(c) ? datagram_time(c, p->ts_ns) : 0, .ts_ns = p->ts_ns};
-	struct conn_sink sink = sink_for(c, d, at);
+	struct conn_sink sink = sink_for(c, d, &at);
 	uint32_t lost = p->len - (uint32_t)p->payload.len;
 
 	if (lost) {
@@ -1483,24 +1482,18 @@ bool clv_conn_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 
 /* ---- lifecycle ------------------------------------------------------------------------------------------------- */
 
-static size_t conn_size(bool datagram)
-{
-	return sizeof(struct clv_conn) + (datagram ? CLV_CONN_ROOM : 0);
-}
-
 struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream)
 {
-	bool datagram = f->key.transport == CLV_TRANSPORT_UDP;
-	struct clv_conn *c = clv_engine_alloc(e, conn_size(datagram));
+	struct clv_conn *c = clv_engine_alloc(e, sizeof(*c));
 
 	if (!c)
 		return NULL;
-	memset(c, 0, conn_size(datagram));
+	memset(c, 0, sizeof(*c));
 	c->engine = e;
 	c->flow = f;
 	c->client = (int8_t)client;
 	c->midstream = midstream;
-	c->datagram = datagram;
+	c->datagram = f->key.transport == CLV_TRANSPORT_UDP;
 	c->phase = midstream ? CLV_CONN_PROBING : CLV_CONN_DETECTING;
 	clv_exchanges_init(&c->exchanges, false, midstream);
 	return c;
@@ -1516,7 +1509,7 @@ void clv_conn_free(struct clv_conn *c)
 	close_parser(c);
 	if (c->left_out)
 		clv_mem_free(mem, c->left_out, sizeof(*c->left_out));
-	clv_mem_free(mem, c, conn_size(c->datagram));
+	clv_mem_free(mem, c, sizeof(*c));
 }
 
 void clv_conn_abandon(struct clv_conn *c)

@@ -48,14 +48,17 @@ enum clv_conn_phase {
 	CLV_CONN_OPAQUE, /* nothing for us, or no longer */
 };
 
-/* A flow of datagrams comes and goes: a parser's state that is no longer stands in its conn itself. */
+/* A parser's state that is no longer stands in the conn itself. */
 #define CLV_CONN_ROOM 32
 
+/* By lines of the cache, of which it takes four. */
 struct clv_conn {
 	struct clv_engine *engine;
 	struct clv_flow *flow;
 	const struct clv_proto *proto; /* once SPEAKING */
 	void *state;                   /* the parser's, proto->state_size bytes */
+	uint64_t retransmits;
+	struct clv_left_out *left_out; /* NULL: nothing was, and nobody was told to */
 	uint8_t phase;                 /* enum clv_conn_phase */
 	int8_t client;                 /* stream that goes to the server; -1: not known */
 	bool packet_sought;            /* of the packet being worked on */
@@ -66,13 +69,15 @@ struct clv_conn {
 	bool heavy : 1; /* has long bodies or frames: with each packet the kernel may have to be told something */
 	uint8_t withdrawals;
 	uint8_t probes; /* packets probed in vain */
+
 	struct clv_exchanges exchanges;
-	struct clv_half half[2];
-	uint64_t retransmits;
-	struct clv_left_out *left_out;   /* NULL: nothing was, and nobody was told to */
 	const struct clv_proto *refused; /* was taken for it, and is not */
-	_Alignas(16) uint8_t room[];     /* CLV_CONN_ROOM bytes, of datagrams */
+
+	struct clv_half half[2];
+	_Alignas(16) uint8_t room[CLV_CONN_ROOM];
 };
+
+_Static_assert(sizeof(struct clv_conn) <= 256, "a class of its own beyond this");
 
 /* error.type of a request whose connection ended under it. */
 #define CLV_ERROR_CLOSED "connection_closed"
@@ -118,12 +123,6 @@ void clv_conn_walked(struct clv_conn *c, int d, uint64_t end);
 static inline bool clv_conn_steers(const struct clv_conn *c, int d)
 {
 	return c->heavy || c->phase != CLV_CONN_SPEAKING || c->half[d].told_until < c->flow->streams.s[d].next;
-}
-
-/* Does the parser's state stand in the conn? */
-static inline bool clv_conn_in_room(const struct clv_conn *c)
-{
-	return c->datagram && c->state == c->room;
 }
 
 /* What of direction d is still to be skipped, behind what was delivered. */

@@ -87,22 +87,49 @@ struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir)
 /* A key as it is hashed and compared: every packet does so once. */
 struct words {
 	uint64_t addr[4];
-	uint64_t rest[2];
+	uint64_t ends; /* ports and net, as they stand in the key */
+	uint32_t transport;
 };
 
-static inline struct words words_of(const struct clv_addr *a, const struct clv_addr *b, uint16_t a_port, uint16_t b_port,
-				    uint32_t net, uint32_t transport)
-{
-	struct words w = {.rest = {(uint64_t)net << 32 | (uint32_t)a_port << 16 | b_port, transport}};
+_Static_assert(offsetof(struct clv_flow_key, net) == offsetof(struct clv_flow_key, a_port) + 4, "words.ends");
 
-	memcpy(&w.addr[0], a, sizeof(*a));
-	memcpy(&w.addr[2], b, sizeof(*b));
+static inline uint64_t word_at(const void *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
 	return w;
 }
 
 static inline struct words words_of_key(const struct clv_flow_key *k)
 {
-	return words_of(&k->a_addr, &k->b_addr, k->a_port, k->b_port, k->net, k->transport);
+	return (struct words){
+		.addr = {word_at(k->a_addr.b), word_at(k->a_addr.b + 8), word_at(k->b_addr.b), word_at(k->b_addr.b + 8)},
+		.ends = word_at(&k->a_port),
+		.transport = k->transport,
+	};
+}
+
+static inline uint64_t ends_of(uint16_t a_port, uint16_t b_port, uint32_t net)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (uint64_t)net << 32 | (uint32_t)b_port << 16 | a_port;
+#else
+	return (uint64_t)a_port << 48 | (uint64_t)b_port << 32 | net;
+#endif
+}
+
+static inline struct words words_of_packet(const struct clv_packet *p, int *dir)
+{
+	bool src_is_a = from_a(p);
+	const struct clv_endpoint *a = src_is_a ? &p->src : &p->dst, *b = src_is_a ? &p->dst : &p->src;
+
+	*dir = !src_is_a;
+	return (struct words){
+		.addr = {word_at(a->addr.b), word_at(a->addr.b + 8), word_at(b->addr.b), word_at(b->addr.b + 8)},
+		.ends = ends_of(a->port, b->port, p->net),
+		.transport = p->transport,
+	};
 }
 
 static inline uint32_t hash_of(const struct clv_flows *t, const struct words *w)
@@ -110,17 +137,14 @@ static inline uint32_t hash_of(const struct clv_flows *t, const struct words *w)
 	uint64_t a = clv_hash_mix(w->addr[0] ^ t->seed[0], w->addr[1] ^ t->seed[1]);
 	uint64_t b = clv_hash_mix(w->addr[2] ^ t->seed[2], w->addr[3] ^ t->seed[3]);
 
-	return (uint32_t)clv_hash_mix(a ^ w->rest[0], b ^ w->rest[1] ^ t->seed[0]);
+	return (uint32_t)clv_hash_mix(a ^ w->ends, b ^ w->transport ^ t->seed[0]);
 }
 
 static inline bool key_eq(const struct clv_flow_key *k, const struct words *w)
 {
-	struct words own = words_of_key(k);
-	uint64_t differ = (own.rest[0] ^ w->rest[0]) | (own.rest[1] ^ w->rest[1]);
-
-	for (int i = 0; i < 4; i++)
-		differ |= own.addr[i] ^ w->addr[i];
-	return !differ;
+	return !((word_at(k->a_addr.b) ^ w->addr[0]) | (word_at(k->a_addr.b + 8) ^ w->addr[1]) |
+		 (word_at(k->b_addr.b) ^ w->addr[2]) | (word_at(k->b_addr.b + 8) ^ w->addr[3]) |
+		 (word_at(&k->a_port) ^ w->ends) | (k->transport ^ w->transport));
 }
 
 static size_t home(const struct clv_flows *t, uint32_t hash)
@@ -149,15 +173,6 @@ struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow
 
 	*hash = hash_of(t, &w);
 	return find(t, &w, *hash);
-}
-
-static inline struct words words_of_packet(const struct clv_packet *p, int *dir)
-{
-	bool src_is_a = from_a(p);
-	const struct clv_endpoint *a = src_is_a ? &p->src : &p->dst, *b = src_is_a ? &p->dst : &p->src;
-
-	*dir = !src_is_a;
-	return words_of(&a->addr, &b->addr, a->port, b->port, p->net, p->transport);
 }
 
 struct clv_flow *clv_flows_seek(const struct clv_flows *t, const struct clv_packet *p, int *dir, uint32_t *hash)
