@@ -125,6 +125,12 @@ static struct clv_flow *oldest_but_busy(const struct clv_engine *e, const struct
 	return n == queue ? NULL : clv_list_entry(n, struct clv_flow, used);
 }
 
+void clv_engine_due(struct clv_engine *e, uint64_t ns)
+{
+	if (ns < e->due_ns)
+		e->due_ns = ns;
+}
+
 /* Gives up one flow other than the one being worked on. */
 static bool evict(struct clv_engine *e)
 {
@@ -141,6 +147,7 @@ static bool evict(struct clv_engine *e)
 		e->stats.drop_memory++;
 	}
 	flow_remove(e, f, CLV_FLOW_EVICTED);
+	clv_engine_due(e, 0);
 	return true;
 }
 
@@ -175,18 +182,31 @@ static bool is_over(const struct clv_flow *f)
 	return f->streams.s[0].fin_done && (f->streams.s[1].fin_done || f->last);
 }
 
+static uint64_t patience(enum clv_blocked b)
+{
+	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
+}
+
+void clv_engine_close(struct clv_engine *e, struct clv_flow *f)
+{
+	clv_flows_close(&e->flows, f);
+	clv_engine_due(e, f->wait_since_ns + CLV_LINGER_NS);
+}
+
 /* After anything was delivered or given up: is it over, and what does it wait for? */
 static void settle(struct clv_engine *e, struct clv_flow *f, uint64_t before, uint64_t now_ns)
 {
 	if (is_over(f)) {
 		clv_watch_closed(e, f);
 		flow_finish(e, f, CLV_ERROR_CLOSED, CLV_FLOW_CLOSED);
-		clv_flows_close(&e->flows, f);
+		clv_engine_close(e, f);
 		return;
 	}
 	if (f->streams.backlog) {
 		clv_flows_wait(&e->flows, f, clv_streams_blocked(&f->streams), delivered(f) != before, now_ns);
-		if (!f->blocked)
+		if (f->blocked)
+			clv_engine_due(e, f->wait_since_ns + patience(f->blocked));
+		else
 			clv_streams_trim(&e->mem, &f->streams);
 	}
 	steer(e, f);
@@ -204,11 +224,6 @@ static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
 
 /* ---- the clock ------------------------------------------------------------------------------------------------- */
 
-static uint64_t patience(enum clv_blocked b)
-{
-	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
-}
-
 /* The blocked flow whose patience ends first, or NULL; when, in *deadline_ns. */
 static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_ns)
 {
@@ -225,12 +240,6 @@ static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_n
 	return first;
 }
 
-static void due_at(struct clv_engine *e, uint64_t ns)
-{
-	if (ns < e->due_ns)
-		e->due_ns = ns;
-}
-
 /* When is the next thing to happen by itself? Flows that get packets only put it off. */
 static void look_ahead(struct clv_engine *e)
 {
@@ -240,15 +249,15 @@ static void look_ahead(struct clv_engine *e)
 
 	e->due_ns = UINT64_MAX;
 	if (first_overdue(e, &deadline_ns))
-		due_at(e, deadline_ns);
+		clv_engine_due(e, deadline_ns);
 	if ((f = clv_list_first(&t->closed, struct clv_flow, used)))
-		due_at(e, f->wait_since_ns + CLV_LINGER_NS);
+		clv_engine_due(e, f->wait_since_ns + CLV_LINGER_NS);
 	if ((f = clv_list_first(&t->syn, struct clv_flow, syn)))
-		due_at(e, f->last_ns + CLV_SYN_NS);
+		clv_engine_due(e, f->last_ns + CLV_SYN_NS);
 	if ((f = clv_list_first(&t->datagrams, struct clv_flow, used)))
-		due_at(e, f->last_ns + CLV_DATAGRAM_IDLE_NS);
+		clv_engine_due(e, f->last_ns + CLV_DATAGRAM_IDLE_NS);
 	if ((f = clv_list_first(&t->used, struct clv_flow, used)))
-		due_at(e, f->last_ns + CLV_IDLE_NS);
+		clv_engine_due(e, f->last_ns + CLV_IDLE_NS);
 }
 
 /* Everything that was to happen before now_ns happens. */
@@ -257,9 +266,6 @@ static __attribute__((noinline)) void happen(struct clv_engine *e, uint64_t now_
 	struct clv_flow *f;
 	uint64_t deadline_ns;
 
-	look_ahead(e);
-	if (e->due_ns > now_ns)
-		return;
 	/* By deadline, not by kind: giving up one wait may begin another that is over, too. */
 	while ((f = first_overdue(e, &deadline_ns)) && deadline_ns <= now_ns)
 		give_up(e, f, deadline_ns);
@@ -302,14 +308,14 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	f->client = -1;
 	f->last = f->left_out = f->both_ends = false;
 	memset(f->kernel, 0, sizeof(f->kernel));
-	if (f->watched) {
+	if (f->watched)
 		memset(&f->watch, 0, sizeof(f->watch));
-		clv_list_remove(&f->syn);
-	}
+	clv_watch_answered(e, f);
 	if (f->closed) {
 		f->closed = false;
 		clv_flows_touch(&e->flows, f, e->now_ns);
 	}
+	clv_engine_due(e, e->now_ns + (f->key.transport == CLV_TRANSPORT_UDP ? CLV_DATAGRAM_IDLE_NS : CLV_IDLE_NS));
 	e->stats.flows++;
 }
 
@@ -455,7 +461,7 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 		;
 	clv_watch_reset(e, f);
 	flow_finish(e, f, CLV_ERROR_RESET, end_of(f, CLV_FLOW_RESET));
-	clv_flows_close(&e->flows, f);
+	clv_engine_close(e, f);
 }
 
 /* A flow of datagrams has no end; when nothing is open, it is over, until the next one. */
@@ -474,7 +480,7 @@ static void take_datagram(struct clv_engine *e, struct clv_flow *f, int d, const
 		take_kernel_ref(f, d, p);
 	if (clv_conn_datagram(f->conn, d, p)) {
 		conn_finish(f, NULL);
-		clv_flows_close(&e->flows, f);
+		clv_engine_close(e, f);
 	} else {
 		steer(e, f);
 	}
@@ -515,7 +521,6 @@ static __attribute__((noinline)) void take_packet(struct clv_engine *e, struct c
 	else
 		take_segment(e, f, d, p);
 	e->busy = NULL;
-	e->due_ns = 0;
 }
 
 /*

@@ -18,8 +18,7 @@ static void look(struct clv_streams *st)
 	const struct clv_stream *a = &st->s[0], *b = &st->s[1];
 	bool plain = !st->backlog && a->started && b->started && !a->fin_seen && !b->fin_seen && !a->mute && !b->mute;
 
-	for (int d = 0; d < 2; d++)
-		st->s[d].plain = plain && st->s[d].data_seen;
+	st->s[0].plain = st->s[1].plain = plain;
 }
 
 static void segment_free(struct clv_mem *mem, struct clv_segment *seg)

@@ -135,6 +135,7 @@ static inline bool clv_streams_next(struct clv_streams *st, int d, const struct 
 	if (!p->len || p->payload.len != p->len || p->hole_len)
 		return false;
 	s->next += p->len;
+	s->data_seen = true;
 	if (ack > other->acked)
 		other->acked = ack;
 	return true;

@@ -137,7 +137,10 @@ static inline uint32_t hash_of(const struct clv_flows *t, const struct words *w)
 	uint64_t a = clv_hash_mix(w->addr[0] ^ t->seed[0], w->addr[1] ^ t->seed[1]);
 	uint64_t b = clv_hash_mix(w->addr[2] ^ t->seed[2], w->addr[3] ^ t->seed[3]);
 
-	return (uint32_t)clv_hash_mix(a ^ w->ends, b ^ w->transport ^ t->seed[0]);
+	uint64_t h = clv_hash_mix(a ^ w->ends, b ^ w->transport ^ t->seed[0]);
+
+	/* Ports in a row would otherwise stand in a row, too. */
+	return (uint32_t)((h ^ h >> 32) * 0x9e3779b97f4a7c15 >> 32);
 }
 
 static inline bool key_eq(const struct clv_flow_key *k, const struct words *w)
