@@ -42,6 +42,7 @@ struct world {
 	struct clv_packet packet[MAX_PACKETS];
 	int dir[MAX_PACKETS];
 	int count;
+	int straight; /* packets that went by clv_streams_next() */
 	bool check_cause;
 };
 
@@ -143,6 +144,21 @@ static void begin(struct world *w, uint64_t seed)
 	converse(w);
 }
 
+/* As the engine does: what is next of plain streams is delivered by whoever has the packet. */
+static void take(const struct clv_stream_user *u, struct clv_streams *st, int d, const struct clv_packet *p)
+{
+	struct world *w = (struct world *)st;
+
+	if (!st->s[d].plain || !clv_streams_next(st, d, p)) {
+		clv_streams_packet(u, st, d, p);
+		return;
+	}
+	w->straight++;
+	u->data(st, d,
+		&(struct clv_run){
+			.pos = st->s[d].next - p->len, .bytes = p->payload, .ts_ns = p->ts_ns, .ack_seq = p->ack});
+}
+
 /* Plays the packets, leaving out each with 1 in `loss`, and cutting each with 1 in `cut` (0: none). */
 static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t cut)
 {
@@ -161,7 +177,9 @@ static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t c
 			p.payload.len = roll((uint32_t)p.len + 1);
 		uint32_t from = p.seq - w->side[w->dir[i]].isn;
 		memset(w->side[w->dir[i]].arrived + from, true, p.payload.len);
-		clv_streams_packet(&u, st, w->dir[i], &p);
+		take(&u, st, w->dir[i], &p);
+		if (clv_streams_blocked(st) == CLV_BLOCKED_NO)
+			clv_streams_trim(mem, st);
 	}
 	/* Retransmissions that acknowledge more than their first copies may hold each other up until here. */
 	w->check_cause = false;
@@ -171,9 +189,11 @@ static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t c
 	assert_int_equal(mem->used_bytes, 0);
 }
 
-static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, size_t budget)
+/* Returns how many packets went straight. */
+static int run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, size_t budget)
 {
 	struct world *w = malloc(sizeof(*w));
+	int straight = 0;
 
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		struct clv_mem mem;
@@ -184,6 +204,7 @@ static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, siz
 		clv_mem_init(&mem, budget);
 		play(w, &mem, loss, cut);
 		clv_mem_fini(&mem);
+		straight += w->straight;
 		for (int d = 0; d < 2; d++) {
 			uint64_t absent = 0;
 
@@ -197,11 +218,12 @@ static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, siz
 		}
 	}
 	free(w);
+	return straight;
 }
 
 static void in_order(void **state)
 {
-	run(200, 0, 0, 0, 8 << 20);
+	assert_true(run(200, 0, 0, 0, 8 << 20) > 0);
 }
 
 static void shuffled(void **state)
@@ -212,7 +234,7 @@ static void shuffled(void **state)
 
 static void lost(void **state)
 {
-	run(400, 0, 20, 0, 8 << 20);
+	assert_true(run(400, 0, 20, 0, 8 << 20) > 0);
 	run(400, 20, 5, 0, 8 << 20);
 }
 
@@ -304,12 +326,87 @@ static void mutual(void **state)
 	clv_mem_fini(&mem);
 }
 
+/* Only what is next, whole, and acknowledges nothing unseen goes straight; and nothing while anything waits. */
+static void straight(void **state)
+{
+	struct clv_mem mem;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
+	struct clv_packet p = {.seq = 100, .ack = 500, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
+	struct clv_packet odd[] = {p, p, p, p, p, p, p, p};
+
+	clv_mem_init(&mem, 1 << 20);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	assert_false(c.st.s[0].plain); /* where the other begins nobody knows */
+	clv_stream_start(&mem, &c.st, 1, 500);
+	assert_true(c.st.s[0].plain && c.st.s[1].plain);
+
+	odd[0].seq = 101;
+	odd[1].ack = 501;
+	odd[2].payload.len = 2;
+	odd[3].len = 0;
+	odd[3].payload.len = 0;
+	odd[4].tcp_flags |= CLV_TCP_FIN;
+	odd[5].tcp_flags |= CLV_TCP_SYN;
+	odd[6].tcp_flags = 0;
+	odd[7].hole_len = 1;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		assert_false(clv_streams_next(&c.st, 0, &odd[i]));
+	p.tcp_flags |= CLV_TCP_PSH;
+	assert_true(clv_streams_next(&c.st, 0, &p));
+	assert_false(clv_streams_next(&c.st, 0, &p)); /* not twice */
+	assert_int_equal((uint32_t)c.st.s[0].next, 103);
+
+	p.seq = 110; /* something is missing before it */
+	clv_streams_packet(&u, &c.st, 0, &p);
+	assert_false(c.st.s[0].plain || c.st.s[1].plain);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_LATE);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.holes, 7);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_NO);
+	assert_true(mem.used_bytes > 0);
+	clv_streams_trim(&mem, &c.st); /* what was kept for those that wait is given back */
+	assert_int_equal(mem.used_bytes, 0);
+	assert_true(c.st.s[0].plain && c.st.s[1].plain);
+
+	odd[4].seq = 113;
+	clv_streams_packet(&u, &c.st, 0, &odd[4]);
+	assert_false(c.st.s[0].plain || c.st.s[1].plain); /* it is going to end */
+	assert_int_equal(mem.used_bytes, 0);              /* its FIN came in turn: no need to keep it */
+	clv_streams_fini(&mem, &c.st);
+	clv_mem_fini(&mem);
+}
+
+/* A FIN without room to keep it ends the stream at once: what is missing before it is given up. */
+static void fin_without_memory(void **state)
+{
+	struct clv_mem mem;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
+	struct clv_packet fin = {.seq = 150, .ack = 500, .tcp_flags = CLV_TCP_ACK | CLV_TCP_FIN};
+
+	for (int room = 0; room < 2; room++) {
+		clv_mem_init(&mem, room ? 1 << 20 : 0);
+		c = (struct count){0};
+		clv_stream_start(&mem, &c.st, 0, 100);
+		clv_stream_start(&mem, &c.st, 1, 500);
+		clv_streams_packet(&u, &c.st, 0, &fin);
+		assert_int_equal(c.holes, room ? 0 : 50);
+		assert_int_equal(c.st.s[0].fin_done, !room);
+		assert_int_equal(clv_streams_blocked(&c.st), room ? CLV_BLOCKED_LATE : CLV_BLOCKED_NO);
+		clv_streams_fini(&mem, &c.st);
+		assert_int_equal(mem.used_bytes, 0);
+		clv_mem_fini(&mem);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_order),       cmocka_unit_test(shuffled),       cmocka_unit_test(lost),
 		cmocka_unit_test(cut_by_snaplen), cmocka_unit_test(without_memory), cmocka_unit_test(cause),
-		cmocka_unit_test(mutual),
+		cmocka_unit_test(mutual),         cmocka_unit_test(straight),       cmocka_unit_test(fin_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
