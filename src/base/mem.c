@@ -68,7 +68,7 @@ static struct arena *arena_at(void *base)
 }
 
 /* What a block's size decides. */
-struct class {
+struct block_class {
 	unsigned index;
 	size_t bytes; /* the largest size of the same class */
 };
@@ -77,14 +77,14 @@ struct class {
  * Up to 64 B one class each 16 B, from there four to each power of two: which power of two is at or below the last
  * byte, and the two bits behind it.
  */
-static inline struct class class_of(size_t size)
+static inline struct block_class class_of(size_t size)
 {
 	size_t last = size - 1;
 	unsigned shift = 63 - (unsigned)__builtin_clzll(last | CLV_MEM_EVEN);
 	unsigned step = shift - CLV_MEM_STEP_SHIFT;
 	size_t steps = last >> step;
 
-	return (struct class){
+	return (struct block_class){
 		.index = ((shift - CLV_MEM_EVEN_SHIFT) << CLV_MEM_STEP_SHIFT) + (unsigned)steps,
 		.bytes = (steps + 1) << step,
 	};
@@ -345,7 +345,7 @@ void *clv_mem_alloc(struct clv_mem *m, size_t size)
 {
 	if (size - 1 >= CLV_MEM_MAX)
 		return NULL;
-	struct class class = class_of(size);
+	struct block_class class = class_of(size);
 
 	if (class.bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
@@ -372,7 +372,7 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 {
 	if (!p)
 		return;
-	struct class class = class_of(size);
+	struct block_class class = class_of(size);
 
 	m->used_bytes -= class.bytes;
 	if (class.bytes >= LARGE_BYTES)

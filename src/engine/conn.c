@@ -276,7 +276,8 @@ static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 }
 
 /* The response's head will be gone when the span is made: what was asked for of its fields is kept. */
-static __attribute__((noinline)) void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struct clv_msg *msg)
+static __attribute__((noinline)) void keep_headers(struct clv_conn *c, struct clv_exchange *x,
+						   const struct clv_msg *msg)
 {
 	struct clv_engine *e = c->engine;
 	const struct clv_capture *capture = e->config.rules.capture;

@@ -146,8 +146,8 @@ static bool evict(struct clv_engine *e)
 			return false;
 		e->stats.drop_memory++;
 	}
+	clv_watch_answered(e, f);
 	flow_remove(e, f, CLV_FLOW_EVICTED);
-	clv_engine_due(e, 0);
 	return true;
 }
 

@@ -137,7 +137,7 @@ static void pass_fin(const struct clv_stream_user *u, struct clv_streams *st, in
 	struct clv_stream *s = &st->s[d];
 
 	s->fin_done = true;
-	s->next = fin + 1;        /* the FIN takes a sequence number of its own */
+	s->next = fin + 1;             /* the FIN takes a sequence number of its own */
 	forget_waiting(u->mem, st, d); /* nobody reads on behind it */
 	u->fin(st, d, ts_ns);
 }
@@ -193,8 +193,9 @@ void clv_stream_jump(const struct clv_stream_user *u, struct clv_streams *st, in
 /* ---- waiting ---------------------------------------------------------------------------------------- */
 
 /* Puts [pos, end) behind *at. Returns the link behind the new segment, or NULL without memory. */
-static struct clv_segment **insert(const struct clv_stream_user *u, struct clv_backlog *b, int d, struct clv_segment **at,
-				   uint64_t pos, uint64_t end, struct clv_slice bytes, const struct clv_segment *like)
+static struct clv_segment **insert(const struct clv_stream_user *u, struct clv_backlog *b, int d,
+				   struct clv_segment **at, uint64_t pos, uint64_t end, struct clv_slice bytes,
+				   const struct clv_segment *like)
 {
 	uint32_t len = (uint32_t)(end - pos);
 	bytes = clv_slice_head(bytes, len);

@@ -38,10 +38,10 @@ struct clv_segment {
 
 /* One direction. What every packet asks for, and no more: two of them are a line of the cache. */
 struct clv_stream {
-	uint64_t next;   /* the first position not delivered */
-	uint64_t acked;  /* the receiver has everything before this */
-	uint64_t credit; /* a body is being skipped up to here: holes before it hold nobody up; UINT64_MAX: up to the end */
-	uint32_t syn;    /* sequence number of the SYN */
+	uint64_t next;    /* the first position not delivered */
+	uint64_t acked;   /* the receiver has everything before this */
+	uint64_t credit;  /* holes before this hold nobody up: a body is skipped up to here (UINT64_MAX: to the end) */
+	uint32_t syn;     /* sequence number of the SYN */
 	bool started : 1; /* next is known */
 	bool syn_seen : 1, fin_seen : 1, fin_done : 1;
 	bool mute : 1; /* its packets are not captured at all: nobody waits for it */

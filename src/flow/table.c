@@ -104,8 +104,9 @@ static inline uint64_t word_at(const void *p)
 static inline struct words words_of_key(const struct clv_flow_key *k)
 {
 	return (struct words){
-		.addr = {word_at(k->a_addr.b), word_at(k->a_addr.b + 8), word_at(k->b_addr.b), word_at(k->b_addr.b + 8)},
-		.ends = word_at(&k->a_port),
+		.addr = {word_at(k->a_addr.b), word_at(k->a_addr.b + 8), word_at(k->b_addr.b),
+			 word_at(k->b_addr.b + 8)},
+		.ends = word_at((const uint8_t *)k + offsetof(struct clv_flow_key, a_port)),
 		.transport = k->transport,
 	};
 }
@@ -147,7 +148,8 @@ static inline bool key_eq(const struct clv_flow_key *k, const struct words *w)
 {
 	return !((word_at(k->a_addr.b) ^ w->addr[0]) | (word_at(k->a_addr.b + 8) ^ w->addr[1]) |
 		 (word_at(k->b_addr.b) ^ w->addr[2]) | (word_at(k->b_addr.b + 8) ^ w->addr[3]) |
-		 (word_at(&k->a_port) ^ w->ends) | (k->transport ^ w->transport));
+		 (word_at((const uint8_t *)k + offsetof(struct clv_flow_key, a_port)) ^ w->ends) |
+		 (k->transport ^ w->transport));
 }
 
 static size_t home(const struct clv_flows *t, uint32_t hash)

@@ -61,7 +61,7 @@ struct clv_exchange {
 	/* and not set before they are asked for. */
 	struct clv_exchange *below[2]; /* of pairs by id: a tree of those that wait */
 	struct clv_slice method;       /* as clv_msg.method; of one that is counted */
-	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
+	_Alignas(8) uint8_t data[];    /* the request's facts, then its head */
 };
 
 struct clv_exchanges {

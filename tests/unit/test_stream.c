@@ -404,9 +404,15 @@ static void fin_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_order),       cmocka_unit_test(shuffled),       cmocka_unit_test(lost),
-		cmocka_unit_test(cut_by_snaplen), cmocka_unit_test(without_memory), cmocka_unit_test(cause),
-		cmocka_unit_test(mutual),         cmocka_unit_test(straight),       cmocka_unit_test(fin_without_memory),
+		cmocka_unit_test(in_order),
+		cmocka_unit_test(shuffled),
+		cmocka_unit_test(lost),
+		cmocka_unit_test(cut_by_snaplen),
+		cmocka_unit_test(without_memory),
+		cmocka_unit_test(cause),
+		cmocka_unit_test(mutual),
+		cmocka_unit_test(straight),
+		cmocka_unit_test(fin_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
