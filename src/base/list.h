@@ -33,17 +33,23 @@ static inline void clv_list_append(struct clv_node *head, struct clv_node *n)
 	clv_list_insert_before(head, n);
 }
 
-static inline void clv_list_remove(struct clv_node *n)
+/* The node is not used any more. */
+static inline void clv_list_unlink(struct clv_node *n)
 {
 	n->prev->next = n->next;
 	n->next->prev = n->prev;
+}
+
+static inline void clv_list_remove(struct clv_node *n)
+{
+	clv_list_unlink(n);
 	clv_list_init(n);
 }
 
 /* To the end: what is used moves there, so that the front is the least recently used. */
 static inline void clv_list_touch(struct clv_node *head, struct clv_node *n)
 {
-	clv_list_remove(n);
+	clv_list_unlink(n);
 	clv_list_append(head, n);
 }
 

@@ -67,35 +67,32 @@ static struct arena *arena_at(void *base)
 	return (struct arena *)(void *)((uint8_t *)base + (uintptr_t)base / ARENA_BYTES % ARENA_COLORS * ARENA_HEAD);
 }
 
+/* What a block's size decides. */
+struct block_class {
+	unsigned index;
+	size_t bytes; /* the largest size of the same class */
+};
+
 /*
  * Up to 64 B one class each 16 B, from there four to each power of two: which power of two is at or below the last
  * byte, and the two bits behind it.
  */
-static inline unsigned class_of(size_t size)
+static inline struct block_class class_of(size_t size)
 {
 	size_t last = size - 1;
+	unsigned shift = 63 - (unsigned)__builtin_clzll(last | CLV_MEM_EVEN);
+	unsigned step = shift - CLV_MEM_STEP_SHIFT;
+	size_t steps = last >> step;
 
-	if (last < CLV_MEM_EVEN)
-		return (unsigned)(last / CLV_MEM_MIN);
-	unsigned shift = 63 - (unsigned)__builtin_clzll(last);
-
-	return ((shift - CLV_MEM_EVEN_SHIFT) << CLV_MEM_STEP_SHIFT) + (unsigned)(last >> (shift - CLV_MEM_STEP_SHIFT));
-}
-
-/* The largest size of the same class. */
-static inline size_t class_bytes(size_t size)
-{
-	size_t last = size - 1;
-	size_t below = CLV_MEM_MIN - 1; /* the bits that tell no class */
-
-	if (last >= CLV_MEM_EVEN)
-		below = ((size_t)1 << (63 - CLV_MEM_STEP_SHIFT - (unsigned)__builtin_clzll(last))) - 1;
-	return (last | below) + 1;
+	return (struct block_class){
+		.index = ((shift - CLV_MEM_EVEN_SHIFT) << CLV_MEM_STEP_SHIFT) + (unsigned)steps,
+		.bytes = (steps + 1) << step,
+	};
 }
 
 size_t clv_mem_class_size(size_t size)
 {
-	return class_bytes(size);
+	return class_of(size).bytes;
 }
 
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes)
@@ -169,7 +166,7 @@ static bool may_idle(struct clv_mem *m, size_t bytes)
 	return true;
 }
 
-static void *take_large(struct clv_mem *m, unsigned class, size_t bytes)
+static __attribute__((noinline)) void *take_large(struct clv_mem *m, unsigned class, size_t bytes)
 {
 	void **list = &m->large[class - CLV_MEM_SMALL];
 	struct block *b = *list;
@@ -181,7 +178,7 @@ static void *take_large(struct clv_mem *m, unsigned class, size_t bytes)
 	return b;
 }
 
-static void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
+static __attribute__((noinline)) void put_large(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
 {
 	void **list = &m->large[class - CLV_MEM_SMALL];
 
@@ -269,7 +266,7 @@ static void arena_give(struct clv_mem *m, struct arena *a)
 }
 
 /* An arena for blocks of a class. NULL when the system has no memory. */
-static struct arena *arena_new(struct clv_mem *m, unsigned class)
+static __attribute__((noinline)) struct arena *arena_new(struct clv_mem *m, unsigned class)
 {
 	struct piece *piece;
 	void *base = system_take(m, arena_take(m, &piece), ARENA_BYTES);
@@ -320,6 +317,16 @@ static void *take_small(struct clv_mem *m, unsigned class, size_t bytes)
 	return b;
 }
 
+/* Nothing of it is in use: it stays, or goes back to the system. */
+static __attribute__((noinline)) void arena_unused(struct clv_mem *m, struct arena *a)
+{
+	if (may_idle(m, ARENA_BYTES))
+		return;
+	clv_list_remove(&a->partial);
+	clv_list_remove(&a->all);
+	arena_give(m, a);
+}
+
 static void put_small(struct clv_mem *m, unsigned class, size_t bytes, struct block *b)
 {
 	struct arena *a = arena_at(arena_base(b));
@@ -328,28 +335,25 @@ static void put_small(struct clv_mem *m, unsigned class, size_t bytes, struct bl
 		clv_list_append(&m->partial[class], &a->partial);
 	b->next = a->free;
 	a->free = b;
-	if (--a->used || may_idle(m, ARENA_BYTES))
-		return;
-	clv_list_remove(&a->partial);
-	clv_list_remove(&a->all);
-	arena_give(m, a);
+	if (!--a->used)
+		arena_unused(m, a);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 void *clv_mem_alloc(struct clv_mem *m, size_t size)
 {
-	if (size == 0 || size > CLV_MEM_MAX)
+	if (size - 1 >= CLV_MEM_MAX)
 		return NULL;
-	unsigned class = class_of(size);
-	size_t bytes = class_bytes(size);
+	struct block_class class = class_of(size);
 
-	if (bytes > m->budget_bytes - m->used_bytes)
+	if (class.bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
-	void *p = bytes >= LARGE_BYTES ? take_large(m, class, bytes) : take_small(m, class, bytes);
+	void *p = class.bytes >= LARGE_BYTES ? take_large(m, class.index, class.bytes)
+					     : take_small(m, class.index, class.bytes);
 	if (!p)
 		return NULL;
-	m->used_bytes += bytes;
+	m->used_bytes += class.bytes;
 	if (m->used_bytes > m->peak_bytes)
 		m->peak_bytes = m->used_bytes;
 	return p;
@@ -368,12 +372,11 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 {
 	if (!p)
 		return;
-	unsigned class = class_of(size);
-	size_t bytes = class_bytes(size);
+	struct block_class class = class_of(size);
 
-	m->used_bytes -= bytes;
-	if (bytes >= LARGE_BYTES)
-		put_large(m, class, bytes, p);
+	m->used_bytes -= class.bytes;
+	if (class.bytes >= LARGE_BYTES)
+		put_large(m, class.index, class.bytes, p);
 	else
-		put_small(m, class, bytes, p);
+		put_small(m, class.index, class.bytes, p);
 }

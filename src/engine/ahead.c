@@ -59,21 +59,23 @@ bool clv_engine_wants_ahead(const struct clv_engine *e)
 	return e->mem.used_bytes >= AHEAD_BYTES;
 }
 
-void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p)
+/* Apart from the question whether it is worth it, which is all that most packets are asked. */
+static __attribute__((noinline)) void expect(struct clv_engine *e, const struct clv_packet *p)
 {
 	struct clv_flow *f;
-	int d;
-
-	if (!clv_engine_wants_ahead(e))
-		return;
-	struct clv_flow_key key = clv_flow_key_of(p, &d);
 
 	e->ahead.count++;
-	e->ahead.hash[e->ahead.count % CLV_AHEAD] = clv_flows_fetch(&e->flows, &key);
+	e->ahead.hash[e->ahead.count % CLV_AHEAD] = clv_flows_fetch(&e->flows, p);
 	if ((f = flow_of(e, 2)))
 		fetch_flow(e, f);
 	if ((f = flow_of(e, 4)))
 		fetch_conn(f);
 	if ((f = flow_of(e, 6)) && f->conn)
 		fetch_exchange(f->conn);
+}
+
+void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p)
+{
+	if (clv_engine_wants_ahead(e))
+		expect(e, p);
 }

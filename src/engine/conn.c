@@ -27,34 +27,30 @@ static bool client_side(const struct clv_conn *c)
 	return c->flow->side_known && c->client == 0;
 }
 
-static struct clv_report report_of(struct clv_conn *c, const struct clv_exchange *x)
+/* What never changes of it the engine has filled in. */
+static struct clv_report *report_of(struct clv_conn *c, const struct clv_exchange *x)
 {
-	struct clv_engine *e = c->engine;
+	struct clv_report *r = &c->engine->report;
+	const struct clv_flow *f = c->flow;
 
-	return (struct clv_report){
-		.proto = x->proto,
-		.client = clv_flow_endpoint(c->flow, c->client),
-		.server = clv_flow_endpoint(c->flow, !c->client),
-		.kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER,
-		.side_known = c->flow->side_known,
-		.both_ends = c->flow->both_ends,
-		.net = c->flow->key.net,
-		.transport = (uint8_t)c->flow->key.transport,
-		.retransmits = c->retransmits + x->asked_again,
-		.overflow = e->overflow,
-		.rules = &e->config.rules,
-		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
-	};
+	r->proto = x->proto;
+	r->client = clv_flow_endpoint(f, c->client);
+	r->server = clv_flow_endpoint(f, !c->client);
+	r->kind = client_side(c) ? CLV_KIND_CLIENT : CLV_KIND_SERVER;
+	r->side_known = f->side_known;
+	r->both_ends = f->both_ends;
+	r->open = false;
+	r->transport = (uint8_t)f->key.transport;
+	r->net = f->key.net;
+	r->retransmits = c->retransmits + x->asked_again;
+	r->closed_ns = 0;
+	r->error = NULL;
+	return r;
 }
 
-/* Takes the exchange out, reports it, frees it. */
-static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
+/* A message of x has not ended, and will not. */
+static void break_off(struct clv_conn *c, struct clv_exchange *x)
 {
-	struct clv_engine *e = c->engine;
-	struct clv_report r = report_of(c, x);
-
-	r.error = error;
-	r.closed_ns = closed_ns;
 	for (int d = 0; d < 2; d++) {
 		if (c->half[d].open != x)
 			continue;
@@ -66,14 +62,29 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		else
 			x->response_body_bytes = c->half[d].body_bytes;
 	}
+}
+
+/* Takes the exchange out, reports it, frees it. */
+static void report(struct clv_conn *c, struct clv_exchange *x, const char *error, uint64_t closed_ns)
+{
+	struct clv_engine *e = c->engine;
+
+	if (c->half[0].open == x || c->half[1].open == x)
+		break_off(c, x);
 	clv_exchanges_take(&c->exchanges, x);
-	clv_watch_request_end(c, x);
+	if (x->counted)
+		clv_watch_request_end(c, x);
 	if (x->tentative) {
 		e->stats.drop_unconfirmed++;
 	} else if (!x->quiet) {
-		clv_report_span(&r, x, &e->span);
+		struct clv_report *r = report_of(c, x);
+
+		r->error = error;
+		r->closed_ns = closed_ns;
+		clv_report_span(r, x, &e->span);
 		e->stats.spans++;
-		clv_ledger_span(c->flow);
+		if (c->flow->watched)
+			clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}
 	clv_exchange_free(&e->mem, x);
@@ -137,10 +148,10 @@ size_t clv_conn_open(struct clv_conn *c, uint64_t now_ns, uint64_t least_ns, siz
 	for (struct clv_exchange *x = clv_exchanges_first(&c->exchanges); x; x = clv_exchanges_next(&c->exchanges, x)) {
 		if (x->tentative || x->request.ts_ns + least_ns > now_ns || n++ >= most)
 			continue;
-		struct clv_report r = report_of(c, x);
+		struct clv_report *r = report_of(c, x);
 
-		r.open = true;
-		clv_report_span(&r, x, &e->span);
+		r->open = true;
+		clv_report_span(r, x, &e->span);
 		e->span.end_ns = now_ns;
 		fn(ctx, &e->span);
 	}
@@ -158,23 +169,22 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 struct conn_sink {
 	struct clv_sink base;
 	struct clv_conn *c;
-	int d;
-	struct clv_mark first; /* of the slice's first byte, when it is not the tail */
-	bool spoke;            /* something was reported */
+	struct clv_half *h;           /* the direction's that speaks */
+	const struct clv_mark *first; /* of the slice's first byte, when it is not the tail */
+	bool spoke;                   /* something was reported */
 };
 
 /* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
-static struct clv_mark mark_at(const struct clv_tail *t, struct clv_mark first, uint32_t at)
+static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv_mark *first, uint32_t at)
 {
 	if (t)
 		return clv_tail_mark(t, at);
-	first.pos += at;
-	return first;
+	return (struct clv_mark){.pos = first->pos + at, .ts_ns = first->ts_ns, .ack_seq = first->ack_seq};
 }
 
-static struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
+static inline struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
 {
-	return mark_at(s->c->half[s->d].tail, s->first, at);
+	return mark_at(s->h->tail, s->first, at);
 }
 
 /* How far the server has been heard, or will have when its body is over, as a sequence number. */
@@ -215,7 +225,7 @@ static void give_up_oldest(struct clv_conn *c)
 	report(c, x, NULL, 0);
 }
 
-static void on_request(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_engine *e = c->engine;
@@ -237,7 +247,7 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 		x = room ? clv_exchanges_request(&c->exchanges, &e->mem, msg, &at) : NULL;
 	}
 	if (!c->exchanges.by_id)
-		c->half[s->d].open = x;
+		s->h->open = x;
 	if (!x) {
 		*(full ? &e->stats.drop_pending_overflow : &e->stats.drop_memory) += 1;
 		clv_exchanges_lost_requests(&c->exchanges, heard(c));
@@ -251,7 +261,8 @@ static void on_request(struct conn_sink *s, const struct clv_msg *msg)
 		x->flags |= CLV_SPAN_GAP;
 	x->tentative = c->tentative;
 	x->retransmits_before = c->retransmits;
-	clv_watch_request(c, x, msg);
+	if (e->config.on_event)
+		clv_watch_request(c, x, msg);
 }
 
 /* Whoever asked before x, and has no answer yet, will not be answered any more. */
@@ -265,13 +276,14 @@ static void drop_before(struct clv_conn *c, struct clv_exchange *x)
 }
 
 /* The response's head will be gone when the span is made: what was asked for of its fields is kept. */
-static void keep_headers(struct clv_conn *c, struct clv_exchange *x, const struct clv_msg *msg)
+static __attribute__((noinline)) void keep_headers(struct clv_conn *c, struct clv_exchange *x,
+						   const struct clv_msg *msg)
 {
 	struct clv_engine *e = c->engine;
 	const struct clv_capture *capture = e->config.rules.capture;
 	struct clv_span_header h[CLV_SPAN_HEADERS];
 
-	if (!capture || !capture->response.count || !c->proto->fields)
+	if (!capture->response.count || !c->proto->fields)
 		return;
 	size_t found = clv_capture_gather(&capture->response, c->proto, msg->head, true, h, CLV_SPAN_HEADERS,
 					  &e->stats.drop_headers);
@@ -292,7 +304,7 @@ static void believe_all(struct clv_conn *c)
 		x->tentative = false;
 }
 
-static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_mark at = sink_mark(s, msg->at);
@@ -302,7 +314,7 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 		return x ? clv_exchange_facts(x) : NULL;
 	c->engine->stats.responses++;
 	if (!c->exchanges.by_id)
-		c->half[s->d].open = x;
+		s->h->open = x;
 	if (!x) {
 		c->engine->stats.drop_orphan_responses++;
 		return NULL;
@@ -312,7 +324,8 @@ static const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
 	clv_exchange_answer(x, msg, &at);
 	if (msg->keep.len)
 		clv_exchange_keep(x, &c->engine->mem, msg->keep);
-	keep_headers(c, x, msg);
+	if (c->engine->config.rules.capture)
+		keep_headers(c, x, msg);
 	c->tentative = c->likely = false;
 	if (c->datagram)
 		believe_all(c);
@@ -325,25 +338,24 @@ static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const stru
 
 	s->spoke = true;
 	if (!s->c->exchanges.by_id)
-		s->c->half[s->d].body_bytes = 0;
-	if (msg->role == CLV_RESPONSE)
-		s->c->half[s->d].sought = s->c->packet_sought;
+		s->h->body_bytes = 0;
 	if (msg->role == CLV_REQUEST) {
 		on_request(s, msg);
 		return NULL;
 	}
+	if (msg->role == CLV_RESPONSE)
+		s->h->sought = s->c->packet_sought;
 	return on_response(s, msg);
 }
 
 /* The message of `dir` that is over, or that is being read: by id, or the one announced last. */
 static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir dir, uint64_t id)
 {
-	struct clv_conn *c = s->c;
-	struct clv_exchange *x = c->half[s->d].open;
+	struct clv_exchange *x;
 
-	if (!c->exchanges.by_id)
-		return x;
-	x = clv_exchanges_find(&c->exchanges, id);
+	if (!s->c->exchanges.by_id)
+		return s->h->open;
+	x = clv_exchanges_find(&s->c->exchanges, id);
 	return x && x->open[dir] ? x : NULL;
 }
 
@@ -351,7 +363,7 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 {
 	struct conn_sink *s = (struct conn_sink *)base;
 	struct clv_conn *c = s->c;
-	struct clv_half *h = &c->half[s->d];
+	struct clv_half *h = s->h;
 	struct clv_exchange *x = sink_open(s, dir, end->id);
 
 	s->spoke = true;
@@ -391,7 +403,7 @@ static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint
 		x->request_body_bytes += bytes;
 	} else {
 		x->response_body_bytes += bytes;
-		x->response_seen_ns = s->c->half[s->d].newest_ns;
+		x->response_seen_ns = s->h->newest_ns;
 	}
 }
 
@@ -399,8 +411,8 @@ static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, co
 {
 	struct clv_exchange *x = sink_open((struct conn_sink *)base, dir, id);
 
-	if (x)
-		clv_exchange_amend(x, dir, &(struct clv_end){.facts = facts, .facts_size = size});
+	if (x && facts)
+		clv_exchange_update(x, dir, facts, size);
 }
 
 static void sink_note(struct clv_sink *base, enum clv_note note, struct clv_slice text)
@@ -415,12 +427,12 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 	return d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
 }
 
-static struct conn_sink sink_for(struct clv_conn *c, int d, struct clv_mark first)
-{
-	static const struct clv_sink base = {
-		.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
+static const struct clv_sink sink_base = {
+	.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
 
-	return (struct conn_sink){.base = base, .c = c, .d = d, .first = first};
+static struct conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
+{
+	return (struct conn_sink){.base = sink_base, .c = c, .h = &c->half[d], .first = first};
 }
 
 /* ---- the tail -------------------------------------------------------------------------------------------------- */
@@ -432,6 +444,19 @@ static void tail_drop(struct clv_conn *c, struct clv_half *h)
 }
 
 /* ---- gaps ------------------------------------------------------------------------------------------------------ */
+
+/* What was to be skipped of direction d is not. */
+static void forgive(struct clv_conn *c, int d)
+{
+	c->flow->streams.s[d].credit = 0;
+	c->half[d].skipping = false;
+}
+
+/* Does the kernel walk over frames of direction d, or was it told to? */
+static bool walks(const struct clv_conn *c, int d)
+{
+	return c->half[d].walked || (c->left_out && c->left_out->of[d].walk_from);
+}
 
 /* Answers that were being read or still to come may lie in the gap: none of them can be told any more. */
 static void lose_responses(struct clv_conn *c)
@@ -458,8 +483,9 @@ static void doubt_all(struct clv_conn *c)
  */
 static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, uint64_t lost)
 {
+	const struct clv_mark nowhere = {0};
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
+	struct conn_sink sink = sink_for(c, d, &nowhere);
 
 	/* While it hunts, what was kept is nothing yet. */
 	c->proto->gap(c->state, dir_of(c, d), h->hunting ? clv_slice(NULL, 0) : rest, lost, &sink.base);
@@ -487,13 +513,12 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 		doubt_all(c);
 	else if (d != c->client)
 		lose_responses(c);
-	if (h->walked || h->walk_from)
+	if (walks(c, d))
 		clv_conn_stop_walk(c, d);
 	h->need = 0;
 	h->hunting = true;
 	h->junk = false;
-	h->skipping = false;
-	h->debt = 0;
+	forgive(c, d);
 }
 
 /* The same, and the tail is the last that was there. */
@@ -503,6 +528,11 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 	tail_drop(c, &c->half[d]);
 }
 
+static uint64_t walked_to(const struct clv_conn *c, int d)
+{
+	return c->left_out ? c->left_out->of[d].walked_to : 0;
+}
+
 /* What the kernel left out by itself does not fit what the parser reads: no more of that. */
 static void distrust(struct clv_conn *c, struct clv_half *h)
 {
@@ -510,7 +540,7 @@ static void distrust(struct clv_conn *c, struct clv_half *h)
 	h->seek = false;
 	h->mismatched = true;
 	h->sought = false;
-	h->window_end = 0; /* says it again, without the privilege */
+	h->told_until = 0; /* says it again, without the privilege */
 }
 
 /* ---- feeding --------------------------------------------------------------------------------------------------- */
@@ -531,16 +561,37 @@ static void rest_advance(struct rest *r, size_t n)
 	r->at_packet = false;
 }
 
-/* Pays the debt of a skipped body from data. Returns false while it is not paid. */
-static bool pay(struct clv_half *h, struct rest *r)
+/*
+ * Pays the debt of a skipped body from data: all that lies before clv_stream.credit. Returns false while it is not
+ * paid.
+ */
+static inline bool pay(struct clv_conn *c, int d, struct rest *r)
 {
-	uint64_t n = r->bytes.len < h->debt ? r->bytes.len : h->debt;
+	struct clv_stream *s = &c->flow->streams.s[d];
+	uint64_t debt = s->credit - r->at.pos; /* what is skipped begins behind what was read */
+	uint64_t n = r->bytes.len < debt ? r->bytes.len : debt;
 
-	h->body_bytes += n;
-	if (h->debt != CLV_SKIP_TO_FIN)
-		h->debt -= n;
+	c->half[d].body_bytes += n;
 	rest_advance(r, n);
-	return h->debt == 0;
+	if (n < debt)
+		return false;
+	s->credit = 0;
+	return true;
+}
+
+/* The `skip` bytes from position `from` on are payload that nobody reads. */
+static inline void owe(struct clv_conn *c, int d, uint64_t from, uint64_t skip)
+{
+	struct clv_half *h = &c->half[d];
+
+	if (h->body_bytes > 0 && !h->framed) { /* not the message's first */
+		h->framed = true;
+		h->told_until = 0;
+	}
+	c->flow->streams.s[d].credit = skip < UINT64_MAX - from ? from + skip : UINT64_MAX;
+	h->skipping = true;
+	if (skip >= CLV_KERNEL_WALK_BYTES)
+		h->long_frames = c->heavy = true;
 }
 
 /* The next input for the parser: the tail with some of the rest behind it, or just the rest. */
@@ -618,7 +669,7 @@ static bool hunt(struct clv_conn *c, int d, struct rest *r)
 	uint32_t junk = (uint32_t)(in.bytes.len - kept);
 	/* Junk is the end of a request that nobody saw begin: it is no older than its last byte. */
 	if (junk && d == c->client)
-		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, r->at, junk - 1).ack_seq);
+		clv_exchanges_lost_requests(&c->exchanges, mark_at(h->tail, &r->at, junk - 1).ack_seq);
 	/* Whatever waits for an answer may have had it in there. */
 	if (junk && d != c->client)
 		clv_exchanges_doubt(&c->exchanges);
@@ -641,22 +692,71 @@ static void go_on_with(struct clv_conn *c, const struct clv_proto *proto);
 static void withdraw(struct clv_conn *c);
 
 /* The tail may hold the first bytes of a body that is being skipped. */
-static void pay_from_tail(struct clv_conn *c, struct clv_half *h)
+static void pay_from_tail(struct clv_conn *c, int d)
 {
-	struct rest tail = {.bytes = clv_tail_bytes(h->tail)};
+	struct clv_half *h = &c->half[d];
 
-	pay(h, &tail);
-	if (h->tail)
-		clv_tail_consume(c->engine, &h->tail, h->tail->len - (uint32_t)tail.bytes.len);
+	if (!h->tail)
+		return;
+	struct rest tail = {.bytes = clv_tail_bytes(h->tail), .at = clv_tail_mark(h->tail, 0)};
+
+	pay(c, d, &tail);
+	clv_tail_consume(c->engine, &h->tail, h->tail->len - (uint32_t)tail.bytes.len);
 }
 
-/* One call of the parser. Returns true when it should be asked again though nothing of the run is left. */
-static inline bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink)
+/* The parser has had `in`, and said `fed`. Returns true when it should be asked again, whatever is left of the run. */
+static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct rest *r, const struct input *in,
+					     const struct clv_fed *fed, struct conn_sink *sink)
+{
+	struct clv_half *h = &c->half[d];
+	bool more_coming = in->added < r->bytes.len;
+	/* What is bad goes, or it would be found again. */
+	uint32_t used = fed->v == CLV_FED_BAD && !fed->used && in->bytes.len ? 1 : fed->used;
+
+	assert(used <= in->bytes.len);
+	consume(c, h, r, in, used);
+
+	switch (fed->v) {
+	case CLV_FED_OK:
+		assert(fed->used || fed->skip || in->bytes.len == 0);
+		if (fed->skip) {
+			owe(c, d, h->tail ? clv_tail_mark(h->tail, 0).pos : r->at.pos, fed->skip);
+			pay_from_tail(c, d);
+		}
+		return h->tail;
+	case CLV_FED_MORE:
+		if (!h->tail && !more_coming)
+			keep_rest(c, d, r);
+		if (h->tail)
+			h->need = fed->need;
+		return false;
+	case CLV_FED_BAD:
+		if (c->likely) {
+			withdraw(c);
+			return false;
+		}
+		c->engine->stats.drop_parse_errors++;
+		if (h->walked || r->at.pos < walked_to(c, d))
+			distrust(c, h);
+		lose_place_after(c, d, clv_slice(NULL, 0), 0);
+		sink->spoke = true; /* what the other direction waits for may have been in there */
+		return h->tail;
+	case CLV_FED_OPAQUE:
+		go_opaque(c);
+		return false;
+	case CLV_FED_SWITCH:
+		go_on_with(c, fed->next);
+		return h->tail;
+	}
+	return false;
+}
+
+/* One call of the parser. Returns as follow(). */
+static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	struct input in = next_input(c, h, r);
 	bool stuck = in.old_len && r->bytes.len && !in.added;
-	bool more_coming = in.added < r->bytes.len;
 
 	if (stuck) {
 		lose_rest(c, d, r);
@@ -668,49 +768,8 @@ static inline bool feed_once(struct clv_conn *c, int d, struct rest *r, struct c
 	}
 	h->skipping = false;
 	h->need = 0;
-	sink->first = r->at;
 	struct clv_fed fed = c->proto->feed(c->state, dir_of(c, d), in.bytes, &sink->base);
-	assert(fed.used <= in.bytes.len);
-	if (fed.v == CLV_FED_BAD && !fed.used && in.bytes.len)
-		fed.used = 1; /* what is bad goes, or it would be found again */
-	consume(c, h, r, &in, fed.used);
-
-	switch (fed.v) {
-	case CLV_FED_OK:
-		assert(fed.used || fed.skip || in.bytes.len == 0);
-		if (fed.skip) {
-			h->framed |= h->body_bytes > 0; /* not the message's first */
-			h->debt = fed.skip;
-			h->skipping = true;
-			h->long_frames |= fed.skip >= CLV_KERNEL_WALK_BYTES;
-			pay_from_tail(c, h);
-		}
-		return h->tail;
-	case CLV_FED_MORE:
-		if (!h->tail && !more_coming)
-			keep_rest(c, d, r);
-		if (h->tail)
-			h->need = fed.need;
-		return false;
-	case CLV_FED_BAD:
-		if (c->likely) {
-			withdraw(c);
-			return false;
-		}
-		c->engine->stats.drop_parse_errors++;
-		if (h->walked || r->at.pos < h->walked_to)
-			distrust(c, h);
-		lose_place_after(c, d, clv_slice(NULL, 0), 0);
-		sink->spoke = true; /* what the other direction waits for may have been in there */
-		return h->tail;
-	case CLV_FED_OPAQUE:
-		go_opaque(c);
-		return false;
-	case CLV_FED_SWITCH:
-		go_on_with(c, fed.next);
-		return h->tail;
-	}
-	return false;
+	return follow(c, d, r, &in, &fed, sink);
 }
 
 /* Does direction d hold bytes that its parser may take once the other direction has said more? */
@@ -721,35 +780,81 @@ static bool waiting(const struct clv_conn *c, int d)
 
 /*
  * Gives what is left of a run to the parser of direction d, until it is used up or something was reported that
- * the other direction may have waited for. True: something was reported.
+ * the other direction may have waited for. `ask`: whether there is anything left or not.
  */
-static bool pump(struct clv_conn *c, int d, struct rest *r)
+static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink, bool ask)
 {
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, r->at);
-	bool ask = h->tail;
 
-	while (c->phase == CLV_CONN_SPEAKING && !(sink.spoke && waiting(c, !d))) {
-		if (h->debt && !pay(h, r))
+	while (c->phase == CLV_CONN_SPEAKING && !(sink->spoke && waiting(c, !d))) {
+		if (c->flow->streams.s[d].credit && !pay(c, d, r))
 			break;
 		if (!ask && !r->bytes.len && !h->skipping)
 			break;
 		if (h->hunting)
 			ask = hunt(c, d, r); /* what it found may all be in the tail */
 		else
-			ask = feed_once(c, d, r, &sink);
+			ask = feed_once(c, d, r, sink);
 	}
+}
+
+/* True: something was reported. */
+static bool pump_tail(struct clv_conn *c, int d, struct rest *r)
+{
+	struct conn_sink sink = sink_for(c, d, &r->at);
+
+	pump(c, d, r, &sink, c->half[d].tail);
 	return sink.spoke;
 }
 
-/* Gives a run to direction d, and the other its turn whenever that may help it. */
-static void feed(struct clv_conn *c, int d, struct rest *r)
+/* Behind what direction d has said so far nothing is left but its tail. */
+static struct rest nothing_behind(const struct clv_conn *c, int d)
 {
-	while (pump(c, d, r) && c->phase == CLV_CONN_SPEAKING && waiting(c, !d)) {
-		struct rest nothing = {0};
+	return (struct rest){.at.pos = c->flow->streams.s[d].next};
+}
+
+/* Gives a run to direction d, and the other its turn whenever that may help it. */
+static __attribute__((noinline)) void feed_in_turns(struct clv_conn *c, int d, struct rest *r)
+{
+	while (pump_tail(c, d, r) && c->phase == CLV_CONN_SPEAKING && waiting(c, !d)) {
+		struct rest nothing = nothing_behind(c, !d);
 
 		c->half[!d].need = 0;
-		pump(c, !d, &nothing);
+		pump_tail(c, !d, &nothing);
+	}
+}
+
+/*
+ * Gives a run to direction d. Mostly neither direction holds anything back: then its parser is asked until the run is
+ * used up, and all that is not as usual is left to pump().
+ */
+static inline void feed(struct clv_conn *c, int d, struct rest *r)
+{
+	struct clv_half *h = &c->half[d];
+	const struct clv_stream *s = &c->flow->streams.s[d];
+
+	if (h->tail || h->hunting || c->half[!d].tail) {
+		feed_in_turns(c, d, r);
+		return;
+	}
+	struct conn_sink sink = sink_for(c, d, &r->at);
+	enum clv_dir dir = dir_of(c, d);
+	while ((!s->credit || pay(c, d, r)) && (r->bytes.len || h->skipping)) {
+		h->skipping = false;
+		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink.base);
+
+		if (fed.v == CLV_FED_MORE && fed.used == r->bytes.len)
+			return;
+		if (fed.v != CLV_FED_OK) {
+			struct input in = {.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
+
+			pump(c, d, r, &sink, follow(c, d, r, &in, &fed, &sink));
+			return;
+		}
+		assert(fed.used <= r->bytes.len && (fed.used || fed.skip || r->bytes.len == 0));
+		rest_advance(r, fed.used);
+		if (fed.skip)
+			owe(c, d, r->at.pos, fed.skip);
 	}
 }
 
@@ -760,8 +865,7 @@ static void go_opaque(struct clv_conn *c)
 	clv_conn_finish(c, NULL, 0);
 	for (int d = 0; d < 2; d++) {
 		tail_drop(c, &c->half[d]);
-		c->half[d].debt = 0;
-		c->half[d].skipping = false;
+		forgive(c, d);
 	}
 	close_parser(c);
 	c->phase = CLV_CONN_OPAQUE;
@@ -900,9 +1004,9 @@ static void withdraw(struct clv_conn *c)
 	c->client = c->flow->client;
 	for (int d = 0; d < 2; d++) {
 		tail_drop(c, &c->half[d]);
-		c->half[d].debt = 0;
-		c->half[d].hunting = c->half[d].skipping = c->half[d].long_frames = false;
-		if (c->half[d].walked || c->half[d].walk_from)
+		forgive(c, d);
+		c->half[d].hunting = c->half[d].long_frames = false;
+		if (walks(c, d))
 			clv_conn_stop_walk(c, d);
 	}
 	c->phase = c->datagram ? CLV_CONN_DETECTING : CLV_CONN_PROBING;
@@ -1025,9 +1129,9 @@ static void feed_both(struct clv_conn *c, int d, struct rest r)
 		int turn = i == 0 ? c->client : !c->client;
 
 		if (turn == d)
-			feed(c, d, &r);
+			feed_in_turns(c, d, &r);
 		else if (c->half[turn].tail)
-			feed(c, turn, &(struct rest){0});
+			feed_in_turns(c, turn, &(struct rest){.at.pos = c->flow->streams.s[turn].next});
 	}
 }
 
@@ -1053,7 +1157,7 @@ static void pass_over(struct clv_conn *c, int d, struct clv_slice bytes)
 {
 	struct clv_half *h = &c->half[d];
 
-	h->unread += bytes.len < CLV_DETECT_BYTES ? (uint32_t)bytes.len : CLV_DETECT_BYTES;
+	h->unread += (uint16_t)(bytes.len < CLV_DETECT_BYTES ? bytes.len : CLV_DETECT_BYTES);
 	if (h->unread >= CLV_DETECT_BYTES)
 		give_up_detection(c, d);
 }
@@ -1126,37 +1230,51 @@ static void detect_again(struct clv_conn *c, int d, struct rest r)
 
 /* ---- from the streams ------------------------------------------------------------------------------------------ */
 
-/* A body being skipped holds nobody up, however little of it the kernel sends. */
-static void give_credit(struct clv_conn *c)
+static struct clv_conn *conn_of(struct clv_streams *st)
 {
-	for (int d = 0; d < 2; d++) {
-		struct clv_stream *s = &c->flow->streams.s[d];
-		uint64_t debt = c->half[d].debt;
-
-		s->credit = debt == CLV_SKIP_TO_FIN ? UINT64_MAX : debt ? s->next + debt : 0;
-	}
+	return clv_list_entry(st, struct clv_flow, streams)->conn;
 }
 
-static void conn_data(void *ctx, int d, const struct clv_run *run)
+/* A run of direction d of a connection of which it is not known what it speaks, or nobody wants to. */
+static __attribute__((noinline)) void take_unknown(struct clv_conn *c, int d, const struct rest *r)
 {
-	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+	if (c->phase == CLV_CONN_DETECTING && c->half[d].deaf)
+		pass_over(c, d, r->bytes);
+	else if (c->phase != CLV_CONN_OPAQUE)
+		detect_again(c, d, *r);
+}
+
+static inline void take_run(struct clv_conn *c, int d, struct rest *r)
+{
+	struct clv_half *h = &c->half[d];
+
+	if (r->at.ts_ns > h->newest_ns)
+		h->newest_ns = r->at.ts_ns;
+	if (h->open && d != c->client)
+		h->open->response_seen_ns = h->newest_ns;
+	if (c->phase == CLV_CONN_SPEAKING)
+		feed(c, d, r);
+	else
+		take_unknown(c, d, r);
+}
+
+void clv_conn_data(struct clv_streams *st, int d, const struct clv_run *run)
+{
+	struct clv_conn *c = conn_of(st);
 	struct rest r = {.bytes = run->bytes,
 			 .at = {.pos = run->pos, .ts_ns = run->ts_ns, .ack_seq = run->ack_seq},
 			 .at_packet = true};
 
-	if (!c)
-		return;
-	if (run->ts_ns > c->half[d].newest_ns)
-		c->half[d].newest_ns = run->ts_ns;
-	if (c->half[d].open && d != c->client)
-		c->half[d].open->response_seen_ns = c->half[d].newest_ns;
-	if (c->phase == CLV_CONN_SPEAKING)
-		feed(c, d, &r);
-	else if (c->phase == CLV_CONN_DETECTING && c->half[d].deaf)
-		pass_over(c, d, r.bytes);
-	else if (c->phase != CLV_CONN_OPAQUE)
-		detect_again(c, d, r);
-	give_credit(c);
+	if (c)
+		take_run(c, d, &r);
+}
+
+void clv_conn_packet(struct clv_conn *c, int d, const struct clv_packet *p, uint64_t pos)
+{
+	struct rest r = {
+		.bytes = p->payload, .at = {.pos = pos, .ts_ns = p->ts_ns, .ack_seq = p->ack}, .at_packet = true};
+
+	take_run(c, d, &r);
 }
 
 /* The message that ends here does so at some time that nobody saw. With ids it may be any. */
@@ -1168,15 +1286,16 @@ static void doubt_end(struct clv_conn *c, struct clv_half *h)
 		h->open->flags |= CLV_SPAN_GAP;
 }
 
-static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
+void clv_conn_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
-	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+	struct clv_conn *c = conn_of(st);
 
 	if (!c || c->phase == CLV_CONN_OPAQUE)
 		return;
 	struct clv_half *h = &c->half[d];
 	struct clv_engine *e = c->engine;
-	bool ends_inside = over_time && h->debt && h->debt < len;
+	uint64_t *credit = &st->s[d].credit, debt = *credit ? *credit - pos : 0;
+	bool ends_inside = over_time && debt && debt < len;
 	if (ts_ns > h->newest_ns && !ends_inside)
 		h->newest_ns = ts_ns;
 	if (c->phase != CLV_CONN_SPEAKING) {
@@ -1186,48 +1305,51 @@ static void conn_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_
 		c->half[0].deaf = c->half[1].deaf = false;
 		return;
 	}
-	if (h->debt) {
-		uint64_t paid = len < h->debt ? len : h->debt;
+	if (debt) {
+		uint64_t paid = len < debt ? len : debt;
+		bool all = paid == debt;
 
 		h->body_bytes += paid;
 		e->stats.skipped_bytes += paid;
 		len -= paid;
-		if (h->debt != CLV_SKIP_TO_FIN)
-			h->debt -= paid;
-		if (!h->debt && (!ts_ns || ends_inside)) /* nobody knows when the last byte passed */
+		if (all && (!ts_ns || ends_inside)) /* nobody knows when the last byte passed */
 			doubt_end(c, h);
 		if (h->open && d != c->client)
 			h->open->response_seen_ns = h->newest_ns;
-		if (!h->debt)
+		if (all) {
+			*credit = 0;
 			feed(c, d, &(struct rest){.at = {.pos = pos + paid, .ts_ns = h->newest_ns}});
+		}
 		if (ts_ns > h->newest_ns)
 			h->newest_ns = ts_ns;
 	}
 	if (len && c->phase == CLV_CONN_SPEAKING) {
 		e->stats.drop_gaps++;
 		e->stats.drop_gap_bytes += len;
-		if (h->sought || (!h->hunting && (h->walked || pos <= h->walked_to)))
+		if (h->sought || (!h->hunting && (h->walked || pos <= walked_to(c, d))))
 			distrust(c, h);
 		lose_place(c, d, len);
-		if (waiting(c, !d)) /* what it waits for may have been in there */
-			feed(c, !d, &(struct rest){0});
+		if (waiting(c, !d)) { /* what it waits for may have been in there */
+			struct rest nothing = nothing_behind(c, !d);
+
+			feed_in_turns(c, !d, &nothing);
+		}
 	}
-	give_credit(c);
 }
 
-static void conn_fin(void *ctx, int d, uint64_t ts_ns)
+void clv_conn_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 {
-	struct clv_conn *c = ((struct clv_flow *)ctx)->conn;
+	struct clv_conn *c = conn_of(st);
 
 	if (!c || c->phase != CLV_CONN_SPEAKING)
 		return;
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, (struct clv_mark){0});
+	const struct clv_mark nowhere = {0};
+	struct conn_sink sink = sink_for(c, d, &nowhere);
 	if (!h->hunting)
 		c->proto->fin(c->state, dir_of(c, d), clv_tail_bytes(h->tail), &sink.base);
 	tail_drop(c, h);
-	h->debt = 0;
-	h->skipping = false;
+	forgive(c, d);
 	struct clv_exchange *unfinished = h->open;
 	if (d != c->client) {
 		finish(c, CLV_ERROR_CLOSED, ts_ns, true);
@@ -1237,7 +1359,6 @@ static void conn_fin(void *ctx, int d, uint64_t ts_ns)
 		h->open = NULL;
 		report_if_done(c, unfinished);
 	}
-	give_credit(c);
 }
 
 /* ---- datagrams ------------------------------------------------------------------------------------------------- */
@@ -1256,7 +1377,7 @@ static uint32_t datagram_time(const struct clv_conn *c, uint64_t ts_ns)
 static void feed_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 {
 	struct clv_mark at = {.pos = d == c->client || to_group(c) ? datagram_time(c, p->ts_ns) : 0, .ts_ns = p->ts_ns};
-	struct conn_sink sink = sink_for(c, d, at);
+	struct conn_sink sink = sink_for(c, d, &at);
 	uint32_t lost = p->len - (uint32_t)p->payload.len;
 
 	if (lost) {
@@ -1360,8 +1481,6 @@ bool clv_conn_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 	return c->phase == CLV_CONN_SPEAKING && !c->exchanges.count;
 }
 
-const struct clv_stream_ops clv_conn_stream_ops = {.data = conn_data, .hole = conn_hole, .fin = conn_fin};
-
 /* ---- lifecycle ------------------------------------------------------------------------------------------------- */
 
 struct clv_conn *clv_conn_new(struct clv_engine *e, struct clv_flow *f, int client, bool midstream)
@@ -1389,6 +1508,8 @@ void clv_conn_free(struct clv_conn *c)
 	for (int d = 0; d < 2; d++)
 		tail_drop(c, &c->half[d]);
 	close_parser(c);
+	if (c->left_out)
+		clv_mem_free(mem, c->left_out, sizeof(*c->left_out));
 	clv_mem_free(mem, c, sizeof(*c));
 }
 

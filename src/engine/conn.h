@@ -11,19 +11,15 @@
 #include "flow/table.h"
 #include "trace/exchange.h"
 
-/* One direction, by stream index. */
+/* One direction, by stream index. How far it is skipped is in its stream (clv_stream.credit). */
 struct clv_half {
 	struct clv_tail *tail;     /* NULL when empty */
-	uint32_t need;             /* no use calling the parser with less */
-	uint64_t debt;             /* bytes to skip; CLV_SKIP_TO_FIN: all */
+	struct clv_exchange *open; /* whose message of this direction is unfinished */
 	uint64_t body_bytes;       /* skipped since the last head */
 	uint64_t newest_ns;        /* of all bytes delivered */
-	struct clv_exchange *open; /* whose message of this direction is unfinished */
-	uint64_t window_end;       /* the kernel copies up to here; 0: not known */
-	uint64_t kernel_skip_end;  /* the kernel was told to skip up to here */
-	uint64_t walk_from;        /* and that frames begin here */
-	uint64_t walked_to;        /* and what lies before this may have been walked over */
-	uint32_t unread;           /* what it has said since it was deaf */
+	uint64_t told_until;       /* the window that the kernel was told suffices up to here; 0: it was told nothing */
+	uint32_t need;             /* no use calling the parser with less */
+	uint16_t unread;           /* what it has said since it was deaf */
 	bool skipping : 1;         /* a skip was asked for and its end not yet announced to the parser */
 	bool hunting : 1;          /* after a gap: the next message must be found first */
 	bool junk : 1;             /* and bytes of something else were stepped over */
@@ -36,6 +32,15 @@ struct clv_half {
 	bool walked : 1;           /* it does, or did when it took the newest packet */
 };
 
+/* What the kernel leaves out of long bodies, by stream. Positions; 0: none. */
+struct clv_left_out {
+	struct {
+		uint64_t skip_end;  /* it was told to skip up to here */
+		uint64_t walk_from; /* and that frames begin here */
+		uint64_t walked_to; /* and what lies before this may have been walked over */
+	} of[2];
+};
+
 enum clv_conn_phase {
 	CLV_CONN_DETECTING, /* from the stream's first bytes */
 	CLV_CONN_PROBING,   /* joined midstream: from the first bytes of any packet */
@@ -46,26 +51,33 @@ enum clv_conn_phase {
 /* A parser's state that is no longer stands in the conn itself. */
 #define CLV_CONN_ROOM 32
 
+/* By lines of the cache, of which it takes four. */
 struct clv_conn {
 	struct clv_engine *engine;
 	struct clv_flow *flow;
 	const struct clv_proto *proto; /* once SPEAKING */
 	void *state;                   /* the parser's, proto->state_size bytes */
+	uint64_t retransmits;
+	struct clv_left_out *left_out; /* NULL: nothing was, and nobody was told to */
 	uint8_t phase;                 /* enum clv_conn_phase */
 	int8_t client;                 /* stream that goes to the server; -1: not known */
+	bool packet_sought;            /* of the packet being worked on */
+	bool datagram;                 /* UDP */
+	bool tentative;  /* requests since the last gap may be quotations in a body, until an answer confirms one */
+	bool likely : 1; /* what it speaks is a guess that no exchange has confirmed */
+	bool midstream : 1;
+	bool heavy : 1; /* has long bodies or frames: with each packet the kernel may have to be told something */
 	uint8_t withdrawals;
-	bool midstream;
-	bool tentative;     /* requests since the last gap may be quotations in a body, until an answer confirms one */
-	bool packet_sought; /* of the packet being worked on */
-	bool datagram;      /* UDP */
-	bool likely;        /* what it speaks is a guess that no exchange has confirmed */
+	uint8_t probes; /* packets probed in vain */
+
 	struct clv_exchanges exchanges;
-	struct clv_half half[2];
-	uint64_t retransmits;
 	const struct clv_proto *refused; /* was taken for it, and is not */
-	uint16_t probes;                 /* packets probed in vain */
+
+	struct clv_half half[2];
 	_Alignas(16) uint8_t room[CLV_CONN_ROOM];
 };
+
+_Static_assert(sizeof(struct clv_conn) <= 256, "a class of its own beyond this");
 
 /* error.type of a request whose connection ended under it. */
 #define CLV_ERROR_CLOSED "connection_closed"
@@ -82,8 +94,12 @@ void clv_conn_abandon(struct clv_conn *c);
 /* A datagram of direction d, and what became of its flow: true when nothing is expected any more. */
 bool clv_conn_datagram(struct clv_conn *c, int d, const struct clv_packet *p);
 
-/* What streams deliver; ctx is the flow, whose conn may be NULL. */
-extern const struct clv_stream_ops clv_conn_stream_ops;
+/* What streams of flows deliver, whose conn may be NULL. */
+void clv_conn_data(struct clv_streams *st, int d, const struct clv_run *run);
+void clv_conn_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time);
+void clv_conn_fin(struct clv_streams *st, int d, uint64_t ts_ns);
+/* As clv_conn_data(), of a packet that stands at position `pos` and was delivered whole. */
+void clv_conn_packet(struct clv_conn *c, int d, const struct clv_packet *p, uint64_t pos);
 
 /* As clv_engine_open(), of this connection. */
 size_t clv_conn_open(struct clv_conn *c, uint64_t now_ns, uint64_t least_ns, size_t most, clv_span_fn fn, void *ctx);
@@ -100,5 +116,21 @@ void clv_conn_steer(struct clv_conn *c, int d);
 void clv_conn_stop_walk(struct clv_conn *c, int d);
 /* What the kernel was told of direction d no longer holds. */
 void clv_conn_retell(struct clv_conn *c, int d);
+/* A packet of direction d, which ends at position `end`, was walked over in part, or its neighbours. */
+void clv_conn_walked(struct clv_conn *c, int d, uint64_t end);
+
+/* Behind a usual packet of direction d: may there be anything to tell the kernel? */
+static inline bool clv_conn_steers(const struct clv_conn *c, int d)
+{
+	return c->heavy || c->phase != CLV_CONN_SPEAKING || c->half[d].told_until < c->flow->streams.s[d].next;
+}
+
+/* What of direction d is still to be skipped, behind what was delivered. */
+static inline uint64_t clv_conn_debt(const struct clv_conn *c, int d)
+{
+	const struct clv_stream *s = &c->flow->streams.s[d];
+
+	return s->credit > s->next ? s->credit - s->next : 0;
+}
 
 #endif

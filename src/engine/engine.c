@@ -125,6 +125,12 @@ static struct clv_flow *oldest_but_busy(const struct clv_engine *e, const struct
 	return n == queue ? NULL : clv_list_entry(n, struct clv_flow, used);
 }
 
+void clv_engine_due(struct clv_engine *e, uint64_t ns)
+{
+	if (ns < e->due_ns)
+		e->due_ns = ns;
+}
+
 /* Gives up one flow other than the one being worked on. */
 static bool evict(struct clv_engine *e)
 {
@@ -140,6 +146,7 @@ static bool evict(struct clv_engine *e)
 			return false;
 		e->stats.drop_memory++;
 	}
+	clv_watch_answered(e, f);
 	flow_remove(e, f, CLV_FLOW_EVICTED);
 	return true;
 }
@@ -175,17 +182,33 @@ static bool is_over(const struct clv_flow *f)
 	return f->streams.s[0].fin_done && (f->streams.s[1].fin_done || f->last);
 }
 
+static uint64_t patience(enum clv_blocked b)
+{
+	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
+}
+
+void clv_engine_close(struct clv_engine *e, struct clv_flow *f)
+{
+	clv_flows_close(&e->flows, f);
+	clv_engine_due(e, f->wait_since_ns + CLV_LINGER_NS);
+}
+
 /* After anything was delivered or given up: is it over, and what does it wait for? */
 static void settle(struct clv_engine *e, struct clv_flow *f, uint64_t before, uint64_t now_ns)
 {
 	if (is_over(f)) {
 		clv_watch_closed(e, f);
 		flow_finish(e, f, CLV_ERROR_CLOSED, CLV_FLOW_CLOSED);
-		clv_flows_close(&e->flows, f);
+		clv_engine_close(e, f);
 		return;
 	}
-	if (f->blocked || clv_streams_wait(&f->streams))
+	if (f->streams.backlog) {
 		clv_flows_wait(&e->flows, f, clv_streams_blocked(&f->streams), delivered(f) != before, now_ns);
+		if (f->blocked)
+			clv_engine_due(e, f->wait_since_ns + patience(f->blocked));
+		else
+			clv_streams_trim(&e->mem, &f->streams);
+	}
 	steer(e, f);
 }
 
@@ -194,17 +217,12 @@ static void give_up(struct clv_engine *e, struct clv_flow *f, uint64_t now_ns)
 	uint64_t before = delivered(f);
 
 	e->busy = f;
-	clv_streams_give_up(&f->streams);
+	clv_streams_give_up(&e->streams, &f->streams);
 	settle(e, f, before, now_ns);
 	e->busy = NULL;
 }
 
 /* ---- the clock ------------------------------------------------------------------------------------------------- */
-
-static uint64_t patience(enum clv_blocked b)
-{
-	return b == CLV_BLOCKED_LOST ? CLV_GAP_ACKED_NS : CLV_GAP_UNACKED_NS;
-}
 
 /* The blocked flow whose patience ends first, or NULL; when, in *deadline_ns. */
 static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_ns)
@@ -222,20 +240,28 @@ static struct clv_flow *first_overdue(struct clv_engine *e, uint64_t *deadline_n
 	return first;
 }
 
-/* Is there nothing that was to happen by now? So it is at nearly every packet. */
-static bool nothing_due(const struct clv_engine *e, uint64_t now_ns)
+/* When is the next thing to happen by itself? Flows that get packets only put it off. */
+static void look_ahead(struct clv_engine *e)
 {
 	const struct clv_flows *t = &e->flows;
-	const struct clv_flow *closed = clv_list_first(&t->closed, struct clv_flow, used);
-	const struct clv_flow *used = clv_list_first(&t->used, struct clv_flow, used);
+	const struct clv_flow *f;
+	uint64_t deadline_ns;
 
-	return clv_list_empty(&t->wait[0]) && clv_list_empty(&t->wait[1]) && clv_list_empty(&t->syn) &&
-	       clv_list_empty(&t->datagrams) && (!closed || closed->wait_since_ns + CLV_LINGER_NS > now_ns) &&
-	       (!used || used->last_ns + CLV_IDLE_NS > now_ns);
+	e->due_ns = UINT64_MAX;
+	if (first_overdue(e, &deadline_ns))
+		clv_engine_due(e, deadline_ns);
+	if ((f = clv_list_first(&t->closed, struct clv_flow, used)))
+		clv_engine_due(e, f->wait_since_ns + CLV_LINGER_NS);
+	if ((f = clv_list_first(&t->syn, struct clv_flow, syn)))
+		clv_engine_due(e, f->last_ns + CLV_SYN_NS);
+	if ((f = clv_list_first(&t->datagrams, struct clv_flow, used)))
+		clv_engine_due(e, f->last_ns + CLV_DATAGRAM_IDLE_NS);
+	if ((f = clv_list_first(&t->used, struct clv_flow, used)))
+		clv_engine_due(e, f->last_ns + CLV_IDLE_NS);
 }
 
 /* Everything that was to happen before now_ns happens. */
-static void happen(struct clv_engine *e, uint64_t now_ns)
+static __attribute__((noinline)) void happen(struct clv_engine *e, uint64_t now_ns)
 {
 	struct clv_flow *f;
 	uint64_t deadline_ns;
@@ -257,14 +283,15 @@ static void happen(struct clv_engine *e, uint64_t now_ns)
 		clv_watch_given_up(e, f);
 		flow_remove(e, f, end_of(f, CLV_FLOW_IDLE));
 	}
+	look_ahead(e);
 }
 
-static void advance(struct clv_engine *e, uint64_t now_ns)
+static inline void advance(struct clv_engine *e, uint64_t now_ns)
 {
 	if (now_ns <= e->now_ns)
 		return;
 	e->now_ns = now_ns;
-	if (!nothing_due(e, now_ns))
+	if (now_ns >= e->due_ns)
 		happen(e, now_ns);
 }
 
@@ -273,8 +300,8 @@ static void advance(struct clv_engine *e, uint64_t now_ns)
 /* A connection begins in f: anew, or for the first time. */
 static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct clv_packet *p)
 {
-	clv_streams_fini(&f->streams);
-	clv_streams_init(&f->streams, &clv_conn_stream_ops, f, &e->mem);
+	clv_streams_fini(&e->mem, &f->streams);
+	clv_streams_init(&f->streams);
 	clv_list_remove(&f->wait);
 	f->blocked = CLV_BLOCKED_NO;
 	f->side_known = p->side != CLV_SIDE_UNKNOWN;
@@ -283,20 +310,22 @@ static void flow_begin(struct clv_engine *e, struct clv_flow *f, const struct cl
 	memset(f->kernel, 0, sizeof(f->kernel));
 	if (f->watched)
 		memset(&f->watch, 0, sizeof(f->watch));
-	clv_list_remove(&f->syn);
+	clv_watch_answered(e, f);
 	if (f->closed) {
 		f->closed = false;
 		clv_flows_touch(&e->flows, f, e->now_ns);
 	}
+	clv_engine_due(e, e->now_ns + (f->key.transport == CLV_TRANSPORT_UDP ? CLV_DATAGRAM_IDLE_NS : CLV_IDLE_NS));
 	e->stats.flows++;
 }
 
-static struct clv_flow *flow_add(struct clv_engine *e, const struct clv_flow_key *key, uint32_t hash,
-				 const struct clv_packet *p)
+static struct clv_flow *flow_add(struct clv_engine *e, uint32_t hash, const struct clv_packet *p)
 {
 	struct clv_flow *f;
+	int d;
+	const struct clv_flow_key key = clv_flow_key_of(p, &d);
 
-	while (!(f = clv_flows_add(&e->flows, key, hash)))
+	while (!(f = clv_flows_add(&e->flows, &key, hash)))
 		if (!evict(e))
 			return NULL;
 	flow_begin(e, f, p);
@@ -324,14 +353,14 @@ static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const stru
 	if (f->left_out && (p->tcp_flags & CLV_TCP_ACK || s->syn == p->seq)) /* of the connection that is left out */
 		return;
 	if (begins_another(f, d, p)) {
-		while (clv_streams_give_up(&f->streams))
+		while (clv_streams_give_up(&e->streams, &f->streams))
 			;
 		clv_watch_given_up(e, f);
 		flow_finish(e, f, NULL, end_of(f, CLV_FLOW_REPLACED));
 		flow_begin(e, f, p);
 	}
 	if (!s->started || (s->syn_seen && s->syn != p->seq && !s->data_seen)) { /* not seen before */
-		clv_stream_start(&f->streams, d, p->seq + 1);
+		clv_stream_start(&e->mem, &f->streams, d, p->seq + 1);
 		s->syn_seen = true;
 		s->syn = p->seq;
 		f->client = (int8_t)(p->tcp_flags & CLV_TCP_ACK ? !d : d);
@@ -340,19 +369,19 @@ static void take_syn(struct clv_engine *e, struct clv_flow *f, int d, const stru
 }
 
 /* On a connection seen from its SYN on, an acknowledgement tells where the other stream begins. */
-static void take_other_start(struct clv_flow *f, int d, const struct clv_packet *p)
+static void take_other_start(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
 {
 	struct clv_stream *other = &f->streams.s[!d];
 
 	if (f->client < 0 || other->started || !(p->tcp_flags & CLV_TCP_ACK))
 		return;
-	clv_stream_start(&f->streams, !d, p->ack);
+	clv_stream_start(&e->mem, &f->streams, !d, p->ack);
 	other->syn_seen = true;
 	other->syn = p->ack - 1;
 }
 
 /* Which slot of the kernel's table this direction has; a new one knows nothing of what was said before. */
-static void take_kernel_ref(struct clv_flow *f, int d, const struct clv_packet *p)
+static inline void take_kernel_ref(struct clv_flow *f, int d, const struct clv_packet *p)
 {
 	struct clv_conn *c = f->conn;
 	struct clv_kernel_ref *ref = &f->kernel[d];
@@ -374,11 +403,11 @@ static bool begin_conn(struct clv_engine *e, struct clv_flow *f)
 }
 
 /* A packet taken in probe mode: what lies before it, in both directions, was left out without a word. */
-static void take_probe(struct clv_flow *f, int d, const struct clv_packet *p)
+static void take_probe(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
 {
-	clv_stream_jump(&f->streams, d, p->seq);
+	clv_stream_jump(&e->streams, &f->streams, d, p->seq);
 	if (f->streams.s[!d].started)
-		clv_stream_jump(&f->streams, !d, p->ack);
+		clv_stream_jump(&e->streams, &f->streams, !d, p->ack);
 }
 
 static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
@@ -390,9 +419,9 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 		clv_ledger_begin(e, f, d, p);
 	f->last |= p->last;
 	if (p->probe)
-		take_probe(f, d, p);
+		take_probe(e, f, d, p);
 	if (!s->started)
-		clv_stream_start(&f->streams, d, p->hole_len ? p->hole_seq : p->seq);
+		clv_stream_start(&e->mem, &f->streams, d, p->hole_len ? p->hole_seq : p->seq);
 	if (!f->conn && (p->len || p->hole_len) && !begin_conn(e, f)) {
 		e->stats.drop_memory++;
 		return;
@@ -401,11 +430,11 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 	if (c) {
 		c->retransmits += p->retransmits;
 		c->packet_sought = p->sought;
-		c->half[d].walked = p->walked;
+		c->half[d].walked = false;
 		if (p->walked)
-			c->half[d].walked_to = clv_stream_pos(s, p->seq) + p->len;
+			clv_conn_walked(c, d, clv_stream_pos(s, p->seq) + p->len);
 	}
-	uint32_t again = clv_streams_packet(&f->streams, d, p);
+	uint32_t again = clv_streams_packet(&e->streams, &f->streams, d, p);
 	if (again && c && f->conn) {
 		c->retransmits++;
 		e->stats.retransmits++;
@@ -413,8 +442,7 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 	e->stats.retransmits += p->retransmits;
 	if (clv_watch_wanted(e))
 		clv_watch_payload(e, f, d, p, again);
-	if (f->ledger)
-		clv_ledger_packet(f, d, p, again);
+	clv_ledger_packet(f, d, p, again);
 	settle(e, f, before, e->now_ns);
 }
 
@@ -429,11 +457,11 @@ static void take_rst(struct clv_engine *e, struct clv_flow *f, int d, const stru
 		if (off < -1 || off > (int64_t)CLV_RST_AHEAD_BYTES)
 			return;
 	}
-	while (clv_streams_give_up(&f->streams))
+	while (clv_streams_give_up(&e->streams, &f->streams))
 		;
 	clv_watch_reset(e, f);
 	flow_finish(e, f, CLV_ERROR_RESET, end_of(f, CLV_FLOW_RESET));
-	clv_flows_close(&e->flows, f);
+	clv_engine_close(e, f);
 }
 
 /* A flow of datagrams has no end; when nothing is open, it is over, until the next one. */
@@ -452,7 +480,7 @@ static void take_datagram(struct clv_engine *e, struct clv_flow *f, int d, const
 		take_kernel_ref(f, d, p);
 	if (clv_conn_datagram(f->conn, d, p)) {
 		conn_finish(f, NULL);
-		clv_flows_close(&e->flows, f);
+		clv_engine_close(e, f);
 	} else {
 		steer(e, f);
 	}
@@ -461,7 +489,7 @@ static void take_datagram(struct clv_engine *e, struct clv_flow *f, int d, const
 /* The packet's part in f, whose SYN has been dealt with. */
 static void take_segment(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
 {
-	take_other_start(f, d, p);
+	take_other_start(e, f, d, p);
 	if (p->kernel.gen)
 		take_kernel_ref(f, d, p);
 	if (!f->closed)
@@ -470,19 +498,13 @@ static void take_segment(struct clv_engine *e, struct clv_flow *f, int d, const 
 		take_rst(e, f, d, p);
 }
 
-void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
+/* Any packet, of a flow that may not be there yet. */
+static __attribute__((noinline)) void take_packet(struct clv_engine *e, struct clv_flow *f, uint32_t hash, int d,
+						  const struct clv_packet *p)
 {
-	bool syn = p->tcp_flags & CLV_TCP_SYN, is_new;
-	uint32_t hash;
-	int d;
+	bool syn = p->tcp_flags & CLV_TCP_SYN, is_new = !f;
 
-	advance(e, p->ts_ns);
-	if (!may_want(e, p))
-		return;
-	struct clv_flow_key key = clv_flow_key_of(p, &d);
-	struct clv_flow *f = clv_flows_find(&e->flows, &key, &hash);
-	is_new = !f;
-	if (!f && (syn || p->len || p->hole_len) && !(f = flow_add(e, &key, hash, p)))
+	if (!f && (syn || p->len || p->hole_len) && !(f = flow_add(e, hash, p)))
 		e->stats.drop_memory++;
 	if (!f)
 		return;
@@ -499,6 +521,49 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 	else
 		take_segment(e, f, d, p);
 	e->busy = NULL;
+}
+
+/*
+ * The packet of a connection whose bytes are what is next and all that is to be said of it: by far the most. Does what
+ * take_packet() would, of which nothing else would happen.
+ */
+static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	struct clv_conn *c = f->conn;
+
+	e->busy = f;
+	clv_flows_touch(&e->flows, f, e->now_ns);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (f->watched)
+		clv_ledger_begin(e, f, d, p);
+	c->packet_sought = p->sought;
+	c->half[d].walked = false;
+	clv_conn_packet(c, d, p, f->streams.s[d].next - p->len);
+	if (f->watched) {
+		clv_watch_payload(e, f, d, p, 0);
+		clv_ledger_packet(f, d, p, 0);
+	}
+	if (e->config.verdict && clv_conn_steers(c, d))
+		steer(e, f);
+	e->busy = NULL;
+}
+
+void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
+{
+	uint32_t hash;
+	int d;
+
+	advance(e, p->ts_ns);
+	if (!may_want(e, p))
+		return;
+	struct clv_flow *f = clv_flows_seek(&e->flows, p, &d, &hash);
+	bool usual = f && f->streams.s[d].plain && f->conn && !(p->probe | p->walked | p->last) && !p->retransmits;
+
+	if (usual && clv_streams_next(&f->streams, d, p))
+		take_next(e, f, d, p);
+	else
+		take_packet(e, f, hash, d, p);
 }
 
 void clv_engine_tick(struct clv_engine *e, uint64_t now_ns)
@@ -532,7 +597,7 @@ void clv_engine_flush(struct clv_engine *e)
 
 	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used))) {
 		e->busy = f;
-		while (!is_over(f) && clv_streams_give_up(&f->streams))
+		while (!is_over(f) && clv_streams_give_up(&e->streams, &f->streams))
 			;
 		bool closed = is_over(f);
 		flow_finish(e, f, closed ? CLV_ERROR_CLOSED : NULL, closed ? CLV_FLOW_CLOSED : CLV_FLOW_CAPTURE_END);
@@ -556,6 +621,13 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 	e->config = *config;
 	e->overflow = malloc(CLV_SPAN_OVERFLOW);
 	clv_mem_init(&e->mem, config->memory_bytes ? config->memory_bytes : CLV_MEMORY_BYTES);
+	e->streams = (struct clv_stream_user){
+		.data = clv_conn_data, .hole = clv_conn_hole, .fin = clv_conn_fin, .mem = &e->mem};
+	e->report = (struct clv_report){
+		.overflow = e->overflow,
+		.rules = &e->config.rules,
+		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
+	};
 	if (!e->overflow || clv_flows_init(&e->flows, &e->mem) != 0) {
 		free(e->overflow);
 		free(e);

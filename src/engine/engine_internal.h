@@ -14,8 +14,11 @@ struct clv_engine {
 	struct clv_mem mem;
 	struct clv_flows flows;
 	struct clv_engine_stats stats;
-	uint64_t now_ns;       /* newest packet or tick */
-	struct clv_flow *busy; /* being worked on: not to be evicted */
+	struct clv_stream_user streams; /* of all flows */
+	uint64_t now_ns;                /* newest packet or tick */
+	uint64_t due_ns;                /* before this nothing is to happen by itself */
+	struct clv_flow *busy;          /* being worked on: not to be evicted */
+	struct clv_report report;       /* of the span being made */
 	struct clv_span span;
 	char *overflow;
 	struct {
@@ -26,6 +29,11 @@ struct clv_engine {
 
 /* A block under the budget; evicts least recently used flows to make room. NULL only when nothing helps. */
 void *clv_engine_alloc(struct clv_engine *e, size_t size);
+
+/* Something is to happen at this time, unless it is put off. */
+void clv_engine_due(struct clv_engine *e, uint64_t ns);
+/* The flow's connection is over; it lingers. */
+void clv_engine_close(struct clv_engine *e, struct clv_flow *f);
 
 /* Does the configuration want requests to `server`, made by the observed endpoint (`client_side`) or to it? */
 bool clv_engine_wants(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool client_side);

@@ -21,9 +21,15 @@ struct clv_ledger {
 	bool midstream;
 };
 
+/* NULL: there is none, or no room for one. */
+static struct clv_ledger *ledger_of(const struct clv_flow *f)
+{
+	return f->watched ? f->ledger : NULL;
+}
+
 void clv_ledger_begin(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
 {
-	if (f->ledger || !e->config.on_flow)
+	if (!e->config.on_flow || f->ledger)
 		return;
 	struct clv_ledger *l = clv_engine_alloc(e, sizeof(*l));
 	if (!l) {
@@ -48,7 +54,7 @@ static void ledger_count(struct clv_ledger *l, int d, const struct clv_packet *p
 
 void clv_ledger_packet(struct clv_flow *f, int d, const struct clv_packet *p, uint32_t again)
 {
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (!l)
 		return;
@@ -61,7 +67,7 @@ void clv_ledger_packet(struct clv_flow *f, int d, const struct clv_packet *p, ui
 
 void clv_ledger_span(struct clv_flow *f)
 {
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (l)
 		l->requests++;
@@ -76,7 +82,7 @@ static void ledger_forget(struct clv_engine *e, struct clv_ledger *l, enum clv_n
 
 void clv_ledger_note(struct clv_engine *e, struct clv_flow *f, enum clv_note note, struct clv_slice text)
 {
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (!l || (unsigned)note >= CLV_NOTES || !text.len)
 		return;
@@ -96,7 +102,7 @@ void clv_ledger_note(struct clv_engine *e, struct clv_flow *f, enum clv_note not
 
 void clv_ledger_guess(struct clv_flow *f, struct clv_slice first)
 {
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (l && !l->guess)
 		l->guess = clv_guess(first, f->key.transport == CLV_TRANSPORT_UDP);
@@ -105,7 +111,7 @@ void clv_ledger_guess(struct clv_flow *f, struct clv_slice first)
 void clv_ledger_learn(struct clv_flow *f)
 {
 	const struct clv_conn *c = f->conn;
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (!l || !c)
 		return;
@@ -167,7 +173,7 @@ static void ledger_report(struct clv_engine *e, const struct clv_flow *f, const 
 
 void clv_ledger_drop(struct clv_engine *e, struct clv_flow *f)
 {
-	struct clv_ledger *l = f->ledger;
+	struct clv_ledger *l = ledger_of(f);
 
 	if (!l)
 		return;
@@ -179,7 +185,7 @@ void clv_ledger_drop(struct clv_engine *e, struct clv_flow *f)
 
 void clv_ledger_end(struct clv_engine *e, struct clv_flow *f, enum clv_flow_end end)
 {
-	if (!f->ledger)
+	if (!ledger_of(f))
 		return;
 	clv_ledger_learn(f);
 	ledger_report(e, f, f->ledger, end);

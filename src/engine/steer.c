@@ -8,7 +8,7 @@
 #include "engine/engine_internal.h"
 #include "engine/limits.h"
 
-/* Stands in window_end once the kernel knows that there is none. */
+/* Stands in told_until once the kernel knows that there is no window. */
 #define TOLD UINT64_MAX
 
 static void tell(struct clv_conn *c, int d, const struct clv_kverdict *v)
@@ -18,41 +18,59 @@ static void tell(struct clv_conn *c, int d, const struct clv_kverdict *v)
 	e->config.verdict(e->config.verdict_ctx, &c->flow->kernel[d], v);
 }
 
+/* NULL without memory: then nothing may be left out. */
+static struct clv_left_out *left_out(struct clv_conn *c)
+{
+	if (!c->left_out && (c->left_out = clv_engine_alloc(c->engine, sizeof(*c->left_out))))
+		memset(c->left_out, 0, sizeof(*c->left_out));
+	return c->left_out;
+}
+
 static void tell_skip(struct clv_conn *c, int d, uint64_t end, const struct clv_framing *framing)
 {
-	c->half[d].kernel_skip_end = end;
+	if (c->left_out)
+		c->left_out->of[d].skip_end = end;
 	tell(c, d, &(struct clv_kverdict){.kind = CLV_VERDICT_SKIP, .seq = (uint32_t)end, .framing = framing});
 }
 
 void clv_conn_retell(struct clv_conn *c, int d)
 {
-	c->half[d].window_end = 0;
-	c->half[d].kernel_skip_end = 0;
-	c->half[d].walk_from = 0;
+	c->half[d].told_until = 0;
 	c->half[d].walked = false;
+	if (c->left_out)
+		c->left_out->of[d].skip_end = c->left_out->of[d].walk_from = 0;
 }
 
 void clv_conn_stop_walk(struct clv_conn *c, int d)
 {
 	c->half[d].walked = false;
-	c->half[d].walk_from = 0;
+	if (c->left_out)
+		c->left_out->of[d].walk_from = 0;
 	if (c->engine->config.verdict && c->flow->kernel[d].gen)
 		tell_skip(c, d, c->flow->streams.s[d].next, NULL);
+}
+
+void clv_conn_walked(struct clv_conn *c, int d, uint64_t end)
+{
+	c->half[d].walked = true;
+	if (left_out(c))
+		c->left_out->of[d].walked_to = end;
 }
 
 /*
  * The frames that the kernel should walk over from position *at on, but does not; NULL: none. It can only begin where
  * it has not passed yet: while the direction rests, or at the end of a skip.
  */
-static const struct clv_framing *steer_walk(const struct clv_conn *c, int d, uint64_t *at)
+static const struct clv_framing *steer_walk(struct clv_conn *c, int d, uint64_t *at)
 {
 	const struct clv_half *h = &c->half[d];
+	uint64_t debt = clv_conn_debt(c, d);
 
-	if (!h->long_frames || h->walked || h->mismatched || h->hunting || h->tail || h->debt >= CLV_KERNEL_SKIP_MAX ||
+	if (!h->long_frames || h->walked || h->mismatched || h->hunting || h->tail || debt >= CLV_KERNEL_SKIP_MAX ||
 	    !c->proto->framing)
 		return NULL;
-	*at = c->flow->streams.s[d].next + h->debt;
-	if (*at == h->walk_from)
+	*at = c->flow->streams.s[d].next + debt;
+	if (*at == c->left_out->of[d].walk_from)
 		return NULL;
 	return c->proto->framing(c->state, d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT);
 }
@@ -61,18 +79,23 @@ static const struct clv_framing *steer_walk(const struct clv_conn *c, int d, uin
 static void steer_skip(struct clv_conn *c, int d)
 {
 	struct clv_half *h = &c->half[d];
-	uint64_t next = c->flow->streams.s[d].next, at;
+	uint64_t next = c->flow->streams.s[d].next, debt = clv_conn_debt(c, d), at;
+
+	bool walkable = h->long_frames && c->proto->framing;
+
+	if ((!walkable && debt <= CLV_KERNEL_SKIP_BYTES) || !left_out(c))
+		return;
 	const struct clv_framing *framing = steer_walk(c, d, &at);
 
 	if (framing) {
-		h->walk_from = at;
+		c->left_out->of[d].walk_from = at;
 		tell_skip(c, d, at, framing);
 	}
-	if (h->walked || h->walk_from > next || h->debt <= CLV_KERNEL_SKIP_BYTES)
+	if (h->walked || c->left_out->of[d].walk_from > next || debt <= CLV_KERNEL_SKIP_BYTES)
 		return;
-	uint64_t reach = h->debt < CLV_KERNEL_SKIP_MAX ? h->debt : CLV_KERNEL_SKIP_MAX;
+	uint64_t reach = debt < CLV_KERNEL_SKIP_MAX ? debt : CLV_KERNEL_SKIP_MAX;
 
-	if (h->kernel_skip_end < next + reach / 2) {
+	if (c->left_out->of[d].skip_end < next + reach / 2) {
 		tell_skip(c, d, next + reach, NULL);
 		h->seek = d != c->client && !h->mismatched;
 	}
@@ -87,9 +110,9 @@ void clv_conn_steer(struct clv_conn *c, int d)
 	if (c->phase == CLV_CONN_OPAQUE || (c->phase == CLV_CONN_PROBING && !c->datagram)) {
 		enum clv_verdict_kind kind = c->phase == CLV_CONN_OPAQUE ? CLV_VERDICT_IGNORE : CLV_VERDICT_PROBE;
 
-		if (h->window_end != TOLD)
+		if (h->told_until != TOLD)
 			tell(c, d, &(struct clv_kverdict){.kind = kind});
-		h->window_end = TOLD;
+		h->told_until = TOLD;
 		return;
 	}
 	if (c->datagram) /* each of them is wanted, whole */
@@ -97,13 +120,12 @@ void clv_conn_steer(struct clv_conn *c, int d)
 	if (c->phase == CLV_CONN_SPEAKING)
 		steer_skip(c, d);
 	uint64_t next = c->flow->streams.s[d].next;
-	if (h->debt > CLV_KERNEL_SKIP_BYTES && h->kernel_skip_end > next)
-		next = h->kernel_skip_end;
-	uint64_t ahead = h->framed ? CLV_WINDOW_AHEAD_FRAMED : CLV_WINDOW_AHEAD;
-	if (h->window_end < next + ahead - CLV_WINDOW_STEP) {
-		h->window_end = next + ahead;
-		tell(c, d,
-		     &(struct clv_kverdict){
-			     .kind = CLV_VERDICT_WINDOW, .seq = (uint32_t)h->window_end, .seek = h->seek});
+	if (clv_conn_debt(c, d) > CLV_KERNEL_SKIP_BYTES && c->left_out && c->left_out->of[d].skip_end > next)
+		next = c->left_out->of[d].skip_end;
+	if (h->told_until < next) {
+		uint64_t end = next + (h->framed ? CLV_WINDOW_AHEAD_FRAMED : CLV_WINDOW_AHEAD);
+
+		h->told_until = next + CLV_WINDOW_STEP;
+		tell(c, d, &(struct clv_kverdict){.kind = CLV_VERDICT_WINDOW, .seq = (uint32_t)end, .seek = h->seek});
 	}
 }

@@ -50,11 +50,11 @@ static void leave_out(struct clv_engine *e, struct clv_flow *f)
 	}
 	if (f->watched && f->watch.opened)
 		clv_watch_closed(e, f);
-	clv_list_remove(&f->syn);
+	clv_watch_answered(e, f);
 	clv_conn_free(c);
 	f->conn = NULL;
 	clv_ledger_drop(e, f);
-	clv_flows_close(&e->flows, f);
+	clv_engine_close(e, f);
 	f->left_out = true;
 	e->stats.both_ends++;
 }

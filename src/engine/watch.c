@@ -2,6 +2,8 @@
 /* Makes events of what the engine sees. Owns clv_flow.watch, changes nothing else, guesses no role. Engine thread. */
 #include "engine/watch.h"
 
+#include "engine/limits.h"
+
 /* The stream that goes to the server; -1: not known. */
 static int client_of(const struct clv_flow *f)
 {
@@ -34,13 +36,21 @@ static void tell(const struct clv_engine *e, const struct clv_flow *f, enum clv_
 	e->config.on_event(e->config.event_ctx, &event);
 }
 
+void clv_watch_answered(struct clv_engine *e, struct clv_flow *f)
+{
+	if (!f->watched || clv_list_empty(&f->syn))
+		return;
+	clv_list_remove(&f->syn);
+	clv_engine_due(e, 0); /* those behind it are not in the order of their deadlines: who is first now? */
+}
+
 /* Once: a connection ends one way. */
-static void tell_end(const struct clv_engine *e, struct clv_flow *f, enum clv_event_kind kind)
+static void tell_end(struct clv_engine *e, struct clv_flow *f, enum clv_event_kind kind)
 {
 	if (!f->watch.over)
 		tell(e, f, kind, 0);
 	f->watch.over = true;
-	clv_list_remove(&f->syn);
+	clv_watch_answered(e, f);
 }
 
 static bool unanswered(const struct clv_flow *f)
@@ -88,8 +98,10 @@ void clv_watch_syn(struct clv_engine *e, struct clv_flow *f, int d, const struct
 		w->syn_again |= !answer;
 		w->retransmits[d] += !p->kernel.gen; /* else the kernel has counted it */
 	}
-	if (!answer && unanswered(f) && !w->over)
+	if (!answer && unanswered(f) && !w->over) {
 		clv_list_touch(&e->flows.syn, &f->syn);
+		clv_engine_due(e, f->last_ns + CLV_SYN_NS);
+	}
 	tell_connected(e, f, p);
 }
 
@@ -125,7 +137,7 @@ void clv_watch_payload(struct clv_engine *e, struct clv_flow *f, int d, const st
 	/* A client sends more than its SYN once it has been answered; data on a SYN (RFC 7413) are no answer. */
 	if (!(p->tcp_flags & CLV_TCP_RST) && (d != client || (p->len && !(p->tcp_flags & CLV_TCP_SYN)))) {
 		w->answered = true;
-		clv_list_remove(&f->syn);
+		clv_watch_answered(e, f);
 	}
 	tell_sums(e, f, 0);
 	tell_sums(e, f, 1);
@@ -164,8 +176,10 @@ void clv_watch_reset(struct clv_engine *e, struct clv_flow *f)
 
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f)
 {
-	clv_list_remove(&f->syn);
-	if (clv_watch_wanted(e) && unanswered(f))
+	if (!f->watched)
+		return;
+	clv_watch_answered(e, f);
+	if (unanswered(f))
 		tell_end(e, f, CLV_EVENT_FAILED);
 }
 

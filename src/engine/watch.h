@@ -30,6 +30,9 @@ void clv_watch_reset(struct clv_engine *e, struct clv_flow *f);
 /* Nothing comes any more, its SYN had no answer for CLV_SYN_NS, or another connection has taken its place. */
 void clv_watch_given_up(struct clv_engine *e, struct clv_flow *f);
 
+/* Its SYN waits for no answer any more. */
+void clv_watch_answered(struct clv_engine *e, struct clv_flow *f);
+
 /* It began with a SYN that nobody has answered so far. */
 bool clv_watch_failed(const struct clv_flow *f);
 

@@ -7,46 +7,89 @@
 
 #include <assert.h>
 
-void clv_streams_init(struct clv_streams *st, const struct clv_stream_ops *ops, void *ctx, struct clv_mem *mem)
+void clv_streams_init(struct clv_streams *st)
 {
-	*st = (struct clv_streams){.ops = ops, .ctx = ctx, .mem = mem};
+	*st = (struct clv_streams){0};
 }
 
-static void segment_free(struct clv_streams *st, struct clv_segment *seg)
+/* After anything but the next bytes: is it only those that may come? */
+static void look(struct clv_streams *st)
 {
-	clv_mem_free(st->mem, seg, sizeof(*seg) + seg->cap);
+	const struct clv_stream *a = &st->s[0], *b = &st->s[1];
+	bool plain = !st->backlog && a->started && b->started && !a->fin_seen && !b->fin_seen && !a->mute && !b->mute;
+
+	st->s[0].plain = st->s[1].plain = plain;
 }
 
-static struct clv_segment *stream_pop(struct clv_stream *s)
+static void segment_free(struct clv_mem *mem, struct clv_segment *seg)
 {
-	struct clv_segment *seg = s->waiting;
+	clv_mem_free(mem, seg, sizeof(*seg) + seg->cap);
+}
 
-	s->waiting = seg->next;
-	s->waiting_bytes -= seg->cap;
-	s->waiting_count--;
+/* Where direction d keeps what cannot be delivered; false without memory. */
+static bool open_backlog(const struct clv_stream_user *u, struct clv_streams *st)
+{
+	if (!st->backlog)
+		st->backlog = clv_mem_zalloc(u->mem, sizeof(*st->backlog));
+	return st->backlog;
+}
+
+static struct clv_segment *first_waiting(const struct clv_streams *st, int d)
+{
+	return st->backlog ? st->backlog->of[d].first : NULL;
+}
+
+static bool fin_waits(const struct clv_stream *s)
+{
+	return s->fin_seen && !s->fin_done;
+}
+
+static struct clv_segment *pop(struct clv_streams *st, int d)
+{
+	struct clv_backlog *b = st->backlog;
+	struct clv_segment *seg = b->of[d].first;
+
+	b->of[d].first = seg->next;
+	b->of[d].bytes -= seg->cap;
+	b->of[d].count--;
 	return seg;
 }
 
-static void forget_waiting(struct clv_streams *st, struct clv_stream *s)
+static void forget_waiting(struct clv_mem *mem, struct clv_streams *st, int d)
 {
-	while (s->waiting)
-		segment_free(st, stream_pop(s));
+	while (first_waiting(st, d))
+		segment_free(mem, pop(st, d));
 }
 
-void clv_streams_fini(struct clv_streams *st)
+static void close_backlog(struct clv_mem *mem, struct clv_streams *st)
 {
-	forget_waiting(st, &st->s[0]);
-	forget_waiting(st, &st->s[1]);
+	clv_mem_free(mem, st->backlog, sizeof(*st->backlog));
+	st->backlog = NULL;
 }
 
-void clv_stream_start(struct clv_streams *st, int d, uint32_t seq)
+void clv_streams_trim(struct clv_mem *mem, struct clv_streams *st)
+{
+	close_backlog(mem, st);
+	look(st);
+}
+
+void clv_streams_fini(struct clv_mem *mem, struct clv_streams *st)
+{
+	forget_waiting(mem, st, 0);
+	forget_waiting(mem, st, 1);
+	close_backlog(mem, st);
+	st->s[0].plain = st->s[1].plain = false;
+}
+
+void clv_stream_start(struct clv_mem *mem, struct clv_streams *st, int d, uint32_t seq)
 {
 	struct clv_stream *s = &st->s[d];
 
-	forget_waiting(st, s);
+	forget_waiting(mem, st, d);
 	/* One wrap above zero, so that positions a little before the start are positions too. */
 	*s = (struct clv_stream){.next = (1ull << 32) + seq, .started = true};
 	s->acked = s->next;
+	look(st);
 }
 
 /* ---- delivery -------------------------------------------------------------------------------------- */
@@ -57,17 +100,19 @@ static bool must_wait(const struct clv_stream *other, uint64_t ack)
 	return ack && other->started && !other->mute && !other->fin_done && ack > clv_stream_reached(other);
 }
 
-static void deliver_hole(struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns, bool over_time)
+static void deliver_hole(const struct clv_stream_user *u, struct clv_streams *st, int d, uint64_t len, uint64_t ts_ns,
+			 bool over_time)
 {
 	struct clv_stream *s = &st->s[d];
 	uint64_t pos = s->next;
 
 	s->next += len;
-	st->ops->hole(st->ctx, d, pos, len, ts_ns, over_time);
+	u->hole(st, d, pos, len, ts_ns, over_time);
 }
 
 /* Delivers `seg`, of which `bytes` were captured; what lies before `next` was delivered already. */
-static void deliver(struct clv_streams *st, int d, const struct clv_segment *seg, struct clv_slice bytes)
+static void deliver(const struct clv_stream_user *u, struct clv_streams *st, int d, const struct clv_segment *seg,
+		    struct clv_slice bytes)
 {
 	struct clv_stream *s = &st->s[d];
 	uint64_t old = s->next - seg->pos;
@@ -81,75 +126,80 @@ static void deliver(struct clv_streams *st, int d, const struct clv_segment *seg
 		struct clv_run run = {.pos = s->next, .bytes = bytes, .ts_ns = seg->ts_ns, .ack_seq = seg->ack_seq};
 
 		s->next += bytes.len;
-		st->ops->data(st->ctx, d, &run);
+		u->data(st, d, &run);
 	}
 	if (bytes.len < len)
-		deliver_hole(st, d, len - bytes.len, seg->ts_ns, seg->over_time);
+		deliver_hole(u, st, d, len - bytes.len, seg->ts_ns, seg->over_time);
 }
 
-static bool deliver_fin(struct clv_streams *st, int d)
+static void pass_fin(const struct clv_stream_user *u, struct clv_streams *st, int d, uint64_t fin, uint64_t ts_ns)
 {
 	struct clv_stream *s = &st->s[d];
 
-	if (!s->fin_seen || s->fin_done || s->next < s->fin)
-		return false;
 	s->fin_done = true;
-	s->next = s->fin + 1;  /* the FIN takes a sequence number of its own */
-	forget_waiting(st, s); /* nobody reads on behind it */
-	st->ops->fin(st->ctx, d, s->fin_ns);
+	s->next = fin + 1;             /* the FIN takes a sequence number of its own */
+	forget_waiting(u->mem, st, d); /* nobody reads on behind it */
+	u->fin(st, d, ts_ns);
+}
+
+static bool deliver_fin(const struct clv_stream_user *u, struct clv_streams *st, int d)
+{
+	if (!fin_waits(&st->s[d]) || st->s[d].next < st->backlog->of[d].fin)
+		return false;
+	pass_fin(u, st, d, st->backlog->of[d].fin, st->backlog->of[d].fin_ns);
 	return true;
 }
 
 /* Delivers what waits in direction d and may go. Returns true when anything went. */
-static bool drain_one(struct clv_streams *st, int d)
+static bool drain_one(const struct clv_stream_user *u, struct clv_streams *st, int d)
 {
-	struct clv_stream *s = &st->s[d];
+	struct clv_segment *seg;
 	bool moved = false;
 
-	while (s->waiting && s->waiting->pos <= s->next && !must_wait(&st->s[!d], s->waiting->ack)) {
-		struct clv_segment *seg = stream_pop(s);
-
-		deliver(st, d, seg, clv_slice(seg->data, seg->cap));
-		segment_free(st, seg);
+	while ((seg = first_waiting(st, d)) && seg->pos <= st->s[d].next && !must_wait(&st->s[!d], seg->ack)) {
+		pop(st, d);
+		deliver(u, st, d, seg, clv_slice(seg->data, seg->cap));
+		segment_free(u->mem, seg);
 		moved = true;
 	}
-	return deliver_fin(st, d) || moved;
+	return deliver_fin(u, st, d) || moved;
 }
 
-static void drain(struct clv_streams *st)
+static void drain(const struct clv_stream_user *u, struct clv_streams *st)
 {
 	bool moved;
 
 	do {
-		moved = drain_one(st, 0);
-		moved = drain_one(st, 1) || moved;
+		moved = drain_one(u, st, 0);
+		moved = drain_one(u, st, 1) || moved;
 	} while (moved);
 }
 
-void clv_stream_jump(struct clv_streams *st, int d, uint32_t seq)
+void clv_stream_jump(const struct clv_stream_user *u, struct clv_streams *st, int d, uint32_t seq)
 {
 	struct clv_stream *s = &st->s[d];
 
 	if (!s->started) {
-		clv_stream_start(st, d, seq);
+		clv_stream_start(u->mem, st, d, seq);
 		return;
 	}
 	uint64_t pos = clv_stream_pos(s, seq);
 	if (pos <= s->next || s->fin_done)
 		return;
-	forget_waiting(st, s);
-	deliver_hole(st, d, pos - s->next, 0, false);
+	forget_waiting(u->mem, st, d);
+	deliver_hole(u, st, d, pos - s->next, 0, false);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------------- */
 
 /* Puts [pos, end) behind *at. Returns the link behind the new segment, or NULL without memory. */
-static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s, struct clv_segment **at, uint64_t pos,
-				   uint64_t end, struct clv_slice bytes, const struct clv_segment *like)
+static struct clv_segment **insert(const struct clv_stream_user *u, struct clv_backlog *b, int d,
+				   struct clv_segment **at, uint64_t pos, uint64_t end, struct clv_slice bytes,
+				   const struct clv_segment *like)
 {
 	uint32_t len = (uint32_t)(end - pos);
 	bytes = clv_slice_head(bytes, len);
-	struct clv_segment *seg = clv_mem_alloc(st->mem, sizeof(*seg) + bytes.len);
+	struct clv_segment *seg = clv_mem_alloc(u->mem, sizeof(*seg) + bytes.len);
 
 	if (!seg)
 		return NULL;
@@ -165,9 +215,9 @@ static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s,
 		memcpy(seg->data, bytes.data, bytes.len);
 	*at = seg;
 	if (!seg->next)
-		s->last = seg;
-	s->waiting_bytes += seg->cap;
-	s->waiting_count++;
+		b->of[d].last = seg;
+	b->of[d].bytes += seg->cap;
+	b->of[d].count++;
 	return &seg->next;
 }
 
@@ -175,14 +225,18 @@ static struct clv_segment **insert(struct clv_streams *st, struct clv_stream *s,
  * Keeps the parts of `like` that are neither delivered nor waiting yet. Adds to *seen what was.
  * Returns false when memory ran out.
  */
-static bool keep(struct clv_streams *st, int d, const struct clv_segment *like, struct clv_slice bytes, uint32_t *seen)
+static bool keep(const struct clv_stream_user *u, struct clv_streams *st, int d, const struct clv_segment *like,
+		 struct clv_slice bytes, uint32_t *seen)
 {
-	struct clv_stream *s = &st->s[d];
 	uint64_t pos = like->pos, at = pos, end = pos + like->len;
-	struct clv_segment **link = &s->waiting;
 
-	if (s->waiting && s->last->pos + s->last->len <= pos) /* mostly: no need to go through the list */
-		link = &s->last->next;
+	if (!open_backlog(u, st))
+		return false;
+	struct clv_backlog *b = st->backlog;
+	struct clv_segment **link = &b->of[d].first;
+
+	if (*link && b->of[d].last->pos + b->of[d].last->len <= pos) /* mostly: no need to go through the list */
+		link = &b->of[d].last->next;
 	while (at < end) {
 		while (*link && (*link)->pos + (*link)->len <= at)
 			link = &(*link)->next;
@@ -196,7 +250,7 @@ static bool keep(struct clv_streams *st, int d, const struct clv_segment *like, 
 			continue;
 		}
 		uint64_t stop = *link && (*link)->pos < end ? (*link)->pos : end;
-		link = insert(st, s, link, at, stop, clv_slice_from(bytes, at - pos), like);
+		link = insert(u, b, d, link, at, stop, clv_slice_from(bytes, at - pos), like);
 		if (!link)
 			return false;
 		at = stop;
@@ -204,8 +258,16 @@ static bool keep(struct clv_streams *st, int d, const struct clv_segment *like, 
 	return true;
 }
 
+static bool too_much_waits(const struct clv_streams *st, int d)
+{
+	const struct clv_backlog *b = st->backlog;
+
+	return b && (b->of[d].bytes > CLV_OOO_BYTES || b->of[d].count > CLV_OOO_SEGMENTS);
+}
+
 /* A part of a packet, with the `bytes` captured of it: delivered at once if its turn has come, kept otherwise. */
-static void take(struct clv_streams *st, int d, struct clv_segment *part, struct clv_slice bytes, uint32_t *seen)
+static void take(const struct clv_stream_user *u, struct clv_streams *st, int d, struct clv_segment *part,
+		 struct clv_slice bytes, uint32_t *seen)
 {
 	struct clv_stream *s = &st->s[d];
 
@@ -225,23 +287,39 @@ static void take(struct clv_streams *st, int d, struct clv_segment *part, struct
 		part->len -= (uint32_t)old;
 		part->pos = s->next;
 	}
-	if (part->pos == s->next && !s->waiting && !must_wait(&st->s[!d], part->ack)) {
-		deliver(st, d, part, bytes);
+	if (part->pos == s->next && !first_waiting(st, d) && !must_wait(&st->s[!d], part->ack)) {
+		deliver(u, st, d, part, bytes);
 		return;
 	}
-	if (!keep(st, d, part, bytes, seen)) {
+	if (!keep(u, st, d, part, bytes, seen)) {
 		/* No memory: give up what is missing before it, until it is the next and needs no room. */
-		while (s->next < part->pos && clv_streams_give_up(st))
+		while (s->next < part->pos && clv_streams_give_up(u, st))
 			;
 		if (s->next < part->pos)
-			deliver_hole(st, d, part->pos - s->next, 0, false);
-		deliver(st, d, part, bytes);
+			deliver_hole(u, st, d, part->pos - s->next, 0, false);
+		deliver(u, st, d, part, bytes);
 	}
-	while ((s->waiting_bytes > CLV_OOO_BYTES || s->waiting_count > CLV_OOO_SEGMENTS) && clv_streams_give_up(st))
+	while (too_much_waits(st, d) && clv_streams_give_up(u, st))
 		;
 }
 
-uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_packet *p)
+/* The FIN behind position `end`. What is missing before it is waited for; without memory it is given up. */
+static void take_fin(const struct clv_stream_user *u, struct clv_streams *st, int d, uint64_t end, uint64_t ts_ns)
+{
+	struct clv_stream *s = &st->s[d];
+
+	s->fin_seen = true;
+	if (!st->backlog && s->next < end && !open_backlog(u, st))
+		deliver_hole(u, st, d, end - s->next, 0, false);
+	if (!st->backlog) {
+		pass_fin(u, st, d, end, ts_ns);
+		return;
+	}
+	st->backlog->of[d].fin = end;
+	st->backlog->of[d].fin_ns = ts_ns;
+}
+
+uint32_t clv_streams_packet(const struct clv_stream_user *u, struct clv_streams *st, int d, const struct clv_packet *p)
 {
 	struct clv_stream *s = &st->s[d], *other = &st->s[!d];
 	uint32_t seen = 0;
@@ -254,14 +332,14 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 		if (ack > other->acked)
 			other->acked = ack;
 		if (other->mute && ack > other->next)
-			deliver_hole(st, !d, ack - other->next, 0, false);
+			deliver_hole(u, st, !d, ack - other->next, 0, false);
 	}
 	struct clv_segment part = {.ack = ack, .ts_ns = p->ts_ns, .ack_seq = p->ack};
 	if (p->hole_len && p->hole_len <= INT32_MAX) {
 		part.pos = clv_stream_pos(s, p->hole_seq);
 		part.len = p->hole_len;
 		part.over_time = true;
-		take(st, d, &part, clv_slice(NULL, 0), &seen);
+		take(u, st, d, &part, clv_slice(NULL, 0), &seen);
 	}
 	uint32_t unseen_before = seen;
 	uint32_t first = p->seq + ((p->tcp_flags & CLV_TCP_SYN) ? 1 : 0);
@@ -269,14 +347,12 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 	part.pos = pos;
 	part.len = p->len;
 	part.over_time = false;
-	take(st, d, &part, p->payload, &seen);
-	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && end >= s->next && end - s->next <= CLV_ACK_AHEAD_BYTES) {
-		s->fin_seen = true;
-		s->fin = end;
-		s->fin_ns = p->ts_ns;
-	}
-	if (clv_streams_wait(st))
-		drain(st);
+	take(u, st, d, &part, p->payload, &seen);
+	if ((p->tcp_flags & CLV_TCP_FIN) && !s->fin_seen && end >= s->next && end - s->next <= CLV_ACK_AHEAD_BYTES)
+		take_fin(u, st, d, end, p->ts_ns);
+	if (st->backlog)
+		drain(u, st);
+	look(st);
 	return seen - unseen_before;
 }
 
@@ -286,12 +362,13 @@ uint32_t clv_streams_packet(struct clv_streams *st, int d, const struct clv_pack
 static enum clv_blocked blocked_one(const struct clv_streams *st, int d)
 {
 	const struct clv_stream *s = &st->s[d];
+	const struct clv_segment *w = first_waiting(st, d);
 
-	if (s->waiting && s->waiting->pos > s->next)
+	if (w && w->pos > s->next)
 		return s->acked > s->next ? CLV_BLOCKED_LOST : CLV_BLOCKED_LATE;
-	if (s->waiting) /* in order, so the other direction holds it */
+	if (w) /* in order, so the other direction holds it */
 		return CLV_BLOCKED_LOST;
-	if (s->fin_seen && !s->fin_done)
+	if (fin_waits(s))
 		return s->acked > s->next ? CLV_BLOCKED_LOST : CLV_BLOCKED_LATE;
 	return CLV_BLOCKED_NO;
 }
@@ -306,50 +383,54 @@ enum clv_blocked clv_streams_blocked(const struct clv_streams *st)
 }
 
 /* Gives up the hole at the front of direction d, up to `end`. */
-static void give_up_hole(struct clv_streams *st, int d, uint64_t end)
+static void give_up_hole(const struct clv_stream_user *u, struct clv_streams *st, int d, uint64_t end)
 {
 	struct clv_stream *s = &st->s[d];
+	const struct clv_segment *w = first_waiting(st, d);
 
-	if (s->waiting && s->waiting->pos < end)
-		end = s->waiting->pos;
+	if (w && w->pos < end)
+		end = w->pos;
 	if (!s->data_seen)
 		s->mute = true;
-	deliver_hole(st, d, end - s->next, 0, false);
+	deliver_hole(u, st, d, end - s->next, 0, false);
 }
 
 /*
  * Every direction that waits is in order, and held by the other. Either the other's bytes were never seen, or
  * both hold each other (a retransmission carries a newer acknowledgement): then the older segment goes first.
  */
-static bool give_up_cause(struct clv_streams *st)
+static bool give_up_cause(const struct clv_stream_user *u, struct clv_streams *st)
 {
-	struct clv_segment *w[2] = {st->s[0].waiting, st->s[1].waiting};
+	struct clv_segment *w[2] = {first_waiting(st, 0), first_waiting(st, 1)};
 
 	if (!w[0] && !w[1])
 		return false;
 	if (w[0] && w[1])
 		w[w[0]->ts_ns <= w[1]->ts_ns ? 0 : 1]->ack = 0;
 	else if (w[0])
-		give_up_hole(st, 1, w[0]->ack);
+		give_up_hole(u, st, 1, w[0]->ack);
 	else
-		give_up_hole(st, 0, w[1]->ack);
-	drain(st);
+		give_up_hole(u, st, 0, w[1]->ack);
+	drain(u, st);
 	return true;
 }
 
-bool clv_streams_give_up(struct clv_streams *st)
+bool clv_streams_give_up(const struct clv_stream_user *u, struct clv_streams *st)
 {
+	if (!st->backlog)
+		return false;
 	for (int d = 0; d < 2; d++) { /* a direction whose own bytes are missing goes first */
 		struct clv_stream *s = &st->s[d];
-		uint64_t end = s->waiting ? s->waiting->pos : s->fin_seen && !s->fin_done ? s->fin : 0;
+		const struct clv_segment *w = first_waiting(st, d);
+		uint64_t end = w ? w->pos : fin_waits(s) ? st->backlog->of[d].fin : 0;
 
 		if (end <= s->next)
 			continue;
 		if (s->acked > s->next && s->acked < end)
 			end = s->acked;
-		give_up_hole(st, d, end);
-		drain(st);
+		give_up_hole(u, st, d, end);
+		drain(u, st);
 		return true;
 	}
-	return give_up_cause(st);
+	return give_up_cause(u, st);
 }

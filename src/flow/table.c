@@ -18,7 +18,7 @@
 /* From this size on the table asks for huge pages: its places are looked at in no order. */
 #define HUGE_BYTES ((size_t)2 * 1024 * 1024)
 
-_Static_assert(sizeof(struct clv_flow_key) == 44, "the key is hashed and compared as bytes: no padding");
+_Static_assert(CLV_FLOW_BYTES == 3 * 64, "a flow that is not watched takes three lines of the cache");
 
 /* Free places, or NULL without memory. */
 static struct clv_flow_place *places_new(size_t count)
@@ -41,8 +41,9 @@ int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 	if (!places)
 		return -ENOMEM;
 	*t = (struct clv_flows){.places = places, .place_count = FIRST_PLACES, .mem = mem};
-	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
-		t->seed = (uint64_t)(uintptr_t)places;
+	if (getrandom(t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
+		for (unsigned i = 0; i < 4; i++)
+			t->seed[i] = clv_hash(&places, sizeof(places), i);
 	clv_list_init(&t->used);
 	clv_list_init(&t->closed);
 	clv_list_init(&t->datagrams);
@@ -59,15 +60,19 @@ void clv_flows_fini(struct clv_flows *t)
 	t->places = NULL;
 }
 
+/* Is it endpoint a who sent the packet? */
+static inline bool from_a(const struct clv_packet *p)
+{
+	if (p->side == CLV_SIDE_UNKNOWN)
+		return clv_endpoint_cmp(&p->src, &p->dst) <= 0;
+	return p->side == CLV_SIDE_OUT;
+}
+
 struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir)
 {
-	bool src_is_a;
-
-	if (p->side == CLV_SIDE_UNKNOWN)
-		src_is_a = clv_endpoint_cmp(&p->src, &p->dst) <= 0;
-	else
-		src_is_a = p->side == CLV_SIDE_OUT;
+	bool src_is_a = from_a(p);
 	const struct clv_endpoint *a = src_is_a ? &p->src : &p->dst, *b = src_is_a ? &p->dst : &p->src;
+
 	*dir = src_is_a ? 0 : 1;
 	return (struct clv_flow_key){
 		.a_addr = a->addr,
@@ -79,16 +84,72 @@ struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir)
 	};
 }
 
-/* As memcmp(), without the call: every packet asks once. */
-static bool key_eq(const struct clv_flow_key *a, const struct clv_flow_key *b)
-{
-	uint64_t x[5], y[5], differ = a->transport ^ b->transport;
+/* A key as it is hashed and compared: every packet does so once. */
+struct words {
+	uint64_t addr[4];
+	uint64_t ends; /* ports and net, as they stand in the key */
+	uint32_t transport;
+};
 
-	memcpy(x, a, sizeof(x));
-	memcpy(y, b, sizeof(y));
-	for (int i = 0; i < 5; i++)
-		differ |= x[i] ^ y[i];
-	return !differ;
+_Static_assert(offsetof(struct clv_flow_key, net) == offsetof(struct clv_flow_key, a_port) + 4, "words.ends");
+
+static inline uint64_t word_at(const void *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+static inline struct words words_of_key(const struct clv_flow_key *k)
+{
+	return (struct words){
+		.addr = {word_at(k->a_addr.b), word_at(k->a_addr.b + 8), word_at(k->b_addr.b),
+			 word_at(k->b_addr.b + 8)},
+		.ends = word_at((const uint8_t *)k + offsetof(struct clv_flow_key, a_port)),
+		.transport = k->transport,
+	};
+}
+
+static inline uint64_t ends_of(uint16_t a_port, uint16_t b_port, uint32_t net)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (uint64_t)net << 32 | (uint32_t)b_port << 16 | a_port;
+#else
+	return (uint64_t)a_port << 48 | (uint64_t)b_port << 32 | net;
+#endif
+}
+
+static inline struct words words_of_packet(const struct clv_packet *p, int *dir)
+{
+	bool src_is_a = from_a(p);
+	const struct clv_endpoint *a = src_is_a ? &p->src : &p->dst, *b = src_is_a ? &p->dst : &p->src;
+
+	*dir = !src_is_a;
+	return (struct words){
+		.addr = {word_at(a->addr.b), word_at(a->addr.b + 8), word_at(b->addr.b), word_at(b->addr.b + 8)},
+		.ends = ends_of(a->port, b->port, p->net),
+		.transport = p->transport,
+	};
+}
+
+static inline uint32_t hash_of(const struct clv_flows *t, const struct words *w)
+{
+	uint64_t a = clv_hash_mix(w->addr[0] ^ t->seed[0], w->addr[1] ^ t->seed[1]);
+	uint64_t b = clv_hash_mix(w->addr[2] ^ t->seed[2], w->addr[3] ^ t->seed[3]);
+
+	uint64_t h = clv_hash_mix(a ^ w->ends, b ^ w->transport ^ t->seed[0]);
+
+	/* Ports in a row would otherwise stand in a row, too. */
+	return (uint32_t)((h ^ h >> 32) * 0x9e3779b97f4a7c15 >> 32);
+}
+
+static inline bool key_eq(const struct clv_flow_key *k, const struct words *w)
+{
+	return !((word_at(k->a_addr.b) ^ w->addr[0]) | (word_at(k->a_addr.b + 8) ^ w->addr[1]) |
+		 (word_at(k->b_addr.b) ^ w->addr[2]) | (word_at(k->b_addr.b + 8) ^ w->addr[3]) |
+		 (word_at((const uint8_t *)k + offsetof(struct clv_flow_key, a_port)) ^ w->ends) |
+		 (k->transport ^ w->transport));
 }
 
 static size_t home(const struct clv_flows *t, uint32_t hash)
@@ -101,20 +162,37 @@ static size_t next_place(const struct clv_flows *t, size_t at)
 	return (at + 1) & (t->place_count - 1);
 }
 
-struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash)
+static inline struct clv_flow *find(const struct clv_flows *t, const struct words *w, uint32_t hash)
 {
-	*hash = (uint32_t)clv_hash(key, sizeof(*key), t->seed);
-	for (size_t at = home(t, *hash);; at = next_place(t, at)) {
+	for (size_t at = home(t, hash);; at = next_place(t, at)) {
 		struct clv_flow *f = t->places[at].flow;
 
-		if (!f || (t->places[at].hash == *hash && key_eq(&f->key, key)))
+		if (!f || (t->places[at].hash == hash && key_eq(&f->key, w)))
 			return f;
 	}
 }
 
-uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_flow_key *key)
+struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash)
 {
-	uint32_t hash = (uint32_t)clv_hash(key, sizeof(*key), t->seed);
+	const struct words w = words_of_key(key);
+
+	*hash = hash_of(t, &w);
+	return find(t, &w, *hash);
+}
+
+struct clv_flow *clv_flows_seek(const struct clv_flows *t, const struct clv_packet *p, int *dir, uint32_t *hash)
+{
+	const struct words w = words_of_packet(p, dir);
+
+	*hash = hash_of(t, &w);
+	return find(t, &w, *hash);
+}
+
+uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_packet *p)
+{
+	int dir;
+	const struct words w = words_of_packet(p, &dir);
+	uint32_t hash = hash_of(t, &w);
 
 	__builtin_prefetch(&t->places[home(t, hash)]);
 	return hash;
@@ -165,7 +243,8 @@ static bool grow(struct clv_flows *t)
 /* Those behind it in its run that would not be found any more move up. */
 static void take_out(struct clv_flows *t, const struct clv_flow *f)
 {
-	size_t hole = home(t, f->hash);
+	const struct words w = words_of_key(&f->key);
+	size_t hole = home(t, hash_of(t, &w));
 
 	while (t->places[hole].flow != f)
 		hole = next_place(t, hole);
@@ -187,7 +266,7 @@ static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
 
 size_t clv_flows_bytes(const struct clv_flows *t)
 {
-	return t->watched ? sizeof(struct clv_flow) : offsetof(struct clv_flow, watch);
+	return t->watched ? sizeof(struct clv_flow) : CLV_FLOW_BYTES;
 }
 
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
@@ -199,10 +278,10 @@ struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *k
 	if (!f)
 		return NULL;
 	f->key = *key;
-	f->hash = hash;
 	f->watched = t->watched;
 	clv_list_init(&f->wait);
-	clv_list_init(&f->syn);
+	if (f->watched)
+		clv_list_init(&f->syn);
 	clv_list_init(&f->used);
 	clv_list_append(queue_of(t, f), &f->used);
 	put(t, (struct clv_flow_place){.flow = f, .hash = hash});
@@ -216,16 +295,10 @@ void clv_flows_remove(struct clv_flows *t, struct clv_flow *f)
 	t->count--;
 	clv_list_remove(&f->used);
 	clv_list_remove(&f->wait);
-	clv_list_remove(&f->syn);
-	clv_streams_fini(&f->streams);
+	if (f->watched)
+		clv_list_remove(&f->syn);
+	clv_streams_fini(t->mem, &f->streams);
 	clv_mem_free(t->mem, f, clv_flows_bytes(t));
-}
-
-void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)
-{
-	f->last_ns = now_ns;
-	if (!f->closed)
-		clv_list_touch(queue_of(t, f), &f->used);
 }
 
 void clv_flows_close(struct clv_flows *t, struct clv_flow *f)
@@ -234,7 +307,7 @@ void clv_flows_close(struct clv_flows *t, struct clv_flow *f)
 	f->wait_since_ns = f->last_ns;
 	clv_list_remove(&f->wait);
 	f->blocked = CLV_BLOCKED_NO;
-	clv_streams_fini(&f->streams);
+	clv_streams_fini(t->mem, &f->streams);
 	clv_list_touch(&t->closed, &f->used);
 }
 

@@ -32,28 +32,30 @@ struct clv_watch {
 /* By lines of the cache: what every packet asks for comes first. */
 struct clv_flow {
 	struct clv_flow_key key;
-	uint32_t hash;        /* of the key */
-	struct clv_node used; /* in clv_flows.used, .datagrams, or .closed when closed */
+	uint8_t blocked; /* enum clv_blocked it is queued for */
+	int8_t client;   /* the stream that goes to the server, when a SYN told; else -1 */
+	bool closed;
+	bool side_known : 1;
+	bool last : 1;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
+	bool left_out : 1;  /* and closed: another flow tells of the same connection (engine/twin.h), */
+	bool both_ends : 1; /* and this is the other */
+	bool watched : 1;
+	void *conn;       /* the engine's */
+	uint64_t last_ns; /* of its newest packet */
 
 	struct clv_streams streams;
-
-	uint64_t last_ns; /* of its newest packet */
-	void *conn;       /* the engine's */
-	void *ledger;     /* likewise (engine/ledger.h) */
-	uint8_t blocked;  /* enum clv_blocked it is queued for */
-	bool side_known;
-	bool closed;
-	bool last;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
-	bool left_out;  /* and closed: another flow tells of the same connection (engine/twin.h), */
-	bool both_ends; /* and this is the other */
-	bool watched;
-	int8_t client;                   /* the stream that goes to the server, when a SYN told; else -1 */
-	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
 	uint64_t wait_since_ns;          /* blocked, or closed, since then */
+	struct clv_kernel_ref kernel[2]; /* by stream; gen 0: none */
+	struct clv_node used;            /* in clv_flows.used, .datagrams, or .closed when closed */
 	struct clv_node wait;            /* in one of clv_flows.wait while blocked */
-	struct clv_node syn;             /* in clv_flows.syn while its SYN waits for an answer */
-	struct clv_watch watch;          /* only if it is watched: else the flow ends here */
+
+	/* Only if it is watched: else the flow ends here. */
+	struct clv_node syn; /* in clv_flows.syn while its SYN waits for an answer */
+	void *ledger;        /* the engine's (engine/ledger.h) */
+	struct clv_watch watch;
 };
+
+#define CLV_FLOW_BYTES offsetof(struct clv_flow, syn)
 
 /* Where a flow is found. With its hash, so that no flow is looked at but the right one. */
 struct clv_flow_place {
@@ -69,7 +71,7 @@ struct clv_flows {
 	struct clv_node wait[2];   /* by enum clv_blocked - 1, in the order of wait_since_ns */
 	struct clv_node syn;       /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
-	uint64_t seed;
+	uint64_t seed[4];
 	bool watched; /* flows have a watch */
 };
 
@@ -82,11 +84,13 @@ void clv_flows_fini(struct clv_flows *t);
 struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir);
 
 /* Fetches a flow's place into the cache. Returns the key's hash. */
-uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_flow_key *key);
+uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_packet *p);
+/* The flow of a packet's connection, NULL when there is none; and the stream that the packet belongs to. */
+struct clv_flow *clv_flows_seek(const struct clv_flows *t, const struct clv_packet *p, int *dir, uint32_t *hash);
 struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash);
 /* A flow whose key has this hash, most likely the only one; NULL: there is none. Looks at no flow. */
 struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash);
-/* `hash` as clv_flows_find() gave it. NULL without memory: remove a flow and try again. */
+/* `hash` as clv_flows_find() or clv_flows_seek() gave it. NULL without memory: remove a flow and try again. */
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash);
 /* What a flow takes. */
 size_t clv_flows_bytes(const struct clv_flows *t);
@@ -94,7 +98,13 @@ size_t clv_flows_bytes(const struct clv_flows *t);
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
 
 /* A packet came: moves the flow to the end of the queue it is in. */
-void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns);
+static inline void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)
+{
+	f->last_ns = now_ns;
+	if (!f->closed)
+		clv_list_touch(f->key.transport == CLV_TRANSPORT_UDP ? &t->datagrams : &t->used, &f->used);
+}
+
 /* The connection is over: the flow lingers for stragglers only. */
 void clv_flows_close(struct clv_flows *t, struct clv_flow *f);
 /* (Re)queues the flow after its delivery state changed. `moved`: something was delivered since. */

@@ -119,48 +119,75 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	return true;
 }
 
-bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
+static inline bool is_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
 {
 	return xs->count >= CLV_PENDING_MAX || msg->facts_size + msg->head.len > CLV_PENDING_BYTES - xs->bytes;
+}
+
+bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
+{
+	return is_full(xs, msg);
+}
+
+/* Notes all that is known when a request begins. */
+static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs, const struct clv_msg *msg,
+			 const struct clv_mark *at)
+{
+	uint32_t flags = xs->any ? CLV_SPAN_REUSED : 0;
+
+	if (msg->flags & CLV_MSG_TRUNCATED)
+		flags |= CLV_SPAN_TRUNCATED;
+	if (msg->flags & CLV_MSG_MIDSTREAM)
+		flags |= CLV_SPAN_MIDSTREAM;
+	x->request = *at;
+	x->proto = NULL;
+	x->id = msg->id;
+	x->raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0;
+	x->flags = flags;
+	x->head_len = (uint32_t)msg->head.len;
+	x->retransmits_before = 0;
+	x->facts_size = msg->facts_size;
+	x->response_facts_size = 0;
+	x->context = msg->flags & CLV_MSG_CONTEXT;
+	x->oneway = msg->flags & CLV_MSG_ONEWAY;
+	x->quiet = msg->flags & CLV_MSG_QUIET;
+	x->unsure = xs->unsure;
+	x->open[CLV_TO_SERVER] = true;
+	x->open[CLV_TO_CLIENT] = x->tentative = x->cancelled = x->lingers = x->counted = false;
+	x->response = (struct clv_mark){0};
+	x->request_end_ns = x->response_end_ns = x->response_seen_ns = 0;
+	x->request_body_bytes = x->response_body_bytes = 0;
+	x->kept = x->answer = NULL;
+	x->kept_len = x->answer_len = x->asked_again = 0;
+	memset(x->response_facts, 0, sizeof(x->response_facts)); /* another protocol's answer may have fewer */
 }
 
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at)
 {
+	uint16_t facts_size = msg->facts_size;
+	size_t head_len = msg->head.len;
+
 	if (!xs->by_id && shows_pipelining(xs, at))
 		xs->pipelined = true;
 	xs->lost = false;
-	if (clv_exchanges_full(xs, msg))
+	if (is_full(xs, msg))
 		return NULL;
-	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + msg->facts_size + msg->head.len);
+	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + facts_size + head_len);
 	if (!x)
 		return NULL;
-	*x = (struct clv_exchange){
-		.request = *at,
-		.id = msg->id,
-		.flags = (xs->any ? CLV_SPAN_REUSED : 0) | (msg->flags & CLV_MSG_TRUNCATED ? CLV_SPAN_TRUNCATED : 0),
-		.head_len = (uint32_t)msg->head.len,
-		.facts_size = msg->facts_size,
-		.context = msg->flags & CLV_MSG_CONTEXT,
-		.oneway = msg->flags & CLV_MSG_ONEWAY,
-		.quiet = msg->flags & CLV_MSG_QUIET,
-		.open = {true},
-		.raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0,
-		.unsure = xs->unsure,
-	};
-	if (msg->flags & CLV_MSG_MIDSTREAM)
-		x->flags |= CLV_SPAN_MIDSTREAM;
-	if (msg->facts_size)
-		memcpy(x->data, msg->facts, msg->facts_size);
-	if (msg->head.len)
-		memcpy(x->data + msg->facts_size, msg->head.data, msg->head.len);
+	begin(x, xs, msg, at);
+	if (facts_size)
+		memcpy(x->data, msg->facts, facts_size);
+	if (head_len)
+		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
 	xs->any = true;
 	clv_list_append(&xs->pending, &x->node);
 	if (xs->by_id)
 		tree_add(xs, x);
 	xs->count++;
-	xs->bytes += x->facts_size + x->head_len;
+	xs->bytes += facts_size + (uint32_t)head_len;
 	return x;
 }
 
@@ -217,14 +244,11 @@ void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_s
 	x->answer_len = (uint32_t)keep.len;
 }
 
-void clv_exchange_amend(struct clv_exchange *x, enum clv_dir dir, const struct clv_end *end)
+void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *facts, uint16_t size)
 {
-	x->cancelled |= end->cancelled;
-	x->quiet &= !end->failed;
 	/* Of a request that another protocol left behind this one's facts say nothing. */
-	if (!end->facts || end->facts_size != (dir == CLV_TO_SERVER ? x->facts_size : x->response_facts_size))
-		return;
-	memcpy(dir == CLV_TO_SERVER ? x->data : x->response_facts, end->facts, end->facts_size);
+	if (size == (dir == CLV_TO_SERVER ? x->facts_size : x->response_facts_size))
+		memcpy(dir == CLV_TO_SERVER ? x->data : x->response_facts, facts, size);
 }
 
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
@@ -266,7 +290,7 @@ void clv_exchanges_doubt(struct clv_exchanges *xs)
 
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 {
-	clv_list_remove(&x->node);
+	clv_list_unlink(&x->node);
 	if (xs->by_id)
 		tree_remove(xs, x);
 	xs->count--;

@@ -27,25 +27,13 @@ struct clv_mark {
 
 struct clv_exchange {
 	struct clv_node node;
-	struct clv_exchange *below[2]; /* of pairs by id: a tree of those that wait */
-	const struct clv_proto *proto; /* of the request; the connection may have changed it since */
 	struct clv_mark request;
-	struct clv_mark response; /* ts_ns 0: none yet */
-	uint64_t request_end_ns;  /* 0: not ended */
-	uint64_t response_end_ns;
-	uint64_t response_seen_ns; /* newest byte of an unfinished response */
-	uint64_t request_body_bytes, response_body_bytes;
-	uint64_t retransmits_before; /* of the connection, when the request began */
-	uint32_t asked_again;        /* a datagram: how often it was sent again */
-	uint64_t id;                 /* as clv_msg.id */
-	uint64_t raw_hash;           /* of clv_msg.raw; 0: there was none */
-	uint32_t flags;              /* enum clv_span_flag */
+	const struct clv_proto *proto; /* of the request; the connection may have changed it since */
+	uint64_t id;                   /* as clv_msg.id */
+	uint64_t raw_hash;             /* of clv_msg.raw; 0: there was none */
+	uint32_t flags;                /* enum clv_span_flag */
 	uint32_t head_len;
-	struct clv_slice method; /* as clv_msg.method */
-	uint32_t kept_len;       /* of kept */
-	uint8_t *kept;           /* fields of the response that were asked for (fields.h); NULL: none */
-	uint32_t answer_len;     /* of answer */
-	uint8_t *answer;         /* of the response, as its parser asked (clv_msg.keep); NULL: nothing */
+	uint64_t retransmits_before; /* of the connection, when the request began */
 	uint16_t facts_size, response_facts_size;
 	bool context;   /* as CLV_MSG_CONTEXT */
 	bool unsure;    /* requests that nobody saw may lie before this one */
@@ -56,8 +44,24 @@ struct clv_exchange {
 	bool quiet;     /* as CLV_MSG_QUIET, until its answer says that it failed */
 	bool lingers;   /* as clv_end.lingers */
 	bool counted;   /* an event told of its beginning: one will tell of its end */
+
+	/* Zero when it begins, */
+	struct clv_mark response; /* ts_ns 0: none yet */
+	uint64_t request_end_ns;  /* 0: not ended */
+	uint64_t response_end_ns;
+	uint64_t response_seen_ns; /* newest byte of an unfinished response */
+	uint64_t request_body_bytes, response_body_bytes;
+	uint8_t *kept;        /* fields of the response that were asked for (fields.h); NULL: none */
+	uint8_t *answer;      /* of the response, as its parser asked (clv_msg.keep); NULL: nothing */
+	uint32_t kept_len;    /* of kept */
+	uint32_t answer_len;  /* of answer */
+	uint32_t asked_again; /* a datagram: how often it was sent again */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
-	_Alignas(8) uint8_t data[]; /* the request's facts, then its head */
+
+	/* and not set before they are asked for. */
+	struct clv_exchange *below[2]; /* of pairs by id: a tree of those that wait */
+	struct clv_slice method;       /* as clv_msg.method; of one that is counted */
+	_Alignas(8) uint8_t data[];    /* the request's facts, then its head */
 };
 
 struct clv_exchanges {
@@ -103,8 +107,16 @@ struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id);
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
 /* Keeps `keep` of the response in place of what was kept before; without memory what was kept stays. */
 void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_slice keep);
-/* Facts that a message's end brought take the place of the head's, if they have their size. */
-void clv_exchange_amend(struct clv_exchange *x, enum clv_dir dir, const struct clv_end *end);
+/* Facts that came later take the place of the head's, if they have their size. */
+void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *facts, uint16_t size);
+/* What a message's end says of its exchange. */
+static inline void clv_exchange_amend(struct clv_exchange *x, enum clv_dir dir, const struct clv_end *end)
+{
+	x->cancelled |= end->cancelled;
+	x->quiet &= !end->failed;
+	if (end->facts)
+		clv_exchange_update(x, dir, end->facts, end->facts_size);
+}
 
 /*
  * Requests were missed, while the server had been heard up to sequence number `heard`. The next request needs

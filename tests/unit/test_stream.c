@@ -37,16 +37,18 @@ struct side {
 };
 
 struct world {
+	struct clv_streams streams; /* comes first: who gets them knows its world */
 	struct side side[2];
 	struct clv_packet packet[MAX_PACKETS];
 	int dir[MAX_PACKETS];
 	int count;
+	int straight; /* packets that went by clv_streams_next() */
 	bool check_cause;
 };
 
-static void on_data(void *ctx, int d, const struct clv_run *run)
+static void on_data(struct clv_streams *st, int d, const struct clv_run *run)
 {
-	struct world *w = ctx;
+	struct world *w = (struct world *)st;
 	struct side *s = &w->side[d];
 
 	assert_int_equal((uint32_t)run->pos, s->isn + (uint32_t)s->at);
@@ -57,9 +59,9 @@ static void on_data(void *ctx, int d, const struct clv_run *run)
 	s->at += run->bytes.len;
 }
 
-static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
+static void on_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
-	struct side *s = &((struct world *)ctx)->side[d];
+	struct side *s = &((struct world *)st)->side[d];
 
 	assert_int_equal((uint32_t)pos, s->isn + (uint32_t)s->at);
 	assert_true(len > 0 && s->at + len <= STREAM_BYTES);
@@ -67,16 +69,14 @@ static void on_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns
 	s->missing += len;
 }
 
-static void on_fin(void *ctx, int d, uint64_t ts_ns)
+static void on_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 {
-	struct side *s = &((struct world *)ctx)->side[d];
+	struct side *s = &((struct world *)st)->side[d];
 
 	assert_false(s->fin);
 	assert_int_equal(s->at, STREAM_BYTES);
 	s->fin = true;
 }
-
-static const struct clv_stream_ops ops = {.data = on_data, .hole = on_hole, .fin = on_fin};
 
 static void add(struct world *w, int d, uint32_t from, uint32_t len, uint32_t acked, bool fin)
 {
@@ -144,14 +144,30 @@ static void begin(struct world *w, uint64_t seed)
 	converse(w);
 }
 
+/* As the engine does: what is next of plain streams is delivered by whoever has the packet. */
+static void take(const struct clv_stream_user *u, struct clv_streams *st, int d, const struct clv_packet *p)
+{
+	struct world *w = (struct world *)st;
+
+	if (!st->s[d].plain || !clv_streams_next(st, d, p)) {
+		clv_streams_packet(u, st, d, p);
+		return;
+	}
+	w->straight++;
+	u->data(st, d,
+		&(struct clv_run){
+			.pos = st->s[d].next - p->len, .bytes = p->payload, .ts_ns = p->ts_ns, .ack_seq = p->ack});
+}
+
 /* Plays the packets, leaving out each with 1 in `loss`, and cutting each with 1 in `cut` (0: none). */
 static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t cut)
 {
-	struct clv_streams st;
+	const struct clv_stream_user u = {.data = on_data, .hole = on_hole, .fin = on_fin, .mem = mem};
+	struct clv_streams *st = &w->streams;
 
-	clv_streams_init(&st, &ops, w, mem);
+	clv_streams_init(st);
 	for (int d = 0; d < 2; d++)
-		clv_stream_start(&st, d, w->side[d].isn);
+		clv_stream_start(mem, st, d, w->side[d].isn);
 	for (int i = 0; i < w->count; i++) {
 		struct clv_packet p = w->packet[i];
 
@@ -161,19 +177,23 @@ static void play(struct world *w, struct clv_mem *mem, uint32_t loss, uint32_t c
 			p.payload.len = roll((uint32_t)p.len + 1);
 		uint32_t from = p.seq - w->side[w->dir[i]].isn;
 		memset(w->side[w->dir[i]].arrived + from, true, p.payload.len);
-		clv_streams_packet(&st, w->dir[i], &p);
+		take(&u, st, w->dir[i], &p);
+		if (clv_streams_blocked(st) == CLV_BLOCKED_NO)
+			clv_streams_trim(mem, st);
 	}
 	/* Retransmissions that acknowledge more than their first copies may hold each other up until here. */
 	w->check_cause = false;
-	while (clv_streams_give_up(&st))
+	while (clv_streams_give_up(&u, st))
 		;
-	clv_streams_fini(&st);
+	clv_streams_fini(mem, st);
 	assert_int_equal(mem->used_bytes, 0);
 }
 
-static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, size_t budget)
+/* Returns how many packets went straight. */
+static int run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, size_t budget)
 {
 	struct world *w = malloc(sizeof(*w));
+	int straight = 0;
 
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		struct clv_mem mem;
@@ -184,6 +204,7 @@ static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, siz
 		clv_mem_init(&mem, budget);
 		play(w, &mem, loss, cut);
 		clv_mem_fini(&mem);
+		straight += w->straight;
 		for (int d = 0; d < 2; d++) {
 			uint64_t absent = 0;
 
@@ -197,11 +218,12 @@ static void run(uint64_t seeds, uint32_t reach, uint32_t loss, uint32_t cut, siz
 		}
 	}
 	free(w);
+	return straight;
 }
 
 static void in_order(void **state)
 {
-	run(200, 0, 0, 0, 8 << 20);
+	assert_true(run(200, 0, 0, 0, 8 << 20) > 0);
 }
 
 static void shuffled(void **state)
@@ -212,7 +234,7 @@ static void shuffled(void **state)
 
 static void lost(void **state)
 {
-	run(400, 0, 20, 0, 8 << 20);
+	assert_true(run(400, 0, 20, 0, 8 << 20) > 0);
 	run(400, 20, 5, 0, 8 << 20);
 }
 
@@ -230,51 +252,52 @@ static void without_memory(void **state)
 	run(100, 40, 0, 0, 0);
 }
 
-static int one_packet_seen;
+/* Counts what comes out. */
+struct count {
+	struct clv_streams st; /* comes first */
+	uint64_t seen, holes;
+};
 
-static void count_data(void *ctx, int d, const struct clv_run *r)
+static void count_data(struct clv_streams *st, int d, const struct clv_run *r)
 {
-	one_packet_seen += (int)r->bytes.len;
+	((struct count *)st)->seen += r->bytes.len;
 }
 
-static void ignore_hole(void *ctx, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
+static void count_hole(struct clv_streams *st, int d, uint64_t pos, uint64_t len, uint64_t ts_ns, bool over_time)
 {
-	*(uint64_t *)ctx += len;
+	((struct count *)st)->holes += len;
 }
 
-static void ignore_fin(void *ctx, int d, uint64_t ts_ns)
+static void ignore_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 {
 }
-
-static const struct clv_stream_ops counting = {.data = count_data, .hole = ignore_hole, .fin = ignore_fin};
 
 /* A response that acknowledges a request waits for it, but not for one whose body is being skipped. */
 static void cause(void **state)
 {
 	struct clv_mem mem;
-	struct clv_streams st;
-	uint64_t holes = 0;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
 	struct clv_packet answer = {
 		.seq = 500, .ack = 200, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
 
 	clv_mem_init(&mem, 1 << 20);
-	clv_streams_init(&st, &counting, &holes, &mem);
-	clv_stream_start(&st, 0, 100);
-	clv_stream_start(&st, 1, 500);
-	one_packet_seen = 0;
-	clv_streams_packet(&st, 1, &answer);
-	assert_int_equal(one_packet_seen, 0);
-	assert_int_equal(clv_streams_blocked(&st), CLV_BLOCKED_LOST);
-	assert_true(clv_streams_give_up(&st));
-	assert_int_equal(one_packet_seen, 3);
-	assert_int_equal(holes, 100);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	clv_stream_start(&mem, &c.st, 1, 500);
+	clv_streams_packet(&u, &c.st, 1, &answer);
+	assert_int_equal(c.seen, 0);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_LOST);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.seen, 3);
+	assert_int_equal(c.holes, 100);
 
-	st.s[0].credit = st.s[0].next + 1000;
+	c.st.s[0].credit = c.st.s[0].next + 1000;
 	answer.seq = 503;
 	answer.ack = 900;
-	clv_streams_packet(&st, 1, &answer);
-	assert_int_equal(one_packet_seen, 6);
-	clv_streams_fini(&st);
+	clv_streams_packet(&u, &c.st, 1, &answer);
+	assert_int_equal(c.seen, 6);
+	clv_streams_fini(&mem, &c.st);
 	clv_mem_fini(&mem);
 }
 
@@ -282,34 +305,114 @@ static void cause(void **state)
 static void mutual(void **state)
 {
 	struct clv_mem mem;
-	struct clv_streams st;
-	uint64_t holes = 0;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
 	struct clv_packet a = {.seq = 100, .ack = 503, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
 	struct clv_packet b = {
 		.ts_ns = 1, .seq = 500, .ack = 103, .len = 3, .payload = CLV_LIT("def"), .tcp_flags = CLV_TCP_ACK};
 
 	clv_mem_init(&mem, 1 << 20);
-	clv_streams_init(&st, &counting, &holes, &mem);
-	clv_stream_start(&st, 0, 100);
-	clv_stream_start(&st, 1, 500);
-	one_packet_seen = 0;
-	clv_streams_packet(&st, 0, &a);
-	clv_streams_packet(&st, 1, &b);
-	assert_int_equal(one_packet_seen, 0);
-	assert_true(clv_streams_give_up(&st));
-	assert_int_equal(one_packet_seen, 6);
-	assert_int_equal(holes, 0);
-	assert_false(clv_streams_give_up(&st));
-	clv_streams_fini(&st);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	clv_stream_start(&mem, &c.st, 1, 500);
+	clv_streams_packet(&u, &c.st, 0, &a);
+	clv_streams_packet(&u, &c.st, 1, &b);
+	assert_int_equal(c.seen, 0);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.seen, 6);
+	assert_int_equal(c.holes, 0);
+	assert_false(clv_streams_give_up(&u, &c.st));
+	clv_streams_fini(&mem, &c.st);
 	clv_mem_fini(&mem);
+}
+
+/* Only what is next, whole, and acknowledges nothing unseen goes straight; and nothing while anything waits. */
+static void straight(void **state)
+{
+	struct clv_mem mem;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
+	struct clv_packet p = {.seq = 100, .ack = 500, .len = 3, .payload = CLV_LIT("abc"), .tcp_flags = CLV_TCP_ACK};
+	struct clv_packet odd[] = {p, p, p, p, p, p, p, p};
+
+	clv_mem_init(&mem, 1 << 20);
+	clv_streams_init(&c.st);
+	clv_stream_start(&mem, &c.st, 0, 100);
+	assert_false(c.st.s[0].plain); /* where the other begins nobody knows */
+	clv_stream_start(&mem, &c.st, 1, 500);
+	assert_true(c.st.s[0].plain && c.st.s[1].plain);
+
+	odd[0].seq = 101;
+	odd[1].ack = 501;
+	odd[2].payload.len = 2;
+	odd[3].len = 0;
+	odd[3].payload.len = 0;
+	odd[4].tcp_flags |= CLV_TCP_FIN;
+	odd[5].tcp_flags |= CLV_TCP_SYN;
+	odd[6].tcp_flags = 0;
+	odd[7].hole_len = 1;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		assert_false(clv_streams_next(&c.st, 0, &odd[i]));
+	p.tcp_flags |= CLV_TCP_PSH;
+	assert_true(clv_streams_next(&c.st, 0, &p));
+	assert_false(clv_streams_next(&c.st, 0, &p)); /* not twice */
+	assert_int_equal((uint32_t)c.st.s[0].next, 103);
+
+	p.seq = 110; /* something is missing before it */
+	clv_streams_packet(&u, &c.st, 0, &p);
+	assert_false(c.st.s[0].plain || c.st.s[1].plain);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_LATE);
+	assert_true(clv_streams_give_up(&u, &c.st));
+	assert_int_equal(c.holes, 7);
+	assert_int_equal(clv_streams_blocked(&c.st), CLV_BLOCKED_NO);
+	assert_true(mem.used_bytes > 0);
+	clv_streams_trim(&mem, &c.st); /* what was kept for those that wait is given back */
+	assert_int_equal(mem.used_bytes, 0);
+	assert_true(c.st.s[0].plain && c.st.s[1].plain);
+
+	odd[4].seq = 113;
+	clv_streams_packet(&u, &c.st, 0, &odd[4]);
+	assert_false(c.st.s[0].plain || c.st.s[1].plain); /* it is going to end */
+	assert_int_equal(mem.used_bytes, 0);              /* its FIN came in turn: no need to keep it */
+	clv_streams_fini(&mem, &c.st);
+	clv_mem_fini(&mem);
+}
+
+/* A FIN without room to keep it ends the stream at once: what is missing before it is given up. */
+static void fin_without_memory(void **state)
+{
+	struct clv_mem mem;
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin, .mem = &mem};
+	struct count c = {0};
+	struct clv_packet fin = {.seq = 150, .ack = 500, .tcp_flags = CLV_TCP_ACK | CLV_TCP_FIN};
+
+	for (int room = 0; room < 2; room++) {
+		clv_mem_init(&mem, room ? 1 << 20 : 0);
+		c = (struct count){0};
+		clv_stream_start(&mem, &c.st, 0, 100);
+		clv_stream_start(&mem, &c.st, 1, 500);
+		clv_streams_packet(&u, &c.st, 0, &fin);
+		assert_int_equal(c.holes, room ? 0 : 50);
+		assert_int_equal(c.st.s[0].fin_done, !room);
+		assert_int_equal(clv_streams_blocked(&c.st), room ? CLV_BLOCKED_LATE : CLV_BLOCKED_NO);
+		clv_streams_fini(&mem, &c.st);
+		assert_int_equal(mem.used_bytes, 0);
+		clv_mem_fini(&mem);
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_order),       cmocka_unit_test(shuffled),       cmocka_unit_test(lost),
-		cmocka_unit_test(cut_by_snaplen), cmocka_unit_test(without_memory), cmocka_unit_test(cause),
+		cmocka_unit_test(in_order),
+		cmocka_unit_test(shuffled),
+		cmocka_unit_test(lost),
+		cmocka_unit_test(cut_by_snaplen),
+		cmocka_unit_test(without_memory),
+		cmocka_unit_test(cause),
 		cmocka_unit_test(mutual),
+		cmocka_unit_test(straight),
+		cmocka_unit_test(fin_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);

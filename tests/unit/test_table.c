@@ -151,6 +151,76 @@ static void waiting(void **state)
 	close_bed(&b);
 }
 
+/* A packet finds what the key made of it finds, and nothing that differs in any part of it. */
+static void sought_by_packet(void **state)
+{
+	const uint8_t pod[4] = {10, 0, 0, 9}, peer[4] = {10, 0, 0, 2};
+	const struct clv_endpoint a = {clv_addr_v4(pod), 5000}, b = {clv_addr_v4(peer), 80};
+	struct clv_packet p = {.src = a, .dst = b, .net = 3};
+	struct bed bed;
+
+	open_bed(&bed);
+	for (int side = CLV_SIDE_UNKNOWN; side <= CLV_SIDE_OUT; side++) {
+		uint32_t hash, same;
+		int d, other;
+
+		p.side = (uint8_t)side;
+		struct clv_flow_key k = clv_flow_key_of(&p, &d);
+		assert_null(clv_flows_seek(&bed.t, &p, &other, &hash));
+		assert_int_equal(d, other);
+		struct clv_flow *f = clv_flows_add(&bed.t, &k, hash);
+		assert_ptr_equal(clv_flows_find(&bed.t, &k, &same), f);
+		assert_int_equal(same, hash);
+		assert_int_equal(clv_flows_fetch(&bed.t, &p), hash);
+		assert_ptr_equal(clv_flows_guess(&bed.t, hash), f);
+		assert_ptr_equal(clv_flows_seek(&bed.t, &p, &other, &hash), f);
+
+		struct clv_packet back = p, odd[] = {p, p, p, p, p, p};
+		back.src = b;
+		back.dst = a;
+		back.side = side == CLV_SIDE_UNKNOWN ? CLV_SIDE_UNKNOWN : CLV_SIDE_UNKNOWN + 3 - (uint8_t)side;
+		assert_ptr_equal(clv_flows_seek(&bed.t, &back, &other, &hash), f);
+		assert_int_equal(d, !other);
+		odd[0].src.port++;
+		odd[1].dst.port++;
+		odd[2].net++;
+		odd[3].transport = CLV_TRANSPORT_UDP;
+		odd[4].src.addr.b[15]++;
+		odd[5].dst.addr.b[0]++;
+		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+			assert_null(clv_flows_seek(&bed.t, &odd[i], &other, &hash));
+		clv_flows_remove(&bed.t, f);
+	}
+	close_bed(&bed);
+}
+
+/* One client's ports in a row stand nearly as well apart as chance would have it, whatever the seed. */
+static void ports_in_a_row(void **state)
+{
+	const uint32_t count = 700; /* of 1024 */
+
+	for (int seeds = 0; seeds < 20; seeds++) {
+		struct bed b;
+		size_t behind = 0;
+
+		open_bed(&b);
+		for (uint32_t n = 0; n < count; n++) {
+			struct clv_flow_key k = key(1);
+			uint32_t hash;
+
+			k.a_port = (uint16_t)(40000 + n);
+			assert_null(clv_flows_find(&b.t, &k, &hash));
+			assert_non_null(clv_flows_add(&b.t, &k, hash));
+		}
+		assert_int_equal(b.t.place_count, 1024);
+		for (size_t at = 0; at < b.t.place_count; at++)
+			if (b.t.places[at].flow)
+				behind += (at - b.t.places[at].hash) & (b.t.place_count - 1);
+		assert_true(behind < 3 * count); /* about one each is to be expected */
+		close_bed(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +228,8 @@ int main(void)
 		cmocka_unit_test(grows),
 		cmocka_unit_test(oldest_first),
 		cmocka_unit_test(waiting),
+		cmocka_unit_test(sought_by_packet),
+		cmocka_unit_test(ports_in_a_row),
 	};
 
 	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
