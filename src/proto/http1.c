@@ -420,99 +420,41 @@ static __attribute__((noinline)) void http1_upgrade(struct clv_http1_facts *f, s
 	}
 }
 
-/* What a field is to us. Trace context is only noticed here (trace/context.c knows what it means). */
-enum http1_meaning {
-	HTTP1_IS_NONE,
-	HTTP1_IS_CONTEXT, /* but a tracestate alone means nothing */
-	HTTP1_IS_HOST,
-	HTTP1_IS_AGENT,
-	HTTP1_IS_FORWARDED,
-	HTTP1_IS_FORWARDED_FOR,
-	HTTP1_IS_FORWARDED_HOST,
-	HTTP1_IS_LENGTH,
-	HTTP1_IS_CODING,
-	HTTP1_IS_UPGRADE,
-};
-
 /* A name of ours and its colon, white space before it included, are no longer. */
 #define HTTP1_NAME_BYTES 32u
 
 /*
- * The colon behind `name`, if that is what a line begins with, of which `line` is as much as may hold the two; else
- * NULL. What stands where the name must end tells nearly always.
+ * The colon behind `name`, if that is what the line p[0..len) begins with; else NULL. What stands where the name must
+ * end tells nearly always.
  */
-static inline __attribute__((always_inline)) const uint8_t *http1_colon(struct clv_slice line, struct clv_slice name)
+static inline __attribute__((always_inline)) const uint8_t *http1_colon(const uint8_t *p, size_t len,
+									struct clv_slice name)
 {
-	const uint8_t *c = line.data + name.len, *end = line.data + line.len;
+	const uint8_t *c = p + name.len;
 
-	if (name.len >= line.len || (*c != ':' && !http1_is_ws(*c)) ||
-	    !clv_slice_eq_nocase(clv_slice(line.data, name.len), name))
+	if (name.len >= len || (*c != ':' && !http1_is_ws(*c)) || !clv_slice_eq_nocase(clv_slice(p, name.len), name))
 		return NULL;
 	if (*c == ':') /* as nearly always */
 		return c;
+	const uint8_t *end = p + (len < HTTP1_NAME_BYTES ? len : HTTP1_NAME_BYTES);
 	while (c < end && http1_is_ws(*c))
 		c++;
 	return c < end && *c == ':' ? c : NULL;
 }
 
 /*
- * May the line in[at..end) be a field of ours? By its first letter's five lowest bits; and of those that begin with a
- * C, as many do, by the L of content-length.
+ * May the line in[at..end), whose first byte is `first`, be a field of ours? By that letter's five lowest bits; and of
+ * those that begin with a C, as many do, by the L of content-length.
  */
-static inline bool http1_may_be_ours(const uint8_t *in, size_t at, size_t end)
+static inline bool http1_may_be_ours(uint8_t first, const uint8_t *in, size_t at, size_t end)
 {
 	const uint32_t letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) |
 				 1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
 	const size_t l = sizeof("content-") - 1;
 
-	if (!(letters >> (in[at] & 31) & 1))
+	if (!(letters >> (first & 31) & 1))
 		return false;
-	return (in[at] | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
-}
-
-/* What the field that a line begins with is to us, and where its colon is, if it is anything. */
-static enum http1_meaning http1_meaning(struct clv_slice line, const uint8_t **colon)
-{
-#define IS(text, meaning)                                \
-	if ((*colon = http1_colon(line, CLV_LIT(text)))) \
-	return meaning
-	switch (line.data[0] | 0x20) {
-	case 'b':
-		IS("b3", HTTP1_IS_CONTEXT);
-		break;
-	case 'c':
-		IS("content-length", HTTP1_IS_LENGTH);
-		break;
-	case 'f':
-		IS("forwarded", HTTP1_IS_FORWARDED);
-		break;
-	case 'h':
-		IS("host", HTTP1_IS_HOST);
-		break;
-	case 't':
-		IS("traceparent", HTTP1_IS_CONTEXT);
-		IS("transfer-encoding", HTTP1_IS_CODING);
-		break;
-	case 'u':
-		IS("user-agent", HTTP1_IS_AGENT);
-		IS("upgrade", HTTP1_IS_UPGRADE);
-		IS("uber-trace-id", HTTP1_IS_CONTEXT);
-		break;
-	case 'x':
-		IS("x-forwarded-for", HTTP1_IS_FORWARDED_FOR);
-		IS("x-forwarded-host", HTTP1_IS_FORWARDED_HOST);
-		IS("x-request-id", HTTP1_IS_CONTEXT);
-		IS("x-b3-traceid", HTTP1_IS_CONTEXT);
-		IS("x-b3-spanid", HTTP1_IS_CONTEXT);
-		IS("x-b3-sampled", HTTP1_IS_CONTEXT);
-		IS("x-b3-flags", HTTP1_IS_CONTEXT);
-		IS("x-amzn-trace-id", HTTP1_IS_CONTEXT);
-		break;
-	default:
-		break;
-	}
-	return HTTP1_IS_NONE;
-#undef IS
+	return (first | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
 }
 
 /* Without white space and line folds at both ends. */
@@ -533,70 +475,89 @@ static inline struct clv_slice http1_value(const uint8_t *from, const uint8_t *e
 	return http1_trim(clv_slice(from, (size_t)(end - from)));
 }
 
-static void http1_first(struct clv_http1_field *f, const uint8_t *p, struct clv_slice value)
+static inline void http1_first(struct clv_http1_field *f, const uint8_t *p, struct clv_slice value)
 {
-	if (!f->len)
+	if (!f->len && value.len)
 		*f = http1_field_at((size_t)(value.data - p), value.len);
 }
 
-/* A field of ours in the head that begins at p. `spaced`: white space before its colon. */
-static void http1_mean(struct http1_head *h, enum http1_meaning meaning, const uint8_t *p, struct clv_slice value,
-		       bool spaced)
+/* What says where the body ends: no white space may stand before its colon (RFC 9112 section 5.1). */
+static void http1_frames(struct http1_head *h, bool coding, const uint8_t *colon, const uint8_t *end)
 {
-	struct clv_http1_facts *f = &h->facts;
+	struct clv_slice value = http1_value(colon + 1, end);
 
-	switch (meaning) {
-	case HTTP1_IS_NONE:
-		break;
-	case HTTP1_IS_CONTEXT:
-		f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case HTTP1_IS_HOST:
-		http1_first(&f->host, p, value);
-		break;
-	case HTTP1_IS_AGENT:
-		http1_first(&f->user_agent, p, value);
-		break;
-	case HTTP1_IS_FORWARDED:
-		http1_first(&f->forwarded, p, value);
-		break;
-	case HTTP1_IS_FORWARDED_FOR:
-		http1_first(&f->forwarded_for, p, value);
-		break;
-	case HTTP1_IS_FORWARDED_HOST:
-		http1_first(&f->forwarded_host, p, value);
-		break;
-	case HTTP1_IS_LENGTH:
-		http1_content_length(h, value);
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	case HTTP1_IS_CODING:
+	if (coding)
 		http1_transfer_encoding(h, value);
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	case HTTP1_IS_UPGRADE:
-		http1_upgrade(f, value);
-		break;
-	}
+	else
+		http1_content_length(h, value);
+	if (http1_is_ws(colon[-1]))
+		h->facts.flags |= CLV_HTTP1_CONFLICT;
 }
 
-/* A field line that may be one of ours, folds included: p[at..end), without its line end. */
+/*
+ * A field line that may be one of ours, folds included: p[at..end), without its line end. Trace context is only
+ * noticed here (trace/context.c knows what it means); a tracestate alone means nothing.
+ */
 static __attribute__((noinline)) void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
 {
-	const struct clv_slice line = clv_slice_head(clv_slice(p + at, end - at), HTTP1_NAME_BYTES);
-	const uint8_t *colon;
-	enum http1_meaning meaning = http1_meaning(line, &colon);
+	struct clv_http1_facts *f = &h->facts;
+	const uint8_t *line = p + at, *colon;
+	struct clv_http1_field *field = NULL;
+	bool context = false;
 
-	if (meaning == HTTP1_IS_NONE)
+#define IS(text) (colon = http1_colon(line, end - at, CLV_LIT(text)))
+	switch (*line | 0x20) {
+	case 'b':
+		context = IS("b3");
+		break;
+	case 'c':
+		if (IS("content-length"))
+			http1_frames(h, false, colon, p + end);
 		return;
-	http1_mean(h, meaning, p, http1_value(colon + 1, p + end), http1_is_ws(colon[-1]));
+	case 'f':
+		field = IS("forwarded") ? &f->forwarded : NULL;
+		break;
+	case 'h':
+		field = IS("host") ? &f->host : NULL;
+		break;
+	case 't':
+		if (IS("transfer-encoding"))
+			http1_frames(h, true, colon, p + end);
+		else
+			context = IS("traceparent");
+		break;
+	case 'u':
+		if (IS("user-agent"))
+			field = &f->user_agent;
+		else if (IS("upgrade"))
+			http1_upgrade(f, http1_value(colon + 1, p + end));
+		else
+			context = IS("uber-trace-id");
+		break;
+	case 'x':
+		if (IS("x-forwarded-for"))
+			field = &f->forwarded_for;
+		else if (IS("x-forwarded-host"))
+			field = &f->forwarded_host;
+		else
+			context = IS("x-request-id") || IS("x-b3-traceid") || IS("x-b3-spanid") || IS("x-b3-sampled") ||
+				  IS("x-b3-flags") || IS("x-amzn-trace-id");
+		break;
+	default:
+		break;
+	}
+#undef IS
+	if (field)
+		http1_first(field, p, http1_value(colon + 1, p + end));
+	else if (context)
+		f->flags |= CLV_HTTP1_CONTEXT;
 }
 
 void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t at, size_t end)
 {
 	struct http1_head h = {.facts = *f};
 
-	if (http1_may_be_ours(head, at, end))
+	if (http1_may_be_ours(head[at], head, at, end))
 		http1_field(&h, head, at, end);
 	*f = h.facts;
 }
@@ -633,25 +594,30 @@ static __attribute__((noinline)) enum http1_head_result http1_field_lines(struct
 									  struct http1_head *h)
 {
 	struct clv_lines lines = clv_lines(in, at);
+	uint8_t first = at < in.len ? in.data[at] : 0; /* of the line that begins at `at` */
 
-	while (at < in.len) {
-		int eol = in.data[at] <= '\r' ? http1_eol(in, at) : 0;
+	for (;;) {
+		int eol = first <= '\r' ? http1_eol(in, at) : 0;
 		if (eol) {
 			h->len = (uint32_t)(at + (size_t)eol);
 			return eol > 0 ? HTTP1_HEAD_DONE : HTTP1_HEAD_PARTIAL;
 		}
 		size_t lf = clv_lines_next(&lines);
-		while (lf + 1 < in.len && http1_is_ws(in.data[lf + 1])) { /* the line goes on */
+		if (lf + 1 >= in.len)
+			return HTTP1_HEAD_PARTIAL;
+		uint8_t next = in.data[lf + 1];
+		while (http1_is_ws(next)) { /* the line goes on */
 			h->facts.unfolded = 0;
 			lf = clv_lines_next(&lines);
+			if (lf + 1 >= in.len)
+				return HTTP1_HEAD_PARTIAL;
+			next = in.data[lf + 1];
 		}
-		if (lf + 1 >= in.len)
-			break;
-		if (http1_may_be_ours(in.data, at, lf)) /* most are not */
+		if (http1_may_be_ours(first, in.data, at, lf)) /* most are not */
 			http1_field(h, in.data, at, lf);
 		at = lf + 1;
+		first = next;
 	}
-	return HTTP1_HEAD_PARTIAL;
 }
 
 /*

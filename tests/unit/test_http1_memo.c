@@ -206,6 +206,7 @@ static const struct {
 	{CLV_TO_SERVER, "GET /e HTTP/1.1\r\nHost: a.b\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"},
 	{CLV_TO_SERVER, "CONNECT f:443 HTTP/1.1\r\nHost: f\r\nUser-Agent: g\r\n h\r\n\r\n"},
 	{CLV_TO_SERVER, "GET /i HTTP/1.1\r\nHost: a.b\r\nb3: 0\r\n\r\n"},
+	{CLV_TO_SERVER, "DELETE /j HTTP/1.1\r\nHost:\r\nUser-Agent: \r\nX-Forwarded-Host:a\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 3\r\nETag: \"1\"\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.0 404 Not Found\r\nServer: s\r\nConnection: close\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length : 1\r\n\r\n0\r\n\r\n"},
