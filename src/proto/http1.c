@@ -655,13 +655,21 @@ void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
 	size_t lf = clv_lines_next(&lines);
 	uint8_t unfolded;
 
-	for (size_t at = lf + 1; at < head.len && !http1_eol(head, at); at = lf + 1) {
+	for (size_t at = lf + 1; at < head.len; at = lf + 1) {
+		const uint8_t *line = head.data + at;
+
+		if (*line <= '\r' && http1_eol(head, at))
+			return;
 		lf = http1_field_end(head, &lines, &unfolded);
 		if (lf == head.len)
 			return;
 		size_t colon = clv_near(clv_slice_head(head, lf + 16), at, ':'); /* so that it may look at sixteen */
-		struct clv_slice name = clv_slice_trim(clv_slice(head.data + at, colon - at));
-		if (name.len && colon < lf)
+		if (colon >= lf)
+			continue;
+		struct clv_slice name = clv_slice(line, colon - at);
+		if (*line <= ' ' || head.data[colon - 1] <= ' ') /* seldom; also where there is no name */
+			name = clv_slice_trim(name);
+		if (name.len)
 			fn(ctx, name, http1_value(head.data + colon + 1, head.data + lf));
 	}
 }
