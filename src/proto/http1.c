@@ -722,22 +722,23 @@ static inline const struct clv_http1_facts *http1_report(struct clv_sink *sink, 
 							 size_t at, size_t len, const struct clv_http1_facts *f,
 							 uint32_t flags)
 {
+	bool request = dir == CLV_TO_SERVER;
+	/* Every field, or the whole of it is zeroed first, by an instruction that takes long to begin. */
 	struct clv_msg msg = {
-		.flags = flags,
+		.role = request                                  ? CLV_REQUEST
+			: f->status < 200 && !http1_is_answer(f) ? CLV_INTERIM
+								 : CLV_RESPONSE,
+		.flags = flags | (request && f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0),
+		.id = HTTP1_UPGRADED_ID,
 		.at = (uint32_t)at,
 		.head = clv_slice(in.data + at, len),
+		.method = request ? http1_known[f->method] : clv_slice(NULL, 0),
 		.facts = f,
 		.facts_size = sizeof(*f),
-		.id = HTTP1_UPGRADED_ID,
+		.raw = clv_slice(NULL, 0),
+		.keep = clv_slice(NULL, 0),
 	};
 
-	if (dir == CLV_TO_SERVER) {
-		msg.role = CLV_REQUEST;
-		msg.method = http1_known[f->method];
-		msg.flags |= f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
-	} else {
-		msg.role = f->status < 200 && !http1_is_answer(f) ? CLV_INTERIM : CLV_RESPONSE;
-	}
 	return sink->head(sink, dir, &msg);
 }
 

@@ -24,7 +24,7 @@ static _Thread_local struct {
 	uint64_t hash[HTTP1_MEMO_BLOCKS];
 	uint64_t seen[MEMO_SEEN];    /* hashes of blocks that came and are not kept */
 	uint8_t guess[MEMO_GUESSES]; /* where to look first; see memo_guess() */
-	struct memo_block block[HTTP1_MEMO_BLOCKS];
+	_Alignas(64) struct memo_block block[HTTP1_MEMO_BLOCKS];
 } memo;
 
 /* What start lines say: no part of a block. */
