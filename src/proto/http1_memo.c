@@ -19,7 +19,7 @@ struct memo_block {
 };
 
 static _Thread_local struct {
-	uint32_t missed; /* blocks that were not known */
+	uint32_t pass; /* so many blocks that are not known are let pass before the next one is looked at */
 	bool used[HTTP1_MEMO_BLOCKS];
 	uint64_t hash[HTTP1_MEMO_BLOCKS];
 	uint64_t seen[MEMO_SEEN];    /* hashes of blocks that came and are not kept */
@@ -131,9 +131,11 @@ static __attribute__((noinline)) void memo_learn(uint8_t *place, struct clv_slic
 {
 	struct clv_slice block = clv_slice_sub(in, at, h->len - at);
 
+	memo.pass = HTTP1_MEMO_EVERY;
 	if (block.len < sizeof(uint64_t) || block.len > HTTP1_MEMO_BYTES)
 		return;
 	uint64_t hash = clv_hash(block.data, block.len, 0), *seen = &memo.seen[hash / HTTP1_MEMO_BLOCKS % MEMO_SEEN];
+	memo.pass = (hash >> 32) % (2 * HTTP1_MEMO_EVERY); /* heads take turns: none must be the one that is let pass */
 	unsigned i = memo_place(block, hash);
 	if (i == HTTP1_MEMO_BLOCKS) {
 		if (*seen != hash) {
@@ -149,7 +151,9 @@ static __attribute__((noinline)) void memo_learn(uint8_t *place, struct clv_slic
 
 void clv_http1_memo_learn(uint8_t *place, struct clv_slice in, size_t at, const struct http1_head *h)
 {
-	if (++memo.missed % HTTP1_MEMO_EVERY == 0)
+	if (memo.pass)
+		memo.pass--;
+	else
 		memo_learn(place, in, at, h);
 }
 

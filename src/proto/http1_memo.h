@@ -13,7 +13,7 @@
 /* Powers of two: blocks that are kept, and how long they may be. */
 #define HTTP1_MEMO_BLOCKS 32u
 #define HTTP1_MEMO_BYTES  512u
-/* Of so many blocks that are not known, one is asked whether it came before. */
+/* One of about so many blocks that are not known is asked whether it came before; of twice as many, at least one. */
 #define HTTP1_MEMO_EVERY 8u
 
 /* What a head says. */

@@ -47,7 +47,7 @@ static void teach(uint8_t *place, const char *text, size_t at)
 	struct clv_slice in = clv_slice_str(text);
 	struct http1_head h = head(at, in.len - at);
 
-	for (unsigned i = 0; i < 2 * HTTP1_MEMO_EVERY; i++)
+	for (unsigned i = 0; i <= 4 * HTTP1_MEMO_EVERY; i++)
 		clv_http1_memo_learn(place, in, at, &h);
 }
 
@@ -131,6 +131,25 @@ static void test_what_is_kept(void **unused)
 		snprintf(text, sizeof(text), "X-Number: %u\r\n\r\n", i);
 		teach(&other, text, 0);
 		assert_true(known(&other, text, 0, &h));
+	}
+}
+
+/* Between heads that are new each time, whoever is first. */
+static void test_who_takes_turns(void **unused)
+{
+	uint8_t place = 0;
+	char text[64];
+	struct http1_head h;
+
+	for (unsigned first = 0; first < 2; first++) {
+		clv_http1_memo_forget();
+		for (unsigned turn = 0; !known(&place, BLOCK, 0, &h); turn++) {
+			snprintf(text, sizeof(text), "X-Number: %u\r\n\r\n", turn);
+			struct clv_slice block = turn % 2 == first ? CLV_LIT(BLOCK) : clv_slice_str(text);
+			h = head(0, block.len);
+			clv_http1_memo_learn(&place, block, 0, &h);
+			assert_in_range(turn, 0, 1000);
+		}
 	}
 }
 
@@ -325,6 +344,7 @@ int main(void)
 		cmocka_unit_test_setup(test_what_is_found, setup),
 		cmocka_unit_test_setup(test_what_is_not, setup),
 		cmocka_unit_test_setup(test_what_is_kept, setup),
+		cmocka_unit_test_setup(test_who_takes_turns, setup),
 		cmocka_unit_test_setup(test_the_same_is_heard, setup),
 		cmocka_unit_test_setup(test_threads_share_nothing, setup),
 	};
