@@ -19,9 +19,10 @@ struct clv_lines {
 /* A bit for each LF in the step that begins at `at` <= in.len, the first byte's lowest. */
 uint64_t clv_lines_step(struct clv_slice in, size_t at);
 
-static inline struct clv_lines clv_lines(struct clv_slice in)
+/* Those at or after `at` <= in.len. */
+static inline struct clv_lines clv_lines(struct clv_slice in, size_t at)
 {
-	return (struct clv_lines){.in = in, .ends = clv_lines_step(in, 0)};
+	return (struct clv_lines){.in = in, .at = at, .ends = clv_lines_step(in, at)};
 }
 
 /* The offset of the next LF; in.len when there is none. */

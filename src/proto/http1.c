@@ -9,12 +9,14 @@
  *	chunk      = hex-size [ ";" extensions ] CRLF data CRLF; size 0 is the last: trailer lines, empty line
  *
  * A head is parsed in place, in one pass, when it is complete; bodies are skipped, never read. Owns nothing but
- * the state it is lent, never allocates, reads no clock. Engine thread.
+ * the state it is lent (field lines that came before: http1_memo.c), never allocates, reads no clock. Engine thread.
  */
 #include "proto/http1.h"
 
 #include "base/lines.h"
+#include "base/near.h"
 #include "engine/limits.h"
+#include "proto/http1_memo.h"
 #include "proto/http1_text.h"
 
 /* A line of the chunked coding (size with extensions, a trailer) longer than this is an attack or a mistake. */
@@ -48,6 +50,7 @@ struct http1_side {
 	/* resync: */
 	bool candidate;    /* what was kept may begin a message, and began a packet or followed an empty line */
 	uint8_t behind[3]; /* the last bytes before the slice, to know a line start; 0: not known */
+	uint8_t place;     /* of the memo (http1_memo.h) */
 };
 
 struct http1_state {
@@ -177,15 +180,6 @@ enum http1_head_result {
 	HTTP1_HEAD_BAD, /* the first line is there, and is no start line; len: its bytes without the LF */
 };
 
-struct http1_head {
-	struct clv_http1_facts facts;
-	bool started; /* the start line is complete and good */
-	bool has_length, bad_length;
-	bool coded, chunked; /* Transfer-Encoding is there; its last coding is chunked */
-	uint32_t len;
-	uint64_t length; /* Content-Length */
-};
-
 static struct clv_http1_field http1_field_at(size_t at, size_t len)
 {
 	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)len};
@@ -203,19 +197,23 @@ struct clv_slice clv_http1_method_name(enum clv_http1_method method)
 	return http1_known[method];
 }
 
-/* Which method it is; and whether its responses have no body, or another meaning. */
+/* Whether the method's responses have no body, or another meaning. */
+static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_method method)
+{
+	f->method = (uint8_t)method;
+	if (method == CLV_HTTP1_METHOD_HEAD)
+		f->flags |= CLV_HTTP1_HEAD;
+	else if (method == CLV_HTTP1_METHOD_CONNECT)
+		f->flags |= CLV_HTTP1_CONNECT;
+}
+
 static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
 {
-	f->method = CLV_HTTP1_OTHER;
-	for (size_t i = CLV_HTTP1_METHOD_GET; i < sizeof(http1_known) / sizeof(http1_known[0]); i++)
-		if (clv_slice_eq(method, http1_known[i])) {
-			f->method = (uint8_t)i;
-			break;
-		}
-	if (f->method == CLV_HTTP1_METHOD_HEAD)
-		f->flags |= CLV_HTTP1_HEAD;
-	else if (f->method == CLV_HTTP1_METHOD_CONNECT)
-		f->flags |= CLV_HTTP1_CONNECT;
+	size_t i = sizeof(http1_known) / sizeof(http1_known[0]) - 1;
+
+	while (i != CLV_HTTP1_OTHER && !clv_slice_eq(method, http1_known[i]))
+		i--;
+	http1_method_is(f, (enum clv_http1_method)i);
 }
 
 void clv_http1_set_method(struct clv_http1_facts *f, struct clv_slice method)
@@ -311,6 +309,65 @@ static bool http1_start_line(enum clv_dir dir, struct clv_slice line, struct clv
 	return dir == CLV_TO_SERVER ? http1_request_line(line, f) : http1_status_line(line, f);
 }
 
+/* The least that a plain start line has: "GET / HTTP/1.1" or "HTTP/1.1 200 ", and its CRLF. */
+#define HTTP1_PLAIN_BYTES 15u
+
+/* A method that is known and the blank behind it, at p, of which HTTP1_PLAIN_BYTES are there. Its length, or 0. */
+static inline size_t http1_plain_method(const uint8_t *p, struct clv_http1_facts *f)
+{
+#define X(name)                                              \
+	if (memcmp(p, #name " ", sizeof(#name)) == 0) {      \
+		http1_method_is(f, CLV_HTTP1_METHOD_##name); \
+		return sizeof(#name) - 1;                    \
+	}
+	CLV_HTTP1_METHODS(X)
+#undef X
+	return 0;
+}
+
+/*
+ * A request line as nearly all are: a known method, a target without anything that is or is below a blank, and the
+ * version, with one blank between and CRLF behind. The offset of its LF; 0: it is another, or none.
+ */
+static inline size_t http1_plain_request_line(struct clv_slice in, struct clv_http1_facts *f)
+{
+	size_t method = http1_plain_method(in.data, f), target = method + 1;
+
+	if (!method)
+		return 0;
+	size_t blank = clv_near_blank(in, target);
+	const uint8_t *version = in.data + blank + 1;
+	if (blank == target || in.len - blank < sizeof(" HTTP/1.1\r\n") - 1 || in.data[blank] != ' ' ||
+	    memcmp(version, "HTTP/1.", 7) != 0 || !http1_is_digit(version[7]) || memcmp(version + 8, "\r\n", 2) != 0)
+		return 0;
+	f->method_len = (uint16_t)method;
+	f->target = http1_field_at(target, blank - target);
+	f->minor = (uint8_t)(version[7] - '0');
+	return blank + 10;
+}
+
+/* The same of a status line. */
+static inline size_t http1_plain_status_line(struct clv_slice in, struct clv_http1_facts *f)
+{
+	const uint8_t *p = in.data;
+
+	if (memcmp(p, "HTTP/1.", 7) != 0 || !http1_is_digit(p[7]) || p[8] != ' ' || p[9] < '1' || p[9] > '9' ||
+	    !http1_is_digit(p[10]) || !http1_is_digit(p[11]) || p[12] != ' ')
+		return 0;
+	f->minor = (uint8_t)(p[7] - '0');
+	f->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
+	size_t lf = clv_near(in, 13, '\n');
+	return lf < in.len ? lf : 0;
+}
+
+/* Either, by whom it is for. */
+static inline size_t http1_plain_line(enum clv_dir dir, struct clv_slice in, struct clv_http1_facts *f)
+{
+	if (in.len < HTTP1_PLAIN_BYTES)
+		return 0;
+	return dir == CLV_TO_SERVER ? http1_plain_request_line(in, f) : http1_plain_status_line(in, f);
+}
+
 /* Equal repetitions count once, different ones are an error (RFC 9112 section 6.3, point 5). */
 static __attribute__((noinline)) void http1_content_lengths(struct http1_head *h, struct clv_slice value)
 {
@@ -363,99 +420,41 @@ static __attribute__((noinline)) void http1_upgrade(struct clv_http1_facts *f, s
 	}
 }
 
-/* What a field is to us. Trace context is only noticed here (trace/context.c knows what it means). */
-enum http1_meaning {
-	HTTP1_IS_NONE,
-	HTTP1_IS_CONTEXT, /* but a tracestate alone means nothing */
-	HTTP1_IS_HOST,
-	HTTP1_IS_AGENT,
-	HTTP1_IS_FORWARDED,
-	HTTP1_IS_FORWARDED_FOR,
-	HTTP1_IS_FORWARDED_HOST,
-	HTTP1_IS_LENGTH,
-	HTTP1_IS_CODING,
-	HTTP1_IS_UPGRADE,
-};
-
 /* A name of ours and its colon, white space before it included, are no longer. */
 #define HTTP1_NAME_BYTES 32u
 
 /*
- * The colon behind `name`, if that is what a line begins with, of which `line` is as much as may hold the two; else
- * NULL. What stands where the name must end tells nearly always.
+ * The colon behind `name`, if that is what the line p[0..len) begins with; else NULL. What stands where the name must
+ * end tells nearly always.
  */
-static inline __attribute__((always_inline)) const uint8_t *http1_colon(struct clv_slice line, struct clv_slice name)
+static inline __attribute__((always_inline)) const uint8_t *http1_colon(const uint8_t *p, size_t len,
+									struct clv_slice name)
 {
-	const uint8_t *c = line.data + name.len, *end = line.data + line.len;
+	const uint8_t *c = p + name.len;
 
-	if (name.len >= line.len || (*c != ':' && !http1_is_ws(*c)) ||
-	    !clv_slice_eq_nocase(clv_slice(line.data, name.len), name))
+	if (name.len >= len || (*c != ':' && !http1_is_ws(*c)) || !clv_slice_eq_nocase(clv_slice(p, name.len), name))
 		return NULL;
 	if (*c == ':') /* as nearly always */
 		return c;
+	const uint8_t *end = p + (len < HTTP1_NAME_BYTES ? len : HTTP1_NAME_BYTES);
 	while (c < end && http1_is_ws(*c))
 		c++;
 	return c < end && *c == ':' ? c : NULL;
 }
 
 /*
- * May the line in[at..end) be a field of ours? By its first letter's five lowest bits; and of those that begin with a
- * C, as many do, by the L of content-length.
+ * May the line in[at..end), whose first byte is `first`, be a field of ours? By that letter's five lowest bits; and of
+ * those that begin with a C, as many do, by the L of content-length.
  */
-static inline bool http1_may_be_ours(const uint8_t *in, size_t at, size_t end)
+static inline bool http1_may_be_ours(uint8_t first, const uint8_t *in, size_t at, size_t end)
 {
 	const uint32_t letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) |
 				 1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
 	const size_t l = sizeof("content-") - 1;
 
-	if (!(letters >> (in[at] & 31) & 1))
+	if (!(letters >> (first & 31) & 1))
 		return false;
-	return (in[at] | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
-}
-
-/* What the field that a line begins with is to us, and where its colon is, if it is anything. */
-static enum http1_meaning http1_meaning(struct clv_slice line, const uint8_t **colon)
-{
-#define IS(text, meaning)                                \
-	if ((*colon = http1_colon(line, CLV_LIT(text)))) \
-	return meaning
-	switch (line.data[0] | 0x20) {
-	case 'b':
-		IS("b3", HTTP1_IS_CONTEXT);
-		break;
-	case 'c':
-		IS("content-length", HTTP1_IS_LENGTH);
-		break;
-	case 'f':
-		IS("forwarded", HTTP1_IS_FORWARDED);
-		break;
-	case 'h':
-		IS("host", HTTP1_IS_HOST);
-		break;
-	case 't':
-		IS("traceparent", HTTP1_IS_CONTEXT);
-		IS("transfer-encoding", HTTP1_IS_CODING);
-		break;
-	case 'u':
-		IS("user-agent", HTTP1_IS_AGENT);
-		IS("upgrade", HTTP1_IS_UPGRADE);
-		IS("uber-trace-id", HTTP1_IS_CONTEXT);
-		break;
-	case 'x':
-		IS("x-forwarded-for", HTTP1_IS_FORWARDED_FOR);
-		IS("x-forwarded-host", HTTP1_IS_FORWARDED_HOST);
-		IS("x-request-id", HTTP1_IS_CONTEXT);
-		IS("x-b3-traceid", HTTP1_IS_CONTEXT);
-		IS("x-b3-spanid", HTTP1_IS_CONTEXT);
-		IS("x-b3-sampled", HTTP1_IS_CONTEXT);
-		IS("x-b3-flags", HTTP1_IS_CONTEXT);
-		IS("x-amzn-trace-id", HTTP1_IS_CONTEXT);
-		break;
-	default:
-		break;
-	}
-	return HTTP1_IS_NONE;
-#undef IS
+	return (first | 0x20) != 'c' || (at + l < end && (in[at + l] | 0x20) == 'l');
 }
 
 /* Without white space and line folds at both ends. */
@@ -468,71 +467,97 @@ static struct clv_slice http1_trim(struct clv_slice s)
 	return s;
 }
 
-static void http1_first(struct clv_http1_field *f, const uint8_t *p, struct clv_slice value)
+/* The value of the field whose colon is before `from` and whose line ends at `end`. */
+static inline struct clv_slice http1_value(const uint8_t *from, const uint8_t *end)
 {
-	if (!f->len)
+	if (end - from > 2 && from[0] == ' ' && from[1] > ' ' && end[-1] == '\r' && end[-2] > ' ')
+		return clv_slice(from + 1, (size_t)(end - from) - 2); /* as nearly always */
+	return http1_trim(clv_slice(from, (size_t)(end - from)));
+}
+
+static inline void http1_first(struct clv_http1_field *f, const uint8_t *p, struct clv_slice value)
+{
+	if (!f->len && value.len)
 		*f = http1_field_at((size_t)(value.data - p), value.len);
 }
 
-/* A field of ours in the head that begins at p. `spaced`: white space before its colon. */
-static void http1_mean(struct http1_head *h, enum http1_meaning meaning, const uint8_t *p, struct clv_slice value,
-		       bool spaced)
+/* What says where the body ends: no white space may stand before its colon (RFC 9112 section 5.1). */
+static void http1_frames(struct http1_head *h, bool coding, const uint8_t *colon, const uint8_t *end)
 {
-	struct clv_http1_facts *f = &h->facts;
+	struct clv_slice value = http1_value(colon + 1, end);
 
-	switch (meaning) {
-	case HTTP1_IS_NONE:
-		break;
-	case HTTP1_IS_CONTEXT:
-		f->flags |= CLV_HTTP1_CONTEXT;
-		break;
-	case HTTP1_IS_HOST:
-		http1_first(&f->host, p, value);
-		break;
-	case HTTP1_IS_AGENT:
-		http1_first(&f->user_agent, p, value);
-		break;
-	case HTTP1_IS_FORWARDED:
-		http1_first(&f->forwarded, p, value);
-		break;
-	case HTTP1_IS_FORWARDED_FOR:
-		http1_first(&f->forwarded_for, p, value);
-		break;
-	case HTTP1_IS_FORWARDED_HOST:
-		http1_first(&f->forwarded_host, p, value);
-		break;
-	case HTTP1_IS_LENGTH:
-		http1_content_length(h, value);
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	case HTTP1_IS_CODING:
+	if (coding)
 		http1_transfer_encoding(h, value);
-		f->flags |= spaced ? CLV_HTTP1_CONFLICT : 0;
-		break;
-	case HTTP1_IS_UPGRADE:
-		http1_upgrade(f, value);
-		break;
-	}
+	else
+		http1_content_length(h, value);
+	if (http1_is_ws(colon[-1]))
+		h->facts.flags |= CLV_HTTP1_CONFLICT;
 }
 
-/* A field line that may be one of ours, folds included: p[at..end), without its line end. */
+/*
+ * A field line that may be one of ours, folds included: p[at..end), without its line end. Trace context is only
+ * noticed here (trace/context.c knows what it means); a tracestate alone means nothing.
+ */
 static __attribute__((noinline)) void http1_field(struct http1_head *h, const uint8_t *p, size_t at, size_t end)
 {
-	const struct clv_slice line = clv_slice_head(clv_slice(p + at, end - at), HTTP1_NAME_BYTES);
-	const uint8_t *colon;
-	enum http1_meaning meaning = http1_meaning(line, &colon);
+	struct clv_http1_facts *f = &h->facts;
+	const uint8_t *line = p + at, *colon;
+	struct clv_http1_field *field = NULL;
+	bool context = false;
 
-	if (meaning == HTTP1_IS_NONE)
+#define IS(text) (colon = http1_colon(line, end - at, CLV_LIT(text)))
+	switch (*line | 0x20) {
+	case 'b':
+		context = IS("b3");
+		break;
+	case 'c':
+		if (IS("content-length"))
+			http1_frames(h, false, colon, p + end);
 		return;
-	struct clv_slice value = http1_trim(clv_slice(colon + 1, (size_t)(p + end - colon) - 1));
-	http1_mean(h, meaning, p, value, http1_is_ws(colon[-1]));
+	case 'f':
+		field = IS("forwarded") ? &f->forwarded : NULL;
+		break;
+	case 'h':
+		field = IS("host") ? &f->host : NULL;
+		break;
+	case 't':
+		if (IS("transfer-encoding"))
+			http1_frames(h, true, colon, p + end);
+		else
+			context = IS("traceparent");
+		break;
+	case 'u':
+		if (IS("user-agent"))
+			field = &f->user_agent;
+		else if (IS("upgrade"))
+			http1_upgrade(f, http1_value(colon + 1, p + end));
+		else
+			context = IS("uber-trace-id");
+		break;
+	case 'x':
+		if (IS("x-forwarded-for"))
+			field = &f->forwarded_for;
+		else if (IS("x-forwarded-host"))
+			field = &f->forwarded_host;
+		else
+			context = IS("x-request-id") || IS("x-b3-traceid") || IS("x-b3-spanid") || IS("x-b3-sampled") ||
+				  IS("x-b3-flags") || IS("x-amzn-trace-id");
+		break;
+	default:
+		break;
+	}
+#undef IS
+	if (field)
+		http1_first(field, p, http1_value(colon + 1, p + end));
+	else if (context)
+		f->flags |= CLV_HTTP1_CONTEXT;
 }
 
 void clv_http1_note_field(struct clv_http1_facts *f, const uint8_t *head, size_t at, size_t end)
 {
 	struct http1_head h = {.facts = *f};
 
-	if (http1_may_be_ours(head, at, end))
+	if (http1_may_be_ours(head[at], head, at, end))
 		http1_field(&h, head, at, end);
 	*f = h.facts;
 }
@@ -554,58 +579,98 @@ static inline size_t http1_field_end(struct clv_slice in, struct clv_lines *line
 	}
 }
 
-/*
- * Parses what is there of the head that begins at in.data[0]. Facts are those of the complete lines. `first`: the
- * connection's first request, whose line may be a careless one.
- */
-static enum http1_head_result http1_head(enum clv_dir dir, struct clv_slice in, bool first, struct http1_head *h)
+/* The start line is whatever else servers take. `lf` ends it. */
+static __attribute__((noinline)) enum clv_match http1_other_start_line(enum clv_dir dir, struct clv_slice in, size_t lf,
+								       bool first, struct clv_http1_facts *f)
 {
-	struct clv_lines lines = clv_lines(in);
-	size_t lf = clv_lines_next(&lines);
+	*f = (struct clv_http1_facts){0};
+	if (http1_start_line(dir, http1_line(in, 0, lf), f))
+		return CLV_MATCH_YES;
+	return first ? http1_careless_line(in, lf, f) : CLV_MATCH_NO;
+}
 
-	memset(h, 0, sizeof(*h));
-	if (lf == in.len)
-		return HTTP1_HEAD_PARTIAL;
-	h->len = (uint32_t)lf;
-	if (!http1_start_line(dir, http1_line(in, 0, lf), &h->facts)) {
-		enum clv_match m = first ? http1_careless_line(in, lf, &h->facts) : CLV_MATCH_NO;
-		if (m != CLV_MATCH_YES)
-			return m == CLV_MATCH_NO ? HTTP1_HEAD_BAD : HTTP1_HEAD_PARTIAL;
-	}
-	h->started = true;
-	h->facts.unfolded = 1;
+/* Field lines from `at` on, and the empty line behind them. */
+static __attribute__((noinline)) enum http1_head_result http1_field_lines(struct clv_slice in, size_t at,
+									  struct http1_head *h)
+{
+	struct clv_lines lines = clv_lines(in, at);
+	uint8_t first = at < in.len ? in.data[at] : 0; /* of the line that begins at `at` */
 
-	for (size_t at = lf + 1; at < in.len; at = lf + 1) {
-		int eol = in.data[at] <= '\r' ? http1_eol(in, at) : 0;
+	for (;;) {
+		int eol = first <= '\r' ? http1_eol(in, at) : 0;
 		if (eol) {
 			h->len = (uint32_t)(at + (size_t)eol);
 			return eol > 0 ? HTTP1_HEAD_DONE : HTTP1_HEAD_PARTIAL;
 		}
-		lf = http1_field_end(in, &lines, &h->facts.unfolded);
-		if (lf == in.len)
-			break;
-		if (http1_may_be_ours(in.data, at, lf)) /* most are not */
+		size_t lf = clv_lines_next(&lines);
+		if (lf + 1 >= in.len)
+			return HTTP1_HEAD_PARTIAL;
+		uint8_t next = in.data[lf + 1];
+		while (http1_is_ws(next)) { /* the line goes on */
+			h->facts.unfolded = 0;
+			lf = clv_lines_next(&lines);
+			if (lf + 1 >= in.len)
+				return HTTP1_HEAD_PARTIAL;
+			next = in.data[lf + 1];
+		}
+		if (http1_may_be_ours(first, in.data, at, lf)) /* most are not */
 			http1_field(h, in.data, at, lf);
+		at = lf + 1;
+		first = next;
 	}
-	return HTTP1_HEAD_PARTIAL;
+}
+
+/*
+ * Parses what is there of the head that begins at in.data[0]. Facts are those of the complete lines. `first`: the
+ * connection's first request, whose line may be a careless one. `place`: of the memo.
+ */
+static inline __attribute__((always_inline)) enum http1_head_result
+http1_head(enum clv_dir dir, struct clv_slice in, bool first, uint8_t *place, struct http1_head *h)
+{
+	memset(h, 0, sizeof(*h));
+	size_t lf = http1_plain_line(dir, in, &h->facts);
+	if (!lf) {
+		lf = clv_slice_find(in, 0, '\n');
+		if (lf == in.len)
+			return HTTP1_HEAD_PARTIAL;
+		enum clv_match m = http1_other_start_line(dir, in, lf, first, &h->facts);
+		h->len = (uint32_t)lf;
+		if (m != CLV_MATCH_YES)
+			return m == CLV_MATCH_NO ? HTTP1_HEAD_BAD : HTTP1_HEAD_PARTIAL;
+	}
+	h->started = true;
+	if (clv_http1_memo_find(place, in, lf + 1, h))
+		return HTTP1_HEAD_DONE;
+	h->facts.unfolded = 1;
+	enum http1_head_result result = http1_field_lines(in, lf + 1, h);
+	if (result == HTTP1_HEAD_DONE && !(h->facts.flags & CLV_HTTP1_CONTEXT))
+		clv_http1_memo_learn(place, in, lf + 1, h);
+	return result;
 }
 
 /* clv_proto.fields: the lines as http1_head() goes through them, names of any length. */
 void clv_http1_fields(struct clv_slice head, clv_field_fn fn, void *ctx)
 {
-	struct clv_lines lines = clv_lines(head);
+	struct clv_lines lines = clv_lines(head, 0);
 	size_t lf = clv_lines_next(&lines);
 	uint8_t unfolded;
 
-	for (size_t at = lf + 1; at < head.len && !http1_eol(head, at); at = lf + 1) {
+	for (size_t at = lf + 1; at < head.len; at = lf + 1) {
+		const uint8_t *line = head.data + at;
+
+		if (*line <= '\r' && http1_eol(head, at))
+			return;
 		lf = http1_field_end(head, &lines, &unfolded);
 		if (lf == head.len)
 			return;
-		struct clv_slice line = clv_slice_sub(head, at, lf - at);
-		size_t colon = clv_slice_find(line, 0, ':');
-		struct clv_slice name = clv_slice_trim(clv_slice_head(line, colon));
-		if (name.len && colon < line.len)
-			fn(ctx, name, http1_trim(clv_slice_from(line, colon + 1)));
+		size_t colon = clv_near(clv_slice_head(head, lf + 16), at, ':'); /* so that it may look at sixteen */
+		if (colon >= lf)
+			continue;
+		struct clv_slice name = clv_slice(line, colon - at);
+		if (*line <= ' ' || head.data[colon - 1] <= ' ') /* seldom; also where there is no name */
+			name = clv_slice_trim(name);
+		if (name.len)
+			fn(ctx, name, http1_value(head.data + colon + 1, head.data + lf));
 	}
 }
 
@@ -653,26 +718,27 @@ static bool http1_is_answer(const struct clv_http1_facts *f)
 }
 
 /* Tells the sink. Returns the facts of the request that a response answers, or NULL. */
-static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum clv_dir dir, struct clv_slice in,
-						  size_t at, size_t len, const struct clv_http1_facts *f,
-						  uint32_t flags)
+static inline const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum clv_dir dir, struct clv_slice in,
+							 size_t at, size_t len, const struct clv_http1_facts *f,
+							 uint32_t flags)
 {
+	bool request = dir == CLV_TO_SERVER;
+	/* Every field, or the whole of it is zeroed first, by an instruction that takes long to begin. */
 	struct clv_msg msg = {
-		.flags = flags,
+		.role = request                                  ? CLV_REQUEST
+			: f->status < 200 && !http1_is_answer(f) ? CLV_INTERIM
+								 : CLV_RESPONSE,
+		.flags = flags | (request && f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0),
+		.id = HTTP1_UPGRADED_ID,
 		.at = (uint32_t)at,
-		.head = clv_slice_sub(in, at, len),
+		.head = clv_slice(in.data + at, len),
+		.method = request ? http1_known[f->method] : clv_slice(NULL, 0),
 		.facts = f,
 		.facts_size = sizeof(*f),
-		.id = HTTP1_UPGRADED_ID,
+		.raw = clv_slice(NULL, 0),
+		.keep = clv_slice(NULL, 0),
 	};
 
-	if (dir == CLV_TO_SERVER) {
-		msg.role = CLV_REQUEST;
-		msg.method = clv_http1_method_name((enum clv_http1_method)f->method);
-		msg.flags |= f->flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
-	} else {
-		msg.role = f->status < 200 && !http1_is_answer(f) ? CLV_INTERIM : CLV_RESPONSE;
-	}
 	return sink->head(sink, dir, &msg);
 }
 
@@ -680,7 +746,7 @@ static const struct clv_http1_facts *http1_report(struct clv_sink *sink, enum cl
 
 static void http1_reset(struct http1_side *s)
 {
-	memset(s, 0, sizeof(*s));
+	*s = (struct http1_side){.place = s->place};
 }
 
 static struct clv_fed http1_fed(enum clv_fed_verdict v, size_t used, uint64_t skip)
@@ -695,7 +761,7 @@ static struct clv_fed http1_bad(struct http1_side *s, size_t used)
 }
 
 /* The message's last byte is the one before `at`. */
-static struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
+static inline struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
 {
 	http1_reset(s);
 	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
@@ -730,8 +796,8 @@ static bool http1_chunk_size(struct clv_slice line, uint64_t *size)
 	return i && (!rest.len || rest.data[0] == ';');
 }
 
-static struct clv_fed http1_chunks(struct http1_side *s, enum clv_dir dir, struct clv_slice in, size_t at,
-				   struct clv_sink *sink)
+static __attribute__((noinline)) struct clv_fed http1_chunks(struct http1_side *s, enum clv_dir dir,
+							     struct clv_slice in, size_t at, struct clv_sink *sink)
 {
 	for (;;) {
 		if (s->phase == HTTP1_CHUNK_END && at < in.len && in.data[at] != '\r' && in.data[at] != '\n')
@@ -765,8 +831,8 @@ static struct clv_fed http1_chunks(struct http1_side *s, enum clv_dir dir, struc
 }
 
 /* The body that the head announces begins at `at`. `no_body`: the exchange allows none, whatever the head says. */
-static struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const struct http1_head *h, bool no_body,
-				 size_t at, struct clv_sink *sink)
+static inline struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const struct http1_head *h,
+					bool no_body, size_t at, struct clv_sink *sink)
 {
 	if (no_body || (!h->coded && h->has_length && !h->bad_length && !h->length))
 		return http1_done(s, dir, at, sink);
@@ -857,46 +923,73 @@ static void http1_head_wait(struct http1_side *s, struct clv_slice in, bool star
 		http1_head_ends(in, &s->scanned);
 }
 
-/* Empty lines, then a head. Mostly it is there as a whole, and one pass does. */
-static struct clv_fed http1_start(struct http1_state *st, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
+/*
+ * What is not the usual case: part of the head has come before, or empty lines precede it. *at: where the head begins.
+ * False: it is not to be parsed yet, or never, as *fed says.
+ */
+static __attribute__((noinline)) bool http1_start_late(struct http1_side *s, enum clv_dir dir, struct clv_slice in,
+						       size_t *at, struct clv_fed *fed)
 {
-	struct http1_side *s = &st->side[dir];
-	size_t at = http1_empty_lines(in);
-	struct clv_slice rest = clv_slice_head(clv_slice_from(in, at), CLV_HEAD_BYTES);
-	struct http1_head h;
+	*at = http1_empty_lines(in);
+	struct clv_slice rest = clv_slice_head(clv_slice_from(in, *at), CLV_HEAD_BYTES);
 
+	*fed = http1_fed(CLV_FED_MORE, *at, 0);
 	if (!rest.len || (rest.len == 1 && rest.data[0] == '\r'))
-		return http1_fed(CLV_FED_MORE, at, 0);
-	if (!http1_head_ready(s, rest) && rest.len < CLV_HEAD_BYTES)
-		return http1_plausible(dir, rest) ? http1_fed(CLV_FED_MORE, at, 0) : http1_bad(s, at);
-	switch (http1_head(dir, rest, st->fresh && dir == CLV_TO_SERVER, &h)) {
-	case HTTP1_HEAD_DONE:
-		http1_reset(s);
-		http1_flag_conflicts(&h);
-		return dir == CLV_TO_SERVER ? http1_request(st, &h, in, at, sink)
-					    : http1_response(st, &h, in, at, sink);
-	case HTTP1_HEAD_BAD:
-		/* Its LF stays, so that resync() sees a line begin. */
-		return http1_bad(s, at + h.len);
-	case HTTP1_HEAD_PARTIAL:
-		break;
-	}
+		return false;
+	if (http1_head_ready(s, rest) || rest.len == CLV_HEAD_BYTES)
+		return true;
+	if (!http1_plausible(dir, rest))
+		*fed = http1_bad(s, *at);
+	return false;
+}
+
+/* The head at `at` could not be parsed, or only its first lines. */
+static __attribute__((noinline)) struct clv_fed http1_start_failed(struct http1_side *s, enum clv_dir dir,
+								   struct clv_slice in, size_t at,
+								   enum http1_head_result result,
+								   const struct http1_head *h, struct clv_sink *sink)
+{
+	struct clv_slice rest = clv_slice_head(clv_slice_from(in, at), CLV_HEAD_BYTES);
+
+	if (result == HTTP1_HEAD_BAD) /* its LF stays, so that resync() sees a line begin */
+		return http1_bad(s, at + h->len);
 	if (rest.len == CLV_HEAD_BYTES) {
-		if (h.started)
-			http1_report(sink, dir, in, at, rest.len, &h.facts, CLV_MSG_TRUNCATED);
+		if (h->started)
+			http1_report(sink, dir, in, at, rest.len, &h->facts, CLV_MSG_TRUNCATED);
 		return http1_bad(s, at + rest.len);
 	}
 	if (!http1_plausible(dir, rest))
 		return http1_bad(s, at);
-	http1_head_wait(s, rest, h.started);
+	http1_head_wait(s, rest, h->started);
 	return http1_fed(CLV_FED_MORE, at, 0);
+}
+
+/* Empty lines, then a head. Mostly it is there as a whole, and one pass does. */
+static __attribute__((noinline)) struct clv_fed http1_start(struct http1_state *st, enum clv_dir dir,
+							    struct clv_slice in, struct clv_sink *sink)
+{
+	struct http1_side *s = &st->side[dir];
+	bool usual = s->phase == HTTP1_START && !s->scanned && in.len && in.data[0] > '\r';
+	size_t at = 0;
+	struct clv_fed fed;
+	struct http1_head h;
+
+	if (!usual && !http1_start_late(s, dir, in, &at, &fed))
+		return fed;
+	struct clv_slice rest = clv_slice_head(clv_slice(in.data + at, in.len - at), CLV_HEAD_BYTES);
+	enum http1_head_result result = http1_head(dir, rest, st->fresh && dir == CLV_TO_SERVER, &s->place, &h);
+	if (result != HTTP1_HEAD_DONE)
+		return http1_start_failed(s, dir, in, at, result, &h, sink);
+	http1_reset(s);
+	http1_flag_conflicts(&h);
+	return dir == CLV_TO_SERVER ? http1_request(st, &h, in, at, sink) : http1_response(st, &h, in, at, sink);
 }
 
 /*
  * Between messages: may the next head be read? Behind an offer to switch only when the answer has refused it; and
  * then requests first, so that the responses to them find them.
  */
-static bool http1_may_start(struct http1_state *st, enum clv_dir dir, size_t waiting)
+static inline bool http1_may_start(struct http1_state *st, enum clv_dir dir, size_t waiting)
 {
 	if (dir == CLV_TO_CLIENT)
 		return st->switching || !st->held;
@@ -904,29 +997,33 @@ static bool http1_may_start(struct http1_state *st, enum clv_dir dir, size_t wai
 	return !st->switching;
 }
 
+/* A body is over, of which nothing was read. */
+static __attribute__((noinline)) struct clv_fed http1_skipped(struct http1_state *st, enum clv_dir dir,
+							      struct clv_slice in, struct clv_sink *sink)
+{
+	http1_done(&st->side[dir], dir, 0, sink);
+	if (!http1_may_start(st, dir, in.len) || !in.len) /* mostly nothing follows */
+		return http1_fed(CLV_FED_MORE, 0, 0);
+	return http1_start(st, dir, in, sink);
+}
+
 static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
 {
 	struct http1_state *st = state;
-	struct http1_side *s = &st->side[dir];
 
-	if (s->phase == HTTP1_BODY) {
-		http1_done(s, dir, 0, sink);
-		if (!in.len) { /* mostly nothing follows */
-			http1_may_start(st, dir, 0);
-			return http1_fed(CLV_FED_MORE, 0, 0);
-		}
-	}
-	switch (s->phase) {
-	case HTTP1_UNTIL_CLOSE:
-		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
+	switch (st->side[dir].phase) {
 	case HTTP1_START:
 		if (!http1_may_start(st, dir, in.len))
 			return http1_fed(CLV_FED_MORE, 0, 0);
 		return http1_start(st, dir, in, sink);
 	case HTTP1_FIELDS:
 		return http1_start(st, dir, in, sink);
+	case HTTP1_BODY:
+		return http1_skipped(st, dir, in, sink);
+	case HTTP1_UNTIL_CLOSE:
+		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
 	default:
-		return http1_chunks(s, dir, in, 0, sink);
+		return http1_chunks(&st->side[dir], dir, in, 0, sink);
 	}
 }
 
@@ -936,13 +1033,13 @@ static void http1_open(void *state, const struct clv_conn_info *conn)
 }
 
 /* A head that was cut, but not before its start line ended, still says what was asked or answered. */
-static void http1_report_cut(enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
+static void http1_report_cut(struct http1_side *s, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
 {
 	size_t at = http1_empty_lines(rest);
 	struct clv_slice in = clv_slice_head(clv_slice_from(rest, at), CLV_HEAD_BYTES);
 	struct http1_head h;
 
-	if (in.len && http1_head(dir, in, false, &h) == HTTP1_HEAD_PARTIAL && h.started)
+	if (in.len && http1_head(dir, in, false, &s->place, &h) == HTTP1_HEAD_PARTIAL && h.started)
 		http1_report(sink, dir, rest, at, in.len, &h.facts, CLV_MSG_TRUNCATED);
 }
 
@@ -950,7 +1047,7 @@ static void http1_report_cut(enum clv_dir dir, struct clv_slice rest, struct clv
 static void http1_abandon(struct http1_state *st, enum clv_dir dir, struct clv_slice rest, struct clv_sink *sink)
 {
 	if (st->side[dir].phase <= HTTP1_FIELDS && !(dir == CLV_TO_SERVER && st->switching))
-		http1_report_cut(dir, rest, sink);
+		http1_report_cut(&st->side[dir], dir, rest, sink);
 	http1_reset(&st->side[dir]);
 	if (dir == CLV_TO_SERVER)
 		st->held = false;

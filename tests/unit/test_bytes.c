@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/lines.h"
+#include "base/near.h"
 #include "base/sixteen.h"
 #include "trace/context.h"
 
@@ -26,13 +27,36 @@ static uint8_t *block(size_t len)
 
 static void expect_lines(struct clv_slice in)
 {
-	struct clv_lines lines = clv_lines(in);
+	struct clv_lines lines = clv_lines(in, 0);
 
 	for (size_t i = 0; i < in.len; i++)
 		if (in.data[i] == '\n')
 			assert_int_equal(clv_lines_next(&lines), i);
 	for (int i = 0; i < 3; i++) /* and that was all */
 		assert_int_equal(clv_lines_next(&lines), in.len);
+}
+
+static void expect_near(struct clv_slice in, size_t at)
+{
+	size_t lf = at, blank = at;
+
+	while (lf < in.len && in.data[lf] != '\n')
+		lf++;
+	while (blank < in.len && in.data[blank] > ' ')
+		blank++;
+	assert_int_equal(clv_near(in, at, '\n'), lf);
+	assert_int_equal(clv_near_blank(in, at), blank);
+}
+
+/* Behind each byte of it. */
+static void expect_from_anywhere(struct clv_slice in)
+{
+	for (size_t at = 0; at <= in.len; at++) {
+		struct clv_lines lines = clv_lines(in, at);
+
+		expect_near(in, at);
+		assert_int_equal(clv_lines_next(&lines), clv_near(in, at, '\n'));
+	}
 }
 
 static void test_lines_of_every_length(void **state)
@@ -66,6 +90,7 @@ static void test_lines_at_random(void **state)
 			p[i] = (random >> 40) % sparse ? (uint8_t)(random >> 56) : '\n';
 		}
 		expect_lines(clv_slice(p, len));
+		expect_from_anywhere(clv_slice(p, len));
 		free(p);
 	}
 }
