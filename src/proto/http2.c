@@ -29,6 +29,8 @@
 /* Places for streams of one connection that are open at once, three of four used; of more the oldest are forgotten. */
 #define HTTP2_SLOTS_MAX (2 * CLV_PENDING_MAX)
 #define HTTP2_SLOTS_MIN 16u
+/* So many streams have their homes in a row: a thousand of one side's. */
+#define HTTP2_THOUSAND_SHIFT 11
 /* Whenever room is made, it is for one in so many of the slots: looking through all of them is dear. */
 #define HTTP2_ROOM_PART 16u
 /* A server says GOAWAY twice to end well; what else it says of that is not looked at any more. */
@@ -98,8 +100,9 @@ struct http2_stream {
 	uint32_t linger_before, linger_after; /* then: the streams that were given up before and after; 0: none */
 	uint32_t after;                       /* so many were given up when this one was asked */
 	uint32_t era[2];                      /* http2_side.era when the request was seen */
+	bool amended[2];                      /* the facts are no longer those that the head came with */
 	struct http2_walk walk[2];
-	struct clv_http2_facts facts[2];
+	struct clv_http2_facts facts[2]; /* undefined where no head was seen */
 };
 
 enum http2_phase {
@@ -194,29 +197,61 @@ static bool http2_possible(const struct http2_frame *f)
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
-/* Nobody else knows the seed, or a peer would choose ids that all have the same home. */
+/*
+ * Streams are begun one behind the other, and so are their homes: those that are open at once seldom want the same one.
+ * Where the homes of each thousand begin nobody else knows, or a peer would choose ids that all have the same.
+ */
 static uint32_t http2_home(const struct http2_state *st, uint32_t id)
 {
-	return (uint32_t)(id * st->seed >> 32) & (st->slots - 1);
+	return (id / 2 + (uint32_t)((id >> HTTP2_THOUSAND_SHIFT) * st->seed >> 32)) & (st->slots - 1);
+}
+
+static uint32_t http2_after(const struct http2_state *st, uint32_t i)
+{
+	return (i + 1) & (st->slots - 1);
+}
+
+/* How far from its home the stream in slot i is. */
+static uint32_t http2_strayed(const struct http2_state *st, uint32_t i)
+{
+	return (i - http2_home(st, st->streams[i].id)) & (st->slots - 1);
 }
 
 static struct http2_stream *http2_find(const struct http2_state *st, uint32_t id)
 {
 	if (!st->slots)
 		return NULL;
-	for (uint32_t i = http2_home(st, id); st->streams[i].id; i = (i + 1) & (st->slots - 1))
+	for (uint32_t i = http2_home(st, id); st->streams[i].id; i = http2_after(st, i))
 		if (st->streams[i].id == id)
 			return &st->streams[i];
 	return NULL;
 }
 
-/* An empty slot for `id`, which is not there; there is room. */
-static struct http2_stream *http2_place(const struct http2_state *st, uint32_t id)
+/* The slot is wanted for another one: what is in it, and those behind it, move on. There is room. */
+static void http2_push_on(struct http2_state *st, uint32_t i)
+{
+	uint32_t last = i;
+
+	while (st->streams[last].id)
+		last = http2_after(st, last);
+	for (uint32_t before; last != i; last = before) {
+		before = (last - 1) & (st->slots - 1);
+		st->streams[last] = st->streams[before];
+	}
+}
+
+/*
+ * A slot for `id`, which is not there; there is room. Who has strayed less makes way: so they stand in the order of
+ * their homes, and whoever stands at its own ends what a stream that goes may have pushed on.
+ */
+static struct http2_stream *http2_place(struct http2_state *st, uint32_t id)
 {
 	uint32_t i = http2_home(st, id);
 
-	while (st->streams[i].id)
-		i = (i + 1) & (st->slots - 1);
+	for (uint32_t strayed = 0; st->streams[i].id && http2_strayed(st, i) >= strayed; strayed++)
+		i = http2_after(st, i);
+	if (st->streams[i].id)
+		http2_push_on(st, i);
 	return &st->streams[i];
 }
 
@@ -244,19 +279,15 @@ static void http2_unlinger(struct http2_state *st, struct http2_stream *s)
 	s->lingers = s->linger_before = s->linger_after = 0;
 }
 
-/* Empties the slot; those behind it that it had pushed on move up. */
+/* Empties the slot; those behind it that are not at home move up. */
 static void http2_drop(struct http2_state *st, struct http2_stream *s)
 {
-	uint32_t mask = st->slots - 1, hole = (uint32_t)(s - st->streams);
+	uint32_t hole = (uint32_t)(s - st->streams), next = http2_after(st, hole);
 
 	http2_unlinger(st, s);
-	for (uint32_t i = (hole + 1) & mask; st->streams[i].id; i = (i + 1) & mask) {
-		uint32_t home = http2_home(st, st->streams[i].id);
-
-		if (((i - home) & mask) < ((i - hole) & mask))
-			continue;
-		st->streams[hole] = st->streams[i];
-		hole = i;
+	for (; st->streams[next].id && http2_strayed(st, next); next = http2_after(st, next)) {
+		st->streams[hole] = st->streams[next];
+		hole = next;
 	}
 	st->streams[hole].id = 0;
 	st->used--;
@@ -348,8 +379,11 @@ static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 	if (!st->slots)
 		return NULL;
 	struct http2_stream *s = http2_place(st, id);
-	*s = (struct http2_stream){
-		.id = id, .after = st->resets, .era = {st->side[CLV_TO_SERVER].era, st->side[CLV_TO_CLIENT].era}};
+	memset(s, 0, offsetof(struct http2_stream, facts));
+	s->id = id;
+	s->after = st->resets;
+	for (int d = 0; d < 2; d++)
+		s->era[d] = st->side[d].era;
 	st->used++;
 	if (id % 2 && id > st->newest)
 		st->newest = id;
@@ -358,17 +392,29 @@ static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 
 /* ---- the ends of messages ---------------------------------------------------------------------------------------- */
 
+/* To be changed: the end of the message will bring them. */
+static struct clv_http2_facts *http2_amend(struct http2_stream *s, enum clv_dir dir)
+{
+	s->amended[dir] = true;
+	return &s->facts[dir];
+}
+
+/* What the sink does not know of the message yet. */
+static void http2_end_facts(const struct http2_stream *s, enum clv_dir dir, struct clv_end *end)
+{
+	if (!s->amended[dir] || (s->foreign && dir == CLV_TO_SERVER))
+		return;
+	end->facts = &s->facts[dir];
+	end->facts_size = sizeof(s->facts[dir]);
+}
+
 static void http2_end(struct http2_stream *s, enum clv_dir dir, size_t at, bool cancelled, struct clv_sink *sink)
 {
-	bool amend = !(s->foreign && dir == CLV_TO_SERVER);
+	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = cancelled};
 
 	s->stage[dir] = HTTP2_ENDED;
-	sink->end(sink, dir,
-		  &(struct clv_end){.id = s->id,
-				    .at = (uint32_t)at,
-				    .facts = amend ? &s->facts[dir] : NULL,
-				    .facts_size = amend ? sizeof(s->facts[dir]) : 0,
-				    .cancelled = cancelled});
+	http2_end_facts(s, dir, &end);
+	sink->end(sink, dir, &end);
 }
 
 /* Part of a request went by unseen, its end perhaps: when its answer is complete nobody waits for it any more. */
@@ -376,7 +422,7 @@ static void http2_end_unseen_request(struct http2_state *st, struct http2_stream
 {
 	if (s->stage[CLV_TO_SERVER] != HTTP2_OPEN || s->era[CLV_TO_SERVER] == st->side[CLV_TO_SERVER].era)
 		return;
-	s->facts[CLV_TO_SERVER].flags |= CLV_HTTP2_CUT;
+	http2_amend(s, CLV_TO_SERVER)->flags |= CLV_HTTP2_CUT;
 	http2_end(s, CLV_TO_SERVER, at, false, sink);
 }
 
@@ -400,8 +446,10 @@ static void http2_give_up(struct http2_stream *s, uint8_t how, uint32_t code, st
 
 	s->dead = true;
 	if (s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN) {
-		s->facts[told].flags |= how;
-		s->facts[told].reset = code;
+		struct clv_http2_facts *f = http2_amend(s, told);
+
+		f->flags |= how;
+		f->reset = code;
 		http2_end(s, told, at, true, sink);
 	}
 	s->stage[CLV_TO_SERVER] = s->stage[CLV_TO_CLIENT] = HTTP2_ENDED;
@@ -411,7 +459,8 @@ static void http2_give_up(struct http2_stream *s, uint8_t how, uint32_t code, st
 static void http2_linger(struct http2_state *st, struct http2_stream *s, uint32_t code, size_t at,
 			 struct clv_sink *sink)
 {
-	struct clv_http2_facts *f = &s->facts[CLV_TO_SERVER];
+	struct clv_http2_facts *f = http2_amend(s, CLV_TO_SERVER);
+	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = true, .lingers = true};
 
 	f->flags |= CLV_HTTP2_RESET | CLV_HTTP2_RESET_BY_CLIENT;
 	f->reset = code;
@@ -420,13 +469,8 @@ static void http2_linger(struct http2_state *st, struct http2_stream *s, uint32_
 	s->linger_before = st->linger_last;
 	http2_link(st, st->linger_last, s->id);
 	st->linger_last = s->id;
-	sink->end(sink, CLV_TO_SERVER,
-		  &(struct clv_end){.id = s->id,
-				    .at = (uint32_t)at,
-				    .facts = s->foreign ? NULL : f,
-				    .facts_size = s->foreign ? 0 : sizeof(*f),
-				    .cancelled = true,
-				    .lingers = true});
+	http2_end_facts(s, CLV_TO_SERVER, &end);
+	sink->end(sink, CLV_TO_SERVER, &end);
 }
 
 /* The server has read what the client said when it had given up so many: it answers none of those any more. */
@@ -589,27 +633,38 @@ static bool http2_walks(const struct http2_stream *s, enum clv_dir dir)
 	return s->facts[dir].kind == CLV_HTTP2_GRPC || s->facts[dir].kind == CLV_HTTP2_GRPC_WEB;
 }
 
-/* Tells the sink of a head. `slice_at` is the offset of its first frame. */
+/* The frames of one header block, where they stand in the slice. */
+struct http2_frames {
+	struct clv_slice bytes;
+	size_t at;
+};
+
+/* Tells the sink of a head, whose facts become the stream's. */
 static void http2_report(struct http2_state *st, enum clv_dir dir, enum clv_role role, struct http2_stream *s,
-			 const struct http2_head *h, struct clv_slice frames, size_t slice_at, struct clv_sink *sink)
+			 const struct http2_head *h, const struct http2_frames *frames, struct clv_sink *sink)
 {
 	enum clv_dir message = role == CLV_REQUEST ? CLV_TO_SERVER : CLV_TO_CLIENT;
 	struct clv_msg msg = {
 		.role = role,
 		.id = s->id,
-		.at = (uint32_t)slice_at,
+		.at = (uint32_t)frames->at,
 		.head = h->text,
-		.facts = &s->facts[message],
-		.facts_size = sizeof(s->facts[message]),
-		.flags = (h->missing ? CLV_MSG_MIDSTREAM : 0) | (h->cut ? CLV_MSG_TRUNCATED : 0),
+		.facts = &h->facts,
+		.facts_size = sizeof(h->facts),
 	};
 
+	s->facts[message] = h->facts;
+	if (h->missing)
+		msg.flags |= CLV_MSG_MIDSTREAM;
+	if (h->cut)
+		msg.flags |= CLV_MSG_TRUNCATED;
 	if (role == CLV_REQUEST) {
-		msg.method = clv_http1_method_name((enum clv_http1_method)s->facts[message].http.method);
-		msg.raw = clv_slice_head(frames, HTTP2_RAW_BYTES);
-		msg.flags |= s->facts[message].http.flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
+		msg.method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
+		msg.raw = clv_slice_head(frames->bytes, HTTP2_RAW_BYTES);
+		if (h->facts.http.flags & CLV_HTTP1_CONTEXT)
+			msg.flags |= CLV_MSG_CONTEXT;
 	}
-	if (s->facts[message].kind == CLV_HTTP2_GRPC || s->facts[message].kind == CLV_HTTP2_GRPC_WEB)
+	if (http2_walks(s, message))
 		st->grpc = true;
 	sink->head(sink, dir, &msg);
 }
@@ -617,7 +672,7 @@ static void http2_report(struct http2_state *st, enum clv_dir dir, enum clv_role
 /* What is behind a message's body. */
 static void http2_trailers(struct http2_stream *s, const struct http2_head *h)
 {
-	struct clv_http2_facts *f = &s->facts[CLV_TO_CLIENT];
+	struct clv_http2_facts *f = http2_amend(s, CLV_TO_CLIENT);
 
 	if (h->facts.flags & CLV_HTTP2_STATUS) {
 		f->flags |= CLV_HTTP2_STATUS;
@@ -628,26 +683,25 @@ static void http2_trailers(struct http2_stream *s, const struct http2_head *h)
 		f->http.status = h->facts.http.status;
 }
 
-/* A header block of the client. */
-static void http2_on_request(struct http2_state *st, enum clv_dir dir, uint32_t id, const struct http2_head *h,
-			     struct clv_slice frames, size_t at, struct clv_sink *sink)
+/* A header block of the client, of stream `id`: `s`, or NULL. Returns the stream; NULL: there is none. */
+static struct http2_stream *http2_on_request(struct http2_state *st, enum clv_dir dir, uint32_t id,
+					     struct http2_stream *s, const struct http2_head *h,
+					     const struct http2_frames *frames, struct clv_sink *sink)
 {
-	struct http2_stream *s = http2_find(st, id);
-
 	/* Trailers say nothing of interest; without a pseudo-header it is none, or one that cannot be told from them.
 	 */
 	if (!h->request || (s && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN))
-		return;
+		return s;
 	/* Its answer went by without it, and nobody kept that. */
 	if (s && s->stage[CLV_TO_CLIENT] != HTTP2_UNSEEN)
-		return;
+		return s;
 	if (!s)
 		s = http2_add(st, id);
 	if (!s)
-		return;
-	s->facts[CLV_TO_SERVER] = h->facts;
+		return NULL;
 	s->stage[CLV_TO_SERVER] = HTTP2_OPEN;
-	http2_report(st, dir, CLV_REQUEST, s, h, frames, at, sink);
+	http2_report(st, dir, CLV_REQUEST, s, h, frames, sink);
+	return s;
 }
 
 /* Is a header block without :status the first one of its response, since nothing was missed? */
@@ -657,76 +711,91 @@ static bool http2_must_be_first(const struct http2_state *st, const struct http2
 	       s->era[CLV_TO_CLIENT] == st->side[CLV_TO_CLIENT].era;
 }
 
-/* A header block of the server. */
-static void http2_on_response(struct http2_state *st, uint32_t id, const struct http2_head *h, struct clv_slice frames,
-			      size_t at, struct clv_sink *sink)
+/* A header block of the server; as http2_on_request(). */
+static struct http2_stream *http2_on_response(struct http2_state *st, uint32_t id, struct http2_stream *s,
+					      const struct http2_head *h, const struct http2_frames *frames,
+					      struct clv_sink *sink)
 {
-	struct http2_stream *s = http2_find(st, id);
 	uint16_t status = h->facts.http.status;
 
 	if (s && (s->dead || s->stage[CLV_TO_CLIENT] == HTTP2_ENDED))
-		return;
+		return s;
 	if (s && s->stage[CLV_TO_CLIENT] == HTTP2_OPEN) {
 		http2_trailers(s, h);
-		return;
+		return s;
 	}
 	if (!status && !(h->missing && http2_must_be_first(st, s)))
-		return;
+		return s;
 	if (!s)
 		s = http2_add(st, id);
 	if (!s)
-		return;
-	if (s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN)
-		http2_settle(st, s->after, at, sink);
-	s->facts[CLV_TO_CLIENT] = h->facts;
+		return NULL;
+	if (st->linger_first && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN)
+		http2_settle(st, s->after, frames->at, sink);
 	if (status >= 100 && status < 200) {
-		http2_report(st, CLV_TO_CLIENT, CLV_INTERIM, s, h, frames, at, sink);
-		sink->end(sink, CLV_TO_CLIENT, &(struct clv_end){.id = id, .at = (uint32_t)(at + frames.len)});
-		return;
+		http2_report(st, CLV_TO_CLIENT, CLV_INTERIM, s, h, frames, sink);
+		sink->end(sink, CLV_TO_CLIENT,
+			  &(struct clv_end){.id = id, .at = (uint32_t)(frames->at + frames->bytes.len)});
+		return s;
 	}
 	s->stage[CLV_TO_CLIENT] = HTTP2_OPEN;
-	http2_report(st, CLV_TO_CLIENT, CLV_RESPONSE, s, h, frames, at, sink);
+	http2_report(st, CLV_TO_CLIENT, CLV_RESPONSE, s, h, frames, sink);
+	return s;
 }
 
-/* A push: the server makes the request itself. */
-static void http2_on_promise(struct http2_state *st, uint32_t id, const struct http2_head *h, struct clv_slice frames,
-			     size_t at, struct clv_sink *sink)
+/* Of a block that could not be read to its end nothing is said but what its pseudo-headers said. */
+static bool http2_says(const struct http2_head *h)
 {
+	return !h->bad || h->request || h->facts.http.status;
+}
+
+/* HEADERS of a stream. */
+static void http2_on_headers(struct http2_state *st, enum clv_dir dir, uint32_t id, bool end_stream,
+			     struct clv_slice fields, const struct http2_frames *frames, struct clv_sink *sink)
+{
+	struct http2_side *side = &st->side[dir];
+	struct http2_head room;
+	const struct http2_head *h =
+		clv_http2_head_read(&side->hpack, &side->memo, dir == CLV_TO_SERVER, fields, &room);
+	/* All that the client began are at most `newest`. */
+	struct http2_stream *s = id % 2 && id > st->newest ? NULL : http2_find(st, id);
+
+	if (http2_says(h) && dir == CLV_TO_SERVER)
+		s = http2_on_request(st, dir, id, s, h, frames, sink);
+	else if (http2_says(h))
+		s = http2_on_response(st, id, s, h, frames, sink);
+	if (end_stream && s)
+		http2_finish(st, s, dir, frames->at + frames->bytes.len, sink);
+}
+
+/* PUSH_PROMISE: the server makes the request itself. The block is read in any case, for the table's sake. */
+static void http2_on_promise(struct http2_state *st, enum clv_dir dir, uint32_t id, struct clv_slice fields,
+			     const struct http2_frames *frames, struct clv_sink *sink)
+{
+	struct http2_side *side = &st->side[dir];
+	bool request = dir == CLV_TO_SERVER || id;
+	struct http2_head room;
+	const struct http2_head *h = clv_http2_head_read(&side->hpack, &side->memo, request, fields, &room);
+
 	/* Servers promise, and on streams of their own (RFC 9113 section 8.4). */
-	if (id % 2 || http2_find(st, id))
+	if (!http2_says(h) || dir == CLV_TO_SERVER || id % 2 || http2_find(st, id))
 		return;
-	http2_on_request(st, CLV_TO_CLIENT, id, h, frames, at, sink);
-	struct http2_stream *s = http2_find(st, id);
+	struct http2_stream *s = http2_on_request(st, dir, id, NULL, h, frames, sink);
 	if (s && s->stage[CLV_TO_SERVER] == HTTP2_OPEN)
-		http2_end(s, CLV_TO_SERVER, at + frames.len, false, sink);
+		http2_end(s, CLV_TO_SERVER, frames->at + frames->bytes.len, false, sink);
 }
 
 /* A whole header block, its first frame at in.data[at]. */
 static void http2_on_block(struct http2_state *st, enum clv_dir dir, struct clv_slice in, size_t at,
 			   const struct http2_block *b, struct clv_sink *sink)
 {
-	struct clv_slice frames = clv_slice_sub(in, at, b->bytes);
-	struct http2_head h;
-	struct http2_side *side = &st->side[dir];
-	bool request = dir == CLV_TO_SERVER || b->promised;
-	bool good = clv_http2_head_read(&side->hpack, &side->memo, request, b->fields, &h);
+	const struct http2_frames frames = {.bytes = clv_slice_sub(in, at, b->bytes), .at = at};
+	bool end_stream = b->frame.flags & HTTP2_END_STREAM;
 
-	/* Of a block that could not be read to its end nothing is said but what its pseudo-headers said. */
-	if (good || h.request || h.facts.http.status) {
-		if (b->frame.type == HTTP2_PUSH_PROMISE && dir == CLV_TO_SERVER)
-			return;
-		if (b->frame.type == HTTP2_PUSH_PROMISE)
-			http2_on_promise(st, b->promised, &h, frames, at, sink);
-		else if (dir == CLV_TO_SERVER)
-			http2_on_request(st, dir, b->frame.stream, &h, frames, at, sink);
-		else
-			http2_on_response(st, b->frame.stream, &h, frames, at, sink);
-	}
-	if (b->frame.type != HTTP2_HEADERS || !(b->frame.flags & HTTP2_END_STREAM))
-		return;
-	struct http2_stream *s = http2_find(st, b->frame.stream);
-	if (s)
-		http2_finish(st, s, dir, at + b->bytes, sink);
+	if (b->frame.type == HTTP2_PUSH_PROMISE)
+		http2_on_promise(st, dir, b->promised, b->fields, &frames, sink);
+	else
+		http2_on_headers(st, dir, b->frame.stream, end_stream, b->fields, &frames, sink);
 }
 
 /* ---- feeding ----------------------------------------------------------------------------------------------------- */
@@ -787,7 +856,7 @@ static void http2_web_trailer(struct http2_stream *s, struct clv_slice text)
 		if (line.len && line.data[line.len - 1] == '\r')
 			line.len--;
 		if (clv_slice_eq_nocase(clv_slice_trim(clv_slice_head(line, colon)), CLV_LIT("grpc-status")))
-			clv_http2_grpc_status(&s->facts[CLV_TO_CLIENT],
+			clv_http2_grpc_status(http2_amend(s, CLV_TO_CLIENT),
 					      clv_slice_trim(clv_slice_from(line, colon + 1)));
 		text = clv_slice_from(text, lf + 1);
 	}
@@ -797,7 +866,7 @@ static void http2_web_trailer(struct http2_stream *s, struct clv_slice text)
 static void http2_message_begins(struct http2_stream *s, enum clv_dir dir)
 {
 	struct http2_walk *w = &s->walk[dir];
-	struct clv_http2_facts *f = &s->facts[dir];
+	struct clv_http2_facts *f = http2_amend(s, dir);
 
 	w->have = 0;
 	w->left = http2_u32(w->prefix + 1);
@@ -983,6 +1052,56 @@ static bool http2_next(struct http2_step *p)
 	return http2_over(p, (uint64_t)HTTP2_HEADER_BYTES + f.len);
 }
 
+/*
+ * DATA whose bytes nobody reads, `bytes` of it with its header, all there. Returns false when they must be read; then
+ * nothing is done.
+ */
+static bool http2_usual_data(struct http2_step *p, uint32_t stream, size_t bytes, bool end_stream)
+{
+	struct http2_stream *s = http2_find(p->st, stream);
+	bool open = s && s->stage[p->dir] == HTTP2_OPEN;
+
+	if (open && http2_walks(s, p->dir))
+		return false;
+	p->st->side[p->dir].bodies = true;
+	p->at += bytes;
+	if (open && bytes > HTTP2_HEADER_BYTES)
+		p->sink->body(p->sink, p->dir, stream, bytes - HTTP2_HEADER_BYTES);
+	if (s && end_stream)
+		http2_finish(p->st, s, p->dir, p->at, p->sink);
+	return true;
+}
+
+/*
+ * The frames that nearly all are: a header block in one frame and DATA, both without padding and priority, all there.
+ * Returns false for any other; then nothing is done.
+ */
+static inline bool http2_usual(struct http2_step *p)
+{
+	const uint8_t *frame = p->in.data + p->at;
+	size_t here = p->in.len - p->at;
+
+	if (here < HTTP2_HEADER_BYTES)
+		return false;
+	size_t bytes = HTTP2_HEADER_BYTES + (http2_u32(frame) >> 8);
+	uint8_t type = frame[3], flags = frame[4];
+	uint32_t stream = http2_u32(frame + 5);
+	bool end_stream = flags & HTTP2_END_STREAM;
+
+	flags &= (uint8_t)~HTTP2_END_STREAM;
+	if (bytes > here || !stream || stream > INT32_MAX)
+		return false;
+	if (type == HTTP2_DATA && !flags)
+		return http2_usual_data(p, stream, bytes, end_stream);
+	if (type != HTTP2_HEADERS || flags != HTTP2_END_HEADERS || bytes > CLV_HEAD_BYTES)
+		return false;
+	const struct http2_frames frames = {.bytes = clv_slice(frame, bytes), .at = p->at};
+	http2_on_headers(p->st, p->dir, stream, end_stream, clv_slice_from(frames.bytes, HTTP2_HEADER_BYTES), &frames,
+			 p->sink);
+	p->at += bytes;
+	return true;
+}
+
 static struct clv_fed http2_feed(void *state, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
 {
 	struct http2_state *st = state;
@@ -992,7 +1111,7 @@ static struct clv_fed http2_feed(void *state, enum clv_dir dir, struct clv_slice
 	if (st->side[dir].phase == HTTP2_BODY && !http2_body(&p, http2_find(st, st->side[dir].stream)))
 		return p.fed;
 	while (p.at < in.len)
-		if (!http2_next(&p))
+		if (!http2_usual(&p) && !http2_next(&p))
 			return p.fed;
 	return http2_fed(CLV_FED_OK, p.at, 0, 0);
 }
@@ -1010,10 +1129,10 @@ static bool http2_only_data(struct http2_state *st, enum clv_dir dir, uint64_t m
 	uint32_t data = missing < side->left ? (uint32_t)missing : side->left;
 	side->left -= data;
 	side->padding -= (uint32_t)missing - data;
-	if (s) {
+	if (s)
 		s->walk[dir].lost = true;
-		s->facts[dir].flags |= CLV_HTTP2_CUT;
-	}
+	if (s && s->stage[dir] != HTTP2_UNSEEN)
+		http2_amend(s, dir)->flags |= CLV_HTTP2_CUT;
 	return true;
 }
 
@@ -1030,7 +1149,7 @@ static void http2_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint
 	for (uint32_t i = 0; i < st->slots; i++)
 		if (st->streams[i].id && st->streams[i].stage[dir] == HTTP2_OPEN) {
 			st->streams[i].walk[dir].lost = true;
-			st->streams[i].facts[dir].flags |= CLV_HTTP2_CUT;
+			http2_amend(&st->streams[i], dir)->flags |= CLV_HTTP2_CUT;
 		}
 	clv_hpack_forget(&side->hpack, true);
 	side->phase = HTTP2_FRAME;

@@ -343,14 +343,14 @@ static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value
 		http2_facts_of(w, name, value, at);
 }
 
-static enum clv_hpack_result http2_decode(struct clv_hpack *hpack, bool request, struct clv_slice block,
-					  struct http2_head *h)
+static void http2_decode(struct clv_hpack *hpack, bool request, struct clv_slice block, struct http2_head *h)
 {
 	struct http2_scratch *s = clv_http2_scratch();
 
-	memset(h, 0, sizeof(*h));
+	*h = (struct http2_head){.missing = true, .cut = true, .bad = true};
 	if (!s)
-		return CLV_HPACK_BAD;
+		return;
+	h->cut = false;
 	struct http2_writer w = {
 		.h = h,
 		.request = request,
@@ -363,21 +363,29 @@ static enum clv_hpack_result http2_decode(struct clv_hpack *hpack, bool request,
 	clv_buf_lit(&w.text, "\r\n");
 	h->text = clv_slice(w.text.data, w.text.len);
 	h->missing = result != CLV_HPACK_WHOLE;
-	h->cut |= result == CLV_HPACK_BAD;
-	return result;
+	h->bad = result == CLV_HPACK_BAD;
+	h->cut |= h->bad;
 }
 
-bool clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request, struct clv_slice block,
-			 struct http2_head *h)
+/* Not the one that came last. */
+static const struct http2_head *http2_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
+					   struct clv_slice block, struct http2_head *room)
 {
-	if (clv_http2_memo_again(memo, hpack, request, block, h))
-		return true;
 	struct http2_memo_key key = clv_http2_memo_key(hpack, request, block);
-	if (clv_http2_memo_find(memo, &key, h))
-		return true;
-	if (http2_decode(hpack, request, block, h) == CLV_HPACK_BAD)
-		return false;
-	if (hpack->changes == key.table)
-		clv_http2_memo_keep(memo, hpack, &key, h);
-	return true;
+	const struct http2_head *h = clv_http2_memo_find(memo, &key);
+
+	if (h)
+		return h;
+	http2_decode(hpack, request, block, room);
+	if (!room->bad && hpack->changes == key.table)
+		clv_http2_memo_keep(memo, hpack, &key, room);
+	return room;
+}
+
+const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
+					     struct clv_slice block, struct http2_head *room)
+{
+	const struct http2_head *h = clv_http2_memo_again(memo, hpack, request, block);
+
+	return h ? h : http2_read(hpack, memo, request, block, room);
 }

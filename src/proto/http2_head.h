@@ -12,7 +12,8 @@ struct http2_head {
 	struct clv_http2_facts facts;
 	bool request; /* has a pseudo-header that only requests have */
 	bool missing; /* fields were not known */
-	bool cut;     /* there was no room for all of it, or it could not be decoded to its end */
+	bool cut;     /* there was no room for all of it, or it is bad */
+	bool bad;     /* it could not be decoded to its end */
 };
 
 /* Room for one head of the thread's, and what is put together for it. */
@@ -28,11 +29,11 @@ struct http2_scratch *clv_http2_scratch(void);
 struct http2_memo;
 
 /*
- * Reads a block of a request, or of a response, unless the direction's memo knows it. Returns false when it was not a
- * good one; *h says what it had.
+ * Reads a block of a request, or of a response, into *room, unless the direction's memo knows it. Returns the head, in
+ * *room or the memo's: valid until the next one is read.
  */
-bool clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request, struct clv_slice block,
-			 struct http2_head *h);
+const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
+					     struct clv_slice block, struct http2_head *room);
 
 /* The value of grpc-status. */
 void clv_http2_grpc_status(struct clv_http2_facts *f, struct clv_slice value);

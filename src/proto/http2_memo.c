@@ -35,27 +35,23 @@ static bool memo_is(const struct http2_kept *k, uint64_t table, bool request, st
 	       clv_slice_eq(clv_slice(k->bytes, k->block_len), block);
 }
 
-bool clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h)
+const struct http2_head *clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key)
 {
 	uint32_t slot = memo_slot(key);
 	const struct http2_kept *k = m->slot[slot].kept;
 
 	if (!memo_is(k, key->table, key->request, key->block))
-		return false;
+		return NULL;
 	m->last = slot;
-	*h = k->head;
-	return true;
+	return &k->head;
 }
 
-bool clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
-			  struct clv_slice block, struct http2_head *h)
+const struct http2_head *clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
+					      struct clv_slice block)
 {
 	const struct http2_kept *k = m->slot[m->last].kept;
 
-	if (!memo_is(k, hpack->changes, request, block))
-		return false;
-	*h = k->head;
-	return true;
+	return memo_is(k, hpack->changes, request, block) ? &k->head : NULL;
 }
 
 static void memo_drop(struct http2_memo_slot *slot, struct clv_hpack *hpack)

@@ -34,11 +34,11 @@ struct http2_memo_key {
 
 struct http2_memo_key clv_http2_memo_key(const struct clv_hpack *hpack, bool request, struct clv_slice block);
 
-/* Puts the block's head into *h; its text is valid until clv_http2_memo_keep() or clv_http2_memo_fini(). */
-bool clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key, struct http2_head *h);
-/* Is it the one that was found last? Then no hash is needed. */
-bool clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
-			  struct clv_slice block, struct http2_head *h);
+/* The block's head, valid until clv_http2_memo_keep() or clv_http2_memo_fini(); NULL: not known. */
+const struct http2_head *clv_http2_memo_find(struct http2_memo *m, const struct http2_memo_key *key);
+/* The same, if it is the one that was found last: that needs no hash. */
+const struct http2_head *clv_http2_memo_again(const struct http2_memo *m, const struct clv_hpack *hpack, bool request,
+					      struct clv_slice block);
 
 /* `h` was read from the block, and the table is as it was before. Kept when the same block comes for the second time.
  */
