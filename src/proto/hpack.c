@@ -274,6 +274,41 @@ static ssize_t hpack_new_size(struct hpack_run *r, const struct hpack_item *item
 	return !r->begun && hpack_resize(r->h, item->index) ? item->head : -1;
 }
 
+/*
+ * The representations that change nothing and need no decoding: an index in one byte; a literal that does not enter the
+ * table, whose name stands there and whose value is short and not in Huffman's code. Returns the bytes used; 0: it is
+ * another one.
+ */
+static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
+{
+	uint8_t c = in.data[0];
+	size_t at = 1;
+	uint32_t index = c & 0x80 ? c & 0x7f : c & 0x0f;
+
+	if (c & 0x80) {
+		if (!index || index == 0x7f)
+			return 0;
+	} else if (c & 0x60 || !index) {
+		return 0;
+	} else if (index == 0x0f) {
+		if (in.len < 2 || in.data[1] & 0x80)
+			return 0;
+		index += in.data[at++];
+	}
+	const nghttp2_nv *nv = nghttp2_hd_inflate_get_table_entry(r->h->inflater, index);
+	if (!nv || (nv->namelen == 1 && nv->name[0] == 0))
+		return 0;
+	r->begun = true;
+	if (c & 0x80) {
+		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen));
+		return at;
+	}
+	if (at >= in.len || in.data[at] >= 0x7f || in.data[at] >= in.len - at)
+		return 0;
+	r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(in.data + at + 1, in.data[at]));
+	return at + 1 + in.data[at];
+}
+
 /* One representation. Returns the bytes used, -1 when it is bad. */
 static ssize_t hpack_step(struct hpack_run *r, struct clv_slice in)
 {
@@ -304,8 +339,10 @@ enum clv_hpack_result clv_hpack_block(struct clv_hpack *h, struct clv_slice bloc
 	if (!hpack_ready(h))
 		return CLV_HPACK_BAD;
 	while (block.len) {
-		ssize_t used = hpack_step(&r, block);
+		ssize_t used = (ssize_t)hpack_easy(&r, block);
 
+		if (!used)
+			used = hpack_step(&r, block);
 		if (used < 0) {
 			clv_hpack_forget(h, true);
 			return CLV_HPACK_BAD;

@@ -60,6 +60,20 @@ static uint64_t http2_word(const uint8_t *p)
 	return word;
 }
 
+/* Less than eight bytes, and in place of those that are not there a byte that is known to be good. */
+static uint64_t http2_few(const uint8_t *p, size_t len, uint8_t good)
+{
+	uint32_t first, last;
+
+	if (!len)
+		return HTTP2_EACH(good);
+	if (len < 4)
+		return HTTP2_EACH(good) << 24 | (uint64_t)p[len - 1] << 16 | (uint64_t)p[len / 2] << 8 | p[0];
+	memcpy(&first, p, sizeof(first));
+	memcpy(&last, p + len - sizeof(last), sizeof(last));
+	return (uint64_t)last << 32 | first;
+}
+
 /* Is one of the bytes below `n`, which is at most 128? */
 static bool http2_has_less(uint64_t word, uint8_t n)
 {
@@ -74,15 +88,12 @@ static bool http2_has(uint64_t word, uint8_t byte)
 /* May a byte of it be bad in a line? All that are stand below the space. */
 static bool http2_suspect(const uint8_t *p, size_t len)
 {
-	size_t i = 0;
-
-	for (; i + 8 <= len; i += 8)
+	if (len < 8)
+		return http2_has_less(http2_few(p, len, ' '), ' ');
+	for (size_t i = 0; i + 8 < len; i += 8)
 		if (http2_has_less(http2_word(p + i), ' '))
 			return true;
-	for (; i < len; i++)
-		if (p[i] < ' ')
-			return true;
-	return false;
+	return http2_has_less(http2_word(p + len - 8), ' ');
 }
 
 static void http2_mend(uint8_t *p, size_t len)
@@ -94,67 +105,80 @@ static void http2_mend(uint8_t *p, size_t len)
 			p[i] = ' ';
 }
 
-/* Appends a value; returns where it stands. */
-static struct clv_http1_field http2_put_value(struct clv_buf *b, struct clv_slice value)
+static uint8_t *http2_put(uint8_t *p, struct clv_slice s)
 {
-	size_t at = b->len;
-
-	clv_buf_slice(b, value);
-	if (b->cut)
-		return (struct clv_http1_field){0};
-	http2_mend((uint8_t *)b->data + at, value.len);
-	return (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)value.len};
+	if (s.len) /* an empty one may have no pointer */
+		memcpy(p, s.data, s.len);
+	return p + s.len;
 }
 
-/* A line that does not fit whole is not there at all. */
-static void http2_close_line(struct http2_writer *w, size_t from)
+/* As http2_put(), as it may stand in a line. */
+static uint8_t *http2_put_value(uint8_t *p, struct clv_slice value)
 {
-	clv_buf_lit(&w->text, "\r\n");
-	if (!w->text.cut)
-		return;
-	w->text.cut = false;
-	w->text.len = from;
-	w->h->cut = true;
+	uint8_t *end = http2_put(p, value);
+
+	http2_mend(p, value.len);
+	return end;
+}
+
+/* Room for so many bytes more, which are there from now on. NULL: there is none, and the head is cut. */
+static uint8_t *http2_room(struct http2_writer *w, size_t bytes)
+{
+	struct clv_buf *b = &w->text;
+	uint8_t *p = (uint8_t *)b->data + b->len;
+
+	if (bytes > b->cap - b->len) {
+		w->h->cut = true;
+		return NULL;
+	}
+	b->len += bytes;
+	return p;
+}
+
+/* A line of its own, whole or not at all. Returns whether it is there. */
+static bool http2_put_line(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
+{
+	uint8_t *p = http2_room(w, name.len + value.len + 4);
+
+	if (!p)
+		return false;
+	p = http2_put(p, name);
+	*p++ = ':';
+	*p++ = ' ';
+	p = http2_put_value(p, value);
+	*p++ = '\r';
+	*p = '\n';
+	return true;
 }
 
 static void http2_begin_request(struct http2_writer *w)
 {
+	const struct clv_slice version = CLV_LIT(" HTTP/2.0\r\n"), host = CLV_LIT("host");
 	struct clv_http1_facts *f = &w->h->facts.http;
-	struct clv_slice *p = w->pseudo;
+	struct clv_slice method = clv_slice_head(w->pseudo[HTTP2_METHOD], HTTP2_WORD_BYTES);
+	struct clv_slice target = w->pseudo[HTTP2_TARGET], authority = w->pseudo[HTTP2_AUTHORITY];
 
-	clv_http1_set_method(f, clv_slice_head(p[HTTP2_METHOD], HTTP2_WORD_BYTES));
-	f->method_len = http2_put_value(&w->text, clv_slice_head(p[HTTP2_METHOD], HTTP2_WORD_BYTES)).len;
-	clv_buf_char(&w->text, ' ');
+	clv_http1_set_method(f, method);
 	/* CONNECT has no path (section 8.5), unless it asks for a protocol (RFC 8441). */
-	bool tunnel = f->flags & CLV_HTTP1_CONNECT && !p[HTTP2_TARGET].len;
-	f->target = http2_put_value(&w->text, p[tunnel ? HTTP2_AUTHORITY : HTTP2_TARGET]);
-	clv_buf_lit(&w->text, " HTTP/2.0");
-	http2_close_line(w, 0);
-	if (w->h->cut) {
-		f->target = (struct clv_http1_field){0};
-		f->method_len = 0;
+	if (f->flags & CLV_HTTP1_CONNECT && !target.len)
+		target = authority;
+	uint8_t *p = http2_room(w, method.len + 1 + target.len + version.len);
+	if (!p) {
 		f->method = CLV_HTTP1_OTHER;
 		return;
 	}
-	if (!p[HTTP2_AUTHORITY].len)
-		return;
-	size_t from = w->text.len;
-	clv_buf_lit(&w->text, "host: ");
-	f->host = http2_put_value(&w->text, p[HTTP2_AUTHORITY]);
-	http2_close_line(w, from);
-	if (w->h->cut)
-		f->host = (struct clv_http1_field){0};
+	f->method_len = (uint16_t)method.len;
+	f->target = (struct clv_http1_field){.at = (uint16_t)(method.len + 1), .len = (uint16_t)target.len};
+	p = http2_put_value(p, method);
+	*p++ = ' ';
+	http2_put(http2_put_value(p, target), version);
+	size_t at = w->text.len + host.len + 2;
+	if (authority.len && http2_put_line(w, host, authority))
+		f->host = (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)authority.len};
 }
 
-static void http2_begin(struct http2_writer *w)
+static void http2_begin_response(struct http2_writer *w)
 {
-	if (w->begun)
-		return;
-	w->begun = true;
-	if (w->request) {
-		http2_begin_request(w);
-		return;
-	}
 	clv_buf_lit(&w->text, "HTTP/2.0 ");
 	if (w->status)
 		clv_buf_u64(&w->text, w->status);
@@ -162,43 +186,70 @@ static void http2_begin(struct http2_writer *w)
 	w->h->facts.http.status = w->status;
 }
 
+static void http2_begin(struct http2_writer *w)
+{
+	if (w->begun)
+		return;
+	w->begun = true;
+	if (w->request)
+		http2_begin_request(w);
+	else
+		http2_begin_response(w);
+}
+
 static void http2_keep_pseudo(struct http2_writer *w, enum http2_pseudo which, struct clv_slice value)
 {
-	size_t at = w->kept.len;
+	struct clv_buf *kept = &w->kept;
+	uint8_t *p = (uint8_t *)kept->data + kept->len;
 
 	if (w->pseudo[which].len)
 		return;
-	clv_buf_slice(&w->kept, value);
-	if (w->kept.cut) {
-		w->kept.cut = false;
+	if (value.len > kept->cap - kept->len) {
 		w->h->cut = true;
 		return;
 	}
-	w->pseudo[which] = clv_slice(w->kept.data + at, value.len);
+	http2_put(p, value);
+	kept->len += value.len;
+	w->pseudo[which] = clv_slice(p, value.len);
+}
+
+static void http2_pseudo_of_response(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
+{
+	uint64_t n;
+
+	if (clv_slice_eq(name, CLV_LIT(":status")) && value.len == 3 && http1_decimal(value, &n) && n >= 100)
+		w->status = (uint16_t)n;
 }
 
 static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
 {
-	uint64_t n;
-
 	if (w->begun)
 		return;
 	if (!w->request) {
-		if (clv_slice_eq(name, CLV_LIT(":status")) && value.len == 3 && http1_decimal(value, &n) && n >= 100)
-			w->status = (uint16_t)n;
+		http2_pseudo_of_response(w, name, value);
 		return;
 	}
 	w->h->request = true;
-	if (clv_slice_eq(name, CLV_LIT(":method"))) {
-		http2_keep_pseudo(w, HTTP2_METHOD, value);
-	} else if (clv_slice_eq(name, CLV_LIT(":path"))) {
-		http2_keep_pseudo(w, HTTP2_TARGET, value);
-	} else if (clv_slice_eq(name, CLV_LIT(":authority"))) {
-		http2_keep_pseudo(w, HTTP2_AUTHORITY, value);
-	} else if (clv_slice_eq(name, CLV_LIT(":scheme"))) {
-		w->h->facts.flags |= CLV_HTTP2_SCHEME;
-		if (clv_slice_eq_nocase(value, CLV_LIT("https")))
-			w->h->facts.flags |= CLV_HTTP2_HTTPS;
+	switch (name.len) {
+	case 5:
+		if (clv_slice_eq(name, CLV_LIT(":path")))
+			http2_keep_pseudo(w, HTTP2_TARGET, value);
+		return;
+	case 7:
+		if (clv_slice_eq(name, CLV_LIT(":method"))) {
+			http2_keep_pseudo(w, HTTP2_METHOD, value);
+		} else if (clv_slice_eq(name, CLV_LIT(":scheme"))) {
+			w->h->facts.flags |= CLV_HTTP2_SCHEME;
+			if (clv_slice_eq_nocase(value, CLV_LIT("https")))
+				w->h->facts.flags |= CLV_HTTP2_HTTPS;
+		}
+		return;
+	case 10:
+		if (clv_slice_eq(name, CLV_LIT(":authority")))
+			http2_keep_pseudo(w, HTTP2_AUTHORITY, value);
+		return;
+	default:
+		return;
 	}
 }
 
@@ -250,6 +301,16 @@ static uint64_t http2_timeout_ns(struct clv_slice value)
 	return n * ns[unit - units];
 }
 
+/* user-agent, which nearly all have, when it is as usual. */
+static bool http2_note_agent(struct clv_http1_facts *f, struct clv_slice name, struct clv_slice value, size_t at)
+{
+	if (!clv_slice_eq(name, CLV_LIT("user-agent")) || f->user_agent.len || !value.len || value.data[0] <= ' ' ||
+	    value.data[value.len - 1] <= ' ')
+		return false;
+	f->user_agent = (struct clv_http1_field){.at = (uint16_t)(at + name.len + 2), .len = (uint16_t)value.len};
+	return true;
+}
+
 /* What is read of the other fields; `at` is where the line begins. */
 static void http2_facts_of(struct http2_writer *w, struct clv_slice name, struct clv_slice value, size_t at)
 {
@@ -266,11 +327,14 @@ static void http2_facts_of(struct http2_writer *w, struct clv_slice name, struct
 		else if (!w->request && clv_slice_eq(name, CLV_LIT("grpc-status")))
 			clv_http2_grpc_status(f, value);
 		return;
+	case 'u':
+		if (w->request && http2_note_agent(&f->http, name, value, at))
+			return;
+		/* fallthrough */
 	case 'b':
 	case 'f':
 	case 'h':
 	case 't':
-	case 'u':
 	case 'x':
 		if (w->request)
 			clv_http1_note_field(&f->http, (const uint8_t *)w->text.data, at, w->text.len - 2);
@@ -280,47 +344,21 @@ static void http2_facts_of(struct http2_writer *w, struct clv_slice name, struct
 	}
 }
 
+static bool http2_none_bad_in_name(uint64_t word)
+{
+	return !(word & HTTP2_EACH(0x80) || http2_has_less(word, ' ' + 1) || http2_has(word, ':') ||
+		 http2_has(word, 0x7f));
+}
+
 /* Could the name be a field's? Upper case is malformed, too, but tells what was meant. */
 static bool http2_is_name(struct clv_slice name)
 {
-	size_t i = 0;
-
-	for (; i + 8 <= name.len; i += 8) {
-		uint64_t word = http2_word(name.data + i);
-
-		if (word & HTTP2_EACH(0x80) || http2_has_less(word, ' ' + 1) || http2_has(word, ':') ||
-		    http2_has(word, 0x7f))
+	if (name.len < 8)
+		return name.len && http2_none_bad_in_name(http2_few(name.data, name.len, 'a'));
+	for (size_t i = 0; i + 8 < name.len; i += 8)
+		if (!http2_none_bad_in_name(http2_word(name.data + i)))
 			return false;
-	}
-	for (; i < name.len; i++)
-		if (name.data[i] <= ' ' || name.data[i] == ':' || name.data[i] >= 0x7f)
-			return false;
-	return name.len != 0;
-}
-
-/* A line of its own, whole or not at all. Returns whether it is there. */
-static bool http2_put_line(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
-{
-	struct clv_buf *b = &w->text;
-	size_t bytes = name.len + value.len + 4;
-
-	if (bytes > b->cap - b->len) {
-		w->h->cut = true;
-		return false;
-	}
-	uint8_t *p = (uint8_t *)b->data + b->len;
-	memcpy(p, name.data, name.len);
-	p += name.len;
-	*p++ = ':';
-	*p++ = ' ';
-	if (value.len) /* an empty one may have no pointer */
-		memcpy(p, value.data, value.len);
-	http2_mend(p, value.len);
-	p += value.len;
-	*p++ = '\r';
-	*p = '\n';
-	b->len += bytes;
-	return true;
+	return http2_none_bad_in_name(http2_word(name.data + name.len - 8));
 }
 
 static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value)
