@@ -218,6 +218,7 @@ static int hpack_item(struct clv_slice in, struct hpack_item *item)
 
 struct hpack_run {
 	struct clv_hpack *h;
+	struct clv_slice block;
 	clv_hpack_fn fn;
 	void *ctx;
 	bool missing;
@@ -225,12 +226,12 @@ struct hpack_run {
 };
 
 /* What the inflater decoded. */
-static void hpack_tell(struct hpack_run *r, const nghttp2_nv *nv)
+static void hpack_tell(struct hpack_run *r, const nghttp2_nv *nv, size_t literal_at)
 {
 	if (nv->namelen == 1 && nv->name[0] == 0)
 		r->missing = true;
 	else
-		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen));
+		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen), literal_at);
 }
 
 /* A name that points to what nobody saw; the value may enter the table. Returns the bytes used, -1 when it is bad. */
@@ -262,7 +263,7 @@ static ssize_t hpack_indexed(struct hpack_run *r, const struct hpack_item *item)
 
 	r->begun = true;
 	if (nv)
-		hpack_tell(r, nv);
+		hpack_tell(r, nv, 0);
 	else
 		r->missing = true;
 	return item->head;
@@ -274,16 +275,25 @@ static ssize_t hpack_new_size(struct hpack_run *r, const struct hpack_item *item
 	return !r->begun && hpack_resize(r->h, item->index) ? item->head : -1;
 }
 
+size_t clv_hpack_string(struct clv_slice in, struct clv_slice *text)
+{
+	/* Longer ones go the way of all others. */
+	if (!in.len || in.data[0] >= 0x7f || in.data[0] >= in.len)
+		return 0;
+	*text = clv_slice(in.data + 1, in.data[0]);
+	return 1 + text->len;
+}
+
 /*
  * The representations that change nothing and need no decoding: an index in one byte; a literal that does not enter the
- * table, whose name stands there and whose value is short and not in Huffman's code. Returns the bytes used; 0: it is
- * another one.
+ * table, whose name stands there and whose value is plain. Returns the bytes used; 0: it is another one.
  */
 static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
 {
 	uint8_t c = in.data[0];
-	size_t at = 1;
+	size_t at = 1, bytes;
 	uint32_t index = c & 0x80 ? c & 0x7f : c & 0x0f;
+	struct clv_slice value;
 
 	if (c & 0x80) {
 		if (!index || index == 0x7f)
@@ -298,15 +308,25 @@ static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
 	const nghttp2_nv *nv = nghttp2_hd_inflate_get_table_entry(r->h->inflater, index);
 	if (!nv || (nv->namelen == 1 && nv->name[0] == 0))
 		return 0;
-	r->begun = true;
 	if (c & 0x80) {
-		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen));
+		r->begun = true;
+		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen), 0);
 		return at;
 	}
-	if (at >= in.len || in.data[at] >= 0x7f || in.data[at] >= in.len - at)
+	bytes = clv_hpack_string(clv_slice_from(in, at), &value);
+	if (!bytes)
 		return 0;
-	r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(in.data + at + 1, in.data[at]));
-	return at + 1 + in.data[at];
+	r->begun = true;
+	r->fn(r->ctx, clv_slice(nv->name, nv->namelen), value, (size_t)(in.data - r->block.data) + at);
+	return at + bytes;
+}
+
+/* Where the value of a literal stands; results as hpack_int()'s. */
+static int hpack_value_at(struct clv_slice in, const struct hpack_item *item)
+{
+	int name = item->index ? 0 : hpack_string(clv_slice_from(in, (size_t)item->head));
+
+	return name < 0 || (!name && !item->index) ? name : item->head + name;
 }
 
 /* One representation. Returns the bytes used, -1 when it is bad. */
@@ -328,13 +348,14 @@ static ssize_t hpack_step(struct hpack_run *r, struct clv_slice in)
 	ssize_t used = hpack_show(r->h, in, &nv, &told);
 	if (used <= 0 || !told)
 		return -1;
-	hpack_tell(r, &nv);
+	int value_at = item.kind == HPACK_LITERAL ? hpack_value_at(in, &item) : 0;
+	hpack_tell(r, &nv, value_at > 0 ? (size_t)(in.data - r->block.data) + (size_t)value_at : 0);
 	return used;
 }
 
 enum clv_hpack_result clv_hpack_block(struct clv_hpack *h, struct clv_slice block, clv_hpack_fn fn, void *ctx)
 {
-	struct hpack_run r = {.h = h, .fn = fn, .ctx = ctx};
+	struct hpack_run r = {.h = h, .block = block, .fn = fn, .ctx = ctx};
 
 	if (!hpack_ready(h))
 		return CLV_HPACK_BAD;

@@ -749,14 +749,21 @@ static bool http2_says(const struct http2_head *h)
 	return !h->bad || h->request || h->facts.http.status;
 }
 
+static inline const struct http2_head *http2_head_of(struct http2_side *side, bool request, struct clv_slice fields,
+						     struct http2_head *room)
+{
+	const struct http2_head *same = clv_http2_memo_same(&side->memo, &side->hpack, request, fields);
+
+	return same ? same : clv_http2_head_read(&side->hpack, &side->memo, request, fields, room);
+}
+
 /* HEADERS of a stream. */
 static void http2_on_headers(struct http2_state *st, enum clv_dir dir, uint32_t id, bool end_stream,
 			     struct clv_slice fields, const struct http2_frames *frames, struct clv_sink *sink)
 {
 	struct http2_side *side = &st->side[dir];
 	struct http2_head room;
-	const struct http2_head *h =
-		clv_http2_head_read(&side->hpack, &side->memo, dir == CLV_TO_SERVER, fields, &room);
+	const struct http2_head *h = http2_head_of(side, dir == CLV_TO_SERVER, fields, &room);
 	/* All that the client began are at most `newest`. */
 	struct http2_stream *s = id % 2 && id > st->newest ? NULL : http2_find(st, id);
 
@@ -775,7 +782,7 @@ static void http2_on_promise(struct http2_state *st, enum clv_dir dir, uint32_t 
 	struct http2_side *side = &st->side[dir];
 	bool request = dir == CLV_TO_SERVER || id;
 	struct http2_head room;
-	const struct http2_head *h = clv_http2_head_read(&side->hpack, &side->memo, request, fields, &room);
+	const struct http2_head *h = http2_head_of(side, request, fields, &room);
 
 	/* Servers promise, and on streams of their own (RFC 9113 section 8.4). */
 	if (!http2_says(h) || dir == CLV_TO_SERVER || id % 2 || http2_find(st, id))

@@ -29,6 +29,7 @@ struct http2_writer {
 	struct clv_slice pseudo[HTTP2_PSEUDOS];
 	struct clv_buf kept; /* what these point to */
 	uint16_t status;
+	struct http2_holes holes;
 };
 
 /* Only a pointer is the thread's own: all of what is gets written to when a thread begins, in those that parse nothing
@@ -112,8 +113,7 @@ static uint8_t *http2_put(uint8_t *p, struct clv_slice s)
 	return p + s.len;
 }
 
-/* As http2_put(), as it may stand in a line. */
-static uint8_t *http2_put_value(uint8_t *p, struct clv_slice value)
+uint8_t *clv_http2_put_value(uint8_t *p, struct clv_slice value)
 {
 	uint8_t *end = http2_put(p, value);
 
@@ -145,7 +145,7 @@ static bool http2_put_line(struct http2_writer *w, struct clv_slice name, struct
 	p = http2_put(p, name);
 	*p++ = ':';
 	*p++ = ' ';
-	p = http2_put_value(p, value);
+	p = clv_http2_put_value(p, value);
 	*p++ = '\r';
 	*p = '\n';
 	return true;
@@ -165,13 +165,18 @@ static void http2_begin_request(struct http2_writer *w)
 	uint8_t *p = http2_room(w, method.len + 1 + target.len + version.len);
 	if (!p) {
 		f->method = CLV_HTTP1_OTHER;
+		w->holes.count = 0;
 		return;
 	}
+	if (f->flags & CLV_HTTP1_CONNECT)
+		w->holes.count = 0;
+	if (w->holes.count)
+		w->holes.hole[0].text_at = (uint16_t)(method.len + 1);
 	f->method_len = (uint16_t)method.len;
 	f->target = (struct clv_http1_field){.at = (uint16_t)(method.len + 1), .len = (uint16_t)target.len};
-	p = http2_put_value(p, method);
+	p = clv_http2_put_value(p, method);
 	*p++ = ' ';
-	http2_put(http2_put_value(p, target), version);
+	http2_put(clv_http2_put_value(p, target), version);
 	size_t at = w->text.len + host.len + 2;
 	if (authority.len && http2_put_line(w, host, authority))
 		f->host = (struct clv_http1_field){.at = (uint16_t)at, .len = (uint16_t)authority.len};
@@ -197,7 +202,17 @@ static void http2_begin(struct http2_writer *w)
 		http2_begin_response(w);
 }
 
-static void http2_keep_pseudo(struct http2_writer *w, enum http2_pseudo which, struct clv_slice value)
+/* The value at `block_at` may be another one in the next head. */
+static void http2_add_hole(struct http2_writer *w, size_t block_at, size_t text_at, size_t text_len)
+{
+	if (!block_at || w->holes.count == HTTP2_HOLES)
+		return;
+	w->holes.hole[w->holes.count++] = (struct http2_hole){
+		.block_at = (uint32_t)block_at, .text_at = (uint16_t)text_at, .text_len = (uint16_t)text_len};
+}
+
+static void http2_keep_pseudo(struct http2_writer *w, enum http2_pseudo which, struct clv_slice value,
+			      size_t literal_at)
 {
 	struct clv_buf *kept = &w->kept;
 	uint8_t *p = (uint8_t *)kept->data + kept->len;
@@ -211,6 +226,8 @@ static void http2_keep_pseudo(struct http2_writer *w, enum http2_pseudo which, s
 	http2_put(p, value);
 	kept->len += value.len;
 	w->pseudo[which] = clv_slice(p, value.len);
+	if (which == HTTP2_TARGET && value.len)
+		http2_add_hole(w, literal_at, 0, value.len);
 }
 
 static void http2_pseudo_of_response(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
@@ -221,7 +238,7 @@ static void http2_pseudo_of_response(struct http2_writer *w, struct clv_slice na
 		w->status = (uint16_t)n;
 }
 
-static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct clv_slice value)
+static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct clv_slice value, size_t literal_at)
 {
 	if (w->begun)
 		return;
@@ -233,11 +250,11 @@ static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct c
 	switch (name.len) {
 	case 5:
 		if (clv_slice_eq(name, CLV_LIT(":path")))
-			http2_keep_pseudo(w, HTTP2_TARGET, value);
+			http2_keep_pseudo(w, HTTP2_TARGET, value, literal_at);
 		return;
 	case 7:
 		if (clv_slice_eq(name, CLV_LIT(":method"))) {
-			http2_keep_pseudo(w, HTTP2_METHOD, value);
+			http2_keep_pseudo(w, HTTP2_METHOD, value, literal_at);
 		} else if (clv_slice_eq(name, CLV_LIT(":scheme"))) {
 			w->h->facts.flags |= CLV_HTTP2_SCHEME;
 			if (clv_slice_eq_nocase(value, CLV_LIT("https")))
@@ -246,7 +263,7 @@ static void http2_pseudo(struct http2_writer *w, struct clv_slice name, struct c
 		return;
 	case 10:
 		if (clv_slice_eq(name, CLV_LIT(":authority")))
-			http2_keep_pseudo(w, HTTP2_AUTHORITY, value);
+			http2_keep_pseudo(w, HTTP2_AUTHORITY, value, literal_at);
 		return;
 	default:
 		return;
@@ -361,12 +378,33 @@ static bool http2_is_name(struct clv_slice name)
 	return http2_none_bad_in_name(http2_word(name.data + name.len - 8));
 }
 
-static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value)
+/* Does http2_facts_of() look at no more than the name? */
+static bool http2_may_vary(bool request, struct clv_slice name)
+{
+	switch (name.data[0]) {
+	case 'c':
+		return !clv_slice_eq(name, CLV_LIT("content-type"));
+	case 'g':
+		return false;
+	case 'b':
+	case 'f':
+	case 'h':
+	case 't':
+	case 'u':
+	case 'x':
+		return !request || clv_slice_eq(name, CLV_LIT("traceparent")) ||
+		       clv_slice_eq(name, CLV_LIT("tracestate")) || clv_slice_eq(name, CLV_LIT("x-request-id"));
+	default:
+		return true;
+	}
+}
+
+static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value, size_t literal_at)
 {
 	struct http2_writer *w = ctx;
 
 	if (name.len && name.data[0] == ':') {
-		http2_pseudo(w, name, value);
+		http2_pseudo(w, name, value, literal_at);
 		return;
 	}
 	if (!http2_is_name(name))
@@ -377,53 +415,47 @@ static void http2_field(void *ctx, struct clv_slice name, struct clv_slice value
 		return;
 	http2_begin(w);
 	size_t at = w->text.len;
-	if (http2_put_line(w, name, value))
-		http2_facts_of(w, name, value, at);
+	if (!http2_put_line(w, name, value))
+		return;
+	http2_facts_of(w, name, value, at);
+	if (literal_at && http2_may_vary(w->request, name))
+		http2_add_hole(w, literal_at, at + name.len + 2, value.len);
 }
 
-static void http2_decode(struct clv_hpack *hpack, bool request, struct clv_slice block, struct http2_head *h)
+static __attribute__((noinline)) void http2_decode(struct clv_hpack *hpack, struct http2_writer *w,
+						   struct clv_slice block)
 {
 	struct http2_scratch *s = clv_http2_scratch();
+	struct http2_head *h = w->h;
 
 	*h = (struct http2_head){.missing = true, .cut = true, .bad = true};
 	if (!s)
 		return;
 	h->cut = false;
-	struct http2_writer w = {
-		.h = h,
-		.request = request,
-		.text = clv_buf(s->text, sizeof(s->text) - 2),
-		.kept = clv_buf(s->kept, sizeof(s->kept)),
-	};
-	enum clv_hpack_result result = clv_hpack_block(hpack, block, http2_field, &w);
-	http2_begin(&w);
-	w.text.cap += 2;
-	clv_buf_lit(&w.text, "\r\n");
-	h->text = clv_slice(w.text.data, w.text.len);
+	w->text = clv_buf(s->text, sizeof(s->text) - 2);
+	w->kept = clv_buf(s->kept, sizeof(s->kept));
+	enum clv_hpack_result result = clv_hpack_block(hpack, block, http2_field, w);
+	http2_begin(w);
+	w->text.cap += 2;
+	clv_buf_lit(&w->text, "\r\n");
+	h->text = clv_slice(w->text.data, w->text.len);
 	h->missing = result != CLV_HPACK_WHOLE;
 	h->bad = result == CLV_HPACK_BAD;
 	h->cut |= h->bad;
 }
 
-/* Not the one that came last. */
-static const struct http2_head *http2_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
-					   struct clv_slice block, struct http2_head *room)
-{
-	struct http2_memo_key key = clv_http2_memo_key(hpack, request, block);
-	const struct http2_head *h = clv_http2_memo_find(memo, &key);
-
-	if (h)
-		return h;
-	http2_decode(hpack, request, block, room);
-	if (!room->bad && hpack->changes == key.table)
-		clv_http2_memo_keep(memo, hpack, &key, room);
-	return room;
-}
-
 const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
 					     struct clv_slice block, struct http2_head *room)
 {
-	const struct http2_head *h = clv_http2_memo_again(memo, hpack, request, block);
+	const struct http2_head *h = clv_http2_memo_find(memo, hpack, request, block, room);
 
-	return h ? h : http2_read(hpack, memo, request, block, room);
+	if (h)
+		return h;
+	struct http2_writer w = {.h = room, .request = request};
+	uint64_t table = hpack->changes;
+	http2_decode(hpack, &w, block);
+	/* A cut one would be cut elsewhere with other values. */
+	if (!room->cut && hpack->changes == table)
+		clv_http2_memo_keep(memo, hpack, request, block, room, &w.holes);
+	return room;
 }

@@ -16,6 +16,16 @@ struct http2_head {
 	bool bad;     /* it could not be decoded to its end */
 };
 
+/* Values of a head that another one of the same shape may have otherwise: in the block and in the text. */
+#define HTTP2_HOLES 4u
+struct http2_holes {
+	uint32_t count;
+	struct http2_hole {
+		uint32_t block_at; /* the value's string */
+		uint16_t text_at, text_len;
+	} hole[HTTP2_HOLES];
+};
+
 /* Room for one head of the thread's, and what is put together for it. */
 struct http2_scratch {
 	uint8_t joined[CLV_HEAD_BYTES]; /* the fragments of a block of several frames */
@@ -34,6 +44,9 @@ struct http2_memo;
  */
 const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
 					     struct clv_slice block, struct http2_head *room);
+
+/* Writes a value as it may stand in a line; returns where it ends. */
+uint8_t *clv_http2_put_value(uint8_t *p, struct clv_slice value);
 
 /* The value of grpc-status. */
 void clv_http2_grpc_status(struct clv_http2_facts *f, struct clv_slice value);
