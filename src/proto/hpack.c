@@ -18,10 +18,15 @@
 
 #include <assert.h>
 
+#include "proto/huffman.h"
+
 /* RFC 7541 appendix A. */
 #define HPACK_STATIC_ENTRIES 61u
 /* Indices and lengths beyond this are nobody's. */
 #define HPACK_INT_MAX (1u << 24)
+
+/* Longer texts are the inflater's to decode: so much has a string that stands in 127 bytes. */
+#define HPACK_EASY_BYTES 208u
 
 /* Stands for a name that is not known. */
 static const uint8_t hpack_nameless[] = {0x40, 1, 0};
@@ -275,18 +280,35 @@ static ssize_t hpack_new_size(struct hpack_run *r, const struct hpack_item *item
 	return !r->begun && hpack_resize(r->h, item->index) ? item->head : -1;
 }
 
-size_t clv_hpack_string(struct clv_slice in, struct clv_slice *text)
+size_t clv_hpack_string(struct clv_slice in, struct clv_buf *room, struct clv_slice *text)
 {
+	size_t len = in.len ? in.data[0] & 0x7f : 0x7f;
+
 	/* Longer ones go the way of all others. */
-	if (!in.len || in.data[0] >= 0x7f || in.data[0] >= in.len)
+	if (len == 0x7f || len >= in.len)
 		return 0;
-	*text = clv_slice(in.data + 1, in.data[0]);
-	return 1 + text->len;
+	*text = clv_slice(in.data + 1, len);
+	if (!(in.data[0] & 0x80))
+		return 1 + len;
+	char *p = room->data + room->len;
+	ssize_t decoded = clv_huffman_decode(*text, p, room->cap - room->len);
+	if (decoded < 0)
+		return 0;
+	room->len += (size_t)decoded;
+	*text = clv_slice(p, (size_t)decoded);
+	return 1 + len;
+}
+
+size_t clv_hpack_string_bytes(struct clv_slice in)
+{
+	int n = hpack_string(in);
+
+	return n > 0 ? (size_t)n : 0;
 }
 
 /*
- * The representations that change nothing and need no decoding: an index in one byte; a literal that does not enter the
- * table, whose name stands there and whose value is plain. Returns the bytes used; 0: it is another one.
+ * The representations that change nothing: an index in one byte; a literal that does not enter the
+ * table, whose name stands there. Returns the bytes used; 0: it is another one.
  */
 static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
 {
@@ -294,6 +316,8 @@ static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
 	size_t at = 1, bytes;
 	uint32_t index = c & 0x80 ? c & 0x7f : c & 0x0f;
 	struct clv_slice value;
+	char room[HPACK_EASY_BYTES];
+	struct clv_buf decoded = clv_buf(room, sizeof(room));
 
 	if (c & 0x80) {
 		if (!index || index == 0x7f)
@@ -313,7 +337,7 @@ static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
 		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen), 0);
 		return at;
 	}
-	bytes = clv_hpack_string(clv_slice_from(in, at), &value);
+	bytes = clv_hpack_string(clv_slice_from(in, at), &decoded, &value);
 	if (!bytes)
 		return 0;
 	r->begun = true;

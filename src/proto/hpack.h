@@ -11,6 +11,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "base/buf.h"
 #include "proto/proto.h"
 
 /* The largest table that is kept; an encoder may use a larger one, and then its old entries are not known. */
@@ -49,10 +50,12 @@ void clv_hpack_forget(struct clv_hpack *h, bool joined);
 enum clv_hpack_result clv_hpack_block(struct clv_hpack *h, struct clv_slice block, clv_hpack_fn fn, void *ctx);
 
 /*
- * The string that `in` begins with, as the value of a field. Returns its bytes in `in`; 0: it is not there whole, or
- * must be decoded.
+ * The string that `in` begins with, as the value of a field; what must be decoded is put into *room. Returns its bytes
+ * in `in`; 0: it is not there whole, or too rare or too long for this.
  */
-size_t clv_hpack_string(struct clv_slice in, struct clv_slice *text);
+size_t clv_hpack_string(struct clv_slice in, struct clv_buf *room, struct clv_slice *text);
+/* Only its bytes. */
+size_t clv_hpack_string_bytes(struct clv_slice in);
 
 /* What a header block says of itself without any table: is it well formed, and whose may it be? */
 enum clv_hpack_look {

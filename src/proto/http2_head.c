@@ -454,6 +454,11 @@ const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct htt
 	struct http2_writer w = {.h = room, .request = request};
 	uint64_t table = hpack->changes;
 	http2_decode(hpack, &w, block);
+	for (uint32_t i = 0; i < w.holes.count; i++) {
+		struct http2_hole *hole = &w.holes.hole[i];
+
+		hole->block_len = (uint32_t)clv_hpack_string_bytes(clv_slice_from(block, hole->block_at));
+	}
 	/* A cut one would be cut elsewhere with other values. */
 	if (!room->cut && hpack->changes == table)
 		clv_http2_memo_keep(memo, hpack, request, block, room, &w.holes);

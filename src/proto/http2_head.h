@@ -21,7 +21,7 @@ struct http2_head {
 struct http2_holes {
 	uint32_t count;
 	struct http2_hole {
-		uint32_t block_at; /* the value's string */
+		uint32_t block_at, block_len; /* the value's string */
 		uint16_t text_at, text_len;
 	} hole[HTTP2_HOLES];
 };

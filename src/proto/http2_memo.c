@@ -9,10 +9,11 @@
 
 /* ---- another head of the same shape ------------------------------------------------------------------------------ */
 
-/* Reads the values out of a block that is k's but for these. */
-static bool memo_values(const struct http2_kept *k, struct clv_slice block, struct clv_slice *value)
+/* Reads the values out of a block that is k's but for these; *room is for those that must be decoded. */
+static bool memo_values(const struct http2_kept *k, struct clv_slice block, struct clv_buf *room,
+			struct clv_slice *value)
 {
-	struct clv_slice kept = clv_slice(k->bytes, k->block_len), old;
+	struct clv_slice kept = clv_slice(k->bytes, k->block_len);
 	size_t from = 0;
 
 	for (uint32_t i = 0; i < k->holes.count; i++) {
@@ -21,12 +22,11 @@ static bool memo_values(const struct http2_kept *k, struct clv_slice block, stru
 		if (!clv_slice_starts(block, clv_slice_sub(kept, from, fixed)))
 			return false;
 		block = clv_slice_from(block, fixed);
-		size_t bytes = clv_hpack_string(block, &value[i]);
+		size_t bytes = clv_hpack_string(block, room, &value[i]);
 		if (!bytes)
 			return false;
 		block = clv_slice_from(block, bytes);
-		from += fixed;
-		from += clv_hpack_string(clv_slice_from(kept, from), &old);
+		from += fixed + k->holes.hole[i].block_len;
 	}
 	return clv_slice_eq(block, clv_slice_from(kept, from));
 }
@@ -80,13 +80,15 @@ static bool memo_fill(const struct http2_kept *k, const struct clv_slice *value,
 static const struct http2_head *memo_head(const struct http2_kept *k, const struct clv_hpack *hpack, bool request,
 					  struct clv_slice block, struct http2_head *room)
 {
+	char decoded[HTTP2_MEMO_VALUES];
+	struct clv_buf values = clv_buf(decoded, sizeof(decoded));
 	struct clv_slice value[HTTP2_HOLES];
 
 	if (!clv_http2_kept_is(k, hpack, request))
 		return NULL;
 	if (clv_slice_eq(clv_slice(k->bytes, k->block_len), block))
 		return &k->head;
-	return k->holes.count && memo_values(k, block, value) && memo_fill(k, value, room) ? room : NULL;
+	return k->holes.count && memo_values(k, block, &values, value) && memo_fill(k, value, room) ? room : NULL;
 }
 
 const struct http2_head *clv_http2_memo_find(struct http2_memo *m, const struct clv_hpack *hpack, bool request,
@@ -108,14 +110,13 @@ const struct http2_head *clv_http2_memo_find(struct http2_memo *m, const struct 
 static uint64_t memo_hash(uint64_t table, bool request, struct clv_slice block, const struct http2_holes *holes)
 {
 	uint64_t hash = table * 2 + request;
-	struct clv_slice value;
 	size_t from = 0;
 
 	for (uint32_t i = 0; i < holes->count; i++) {
 		size_t at = holes->hole[i].block_at;
 
 		hash = clv_hash(block.data + from, at - from, hash);
-		from = at + clv_hpack_string(clv_slice_from(block, at), &value);
+		from = at + holes->hole[i].block_len;
 	}
 	return clv_hash(block.data + from, block.len - from, hash);
 }

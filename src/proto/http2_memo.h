@@ -13,6 +13,8 @@
 
 /* A power of two. */
 #define HTTP2_MEMO_SLOTS 8u
+/* Values that are longer when they are decoded go into no hole. */
+#define HTTP2_MEMO_VALUES 512u
 /* Blocks and heads that together are longer are not kept. */
 #define HTTP2_MEMO_BYTES 2048u
 

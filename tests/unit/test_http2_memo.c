@@ -109,7 +109,8 @@ static void test_the_same_again(void **unused)
 
 /* GET with a path and, behind a field of the table, an id: both as literals. */
 #define SHAPE(path_len, path, id_len, id) CLV_LIT("\x82\x04" path_len path "\xbe\x0f\x2d" id_len id "\x90")
-#define TEXT(path, id)                    CLV_LIT("GET " path " HTTP/2.0\r\nhost: h\r\nuser-agent: a\r\nid: " id "\r\n\r\n")
+#define AGENT                             "user-agent: a\r\n"
+#define TEXT(path, id)                    CLV_LIT("GET " path " HTTP/2.0\r\nhost: h\r\n" AGENT "id: " id "\r\n\r\n")
 
 static const struct http2_head *shaped(struct clv_slice block, struct http2_head *room)
 {
@@ -123,9 +124,9 @@ static struct clv_slice part(const struct http2_head *h, struct clv_http1_field 
 
 static void keep_shape(void)
 {
-	const struct http2_holes holes = {
-		.count = 2,
-		.hole = {{.block_at = 2, .text_at = 4, .text_len = 2}, {.block_at = 8, .text_at = 45, .text_len = 3}}};
+	const struct http2_holes holes = {.count = 2,
+					  .hole = {{.block_at = 2, .block_len = 3, .text_at = 4, .text_len = 2},
+						   {.block_at = 8, .block_len = 4, .text_at = 45, .text_len = 3}}};
 	const struct http2_head h = {.text = TEXT("/a", "123"),
 				     .request = true,
 				     .facts.http = {.target = {.at = 4, .len = 2},
@@ -147,6 +148,8 @@ static void test_other_values(void **unused)
 		{SHAPE("\11", "/a/longer", "\1", "7"), TEXT("/a/longer", "7"), CLV_LIT("/a/longer")},
 		{SHAPE("\1", "/", "\0", ""), TEXT("/", ""), CLV_LIT("/")},
 		{SHAPE("\4", "/\r\nb", "\1", "8"), TEXT("/  b", "8"), CLV_LIT("/  b")},
+		{SHAPE("\x8c", "\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff", "\x82", "\x64\x02"),
+		 TEXT("www.example.com", "302"), CLV_LIT("www.example.com")},
 	};
 	struct http2_head room;
 
