@@ -2,10 +2,12 @@
 /*
  * Writes a decoded header block (RFC 9113 section 8.3) down as http2.h describes it. Owns the scratch of each thread,
  * in which the head lives until the next one. What cannot stand in a line (CR, LF, NUL) becomes a space there, so that
- * no value can look like another field. Maps the scratch once, else never allocates. Engine thread.
+ * no value can look like another field. Maps the scratch when a thread first needs it, else never allocates. Engine
+ * thread.
  */
 #include "proto/http2_head.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "base/buf.h"
@@ -32,16 +34,44 @@ struct http2_writer {
 	struct http2_holes holes;
 };
 
+/* Its destructor gives the scratch of a thread back when that ends. */
+static pthread_key_t http2_scratch_key;
+static bool http2_scratch_keyed;
+
+static void http2_scratch_unmap(void *p)
+{
+	munmap(p, sizeof(struct http2_scratch));
+}
+
+static void http2_scratch_begin(void)
+{
+	http2_scratch_keyed = pthread_key_create(&http2_scratch_key, http2_scratch_unmap) == 0;
+}
+
+static __attribute__((noinline)) struct http2_scratch *http2_scratch_map(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	void *p;
+
+	pthread_once(&once, http2_scratch_begin);
+	p = mmap(NULL, sizeof(struct http2_scratch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	if (!http2_scratch_keyed || pthread_setspecific(http2_scratch_key, p)) {
+		http2_scratch_unmap(p);
+		return NULL;
+	}
+	return p;
+}
+
 /* Only a pointer is the thread's own: all of what is gets written to when a thread begins, in those that parse nothing
  * as well. */
 struct http2_scratch *clv_http2_scratch(void)
 {
 	static _Thread_local struct http2_scratch *mine;
 
-	if (mine)
-		return mine;
-	void *p = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	mine = p == MAP_FAILED ? NULL : p;
+	if (!mine)
+		mine = http2_scratch_map();
 	return mine;
 }
 

@@ -33,7 +33,7 @@ struct http2_scratch {
 	char kept[CLV_HEAD_BYTES - 1];
 };
 
-/* The calling thread's, mapped when it first asks, and there as long as the program; NULL without memory. */
+/* The calling thread's, mapped when it first asks, and there until the thread ends; NULL without memory. */
 struct http2_scratch *clv_http2_scratch(void);
 
 struct http2_memo;

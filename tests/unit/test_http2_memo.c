@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which heads are kept, for how long, and that all memory is given back. */
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -246,6 +249,28 @@ static void test_no_memory(void **unused)
 	clv_mem_free(&mem, all, 1u << 20);
 }
 
+static void *ask_for_scratch(void *unused)
+{
+	struct http2_scratch *s = clv_http2_scratch();
+
+	assert_non_null(s);
+	assert_ptr_equal(clv_http2_scratch(), s);
+	memset(s, 1, sizeof(*s));
+	return s;
+}
+
+/* What was mapped for it is not there any more. */
+static void test_a_thread_ends(void **unused)
+{
+	pthread_t thread;
+	void *s;
+
+	assert_int_equal(pthread_create(&thread, NULL, ask_for_scratch, NULL), 0);
+	assert_int_equal(pthread_join(thread, &s), 0);
+	assert_int_equal(msync(s, 1, MS_ASYNC), -1);
+	assert_int_equal(errno, ENOMEM);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +281,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_another_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+		cmocka_unit_test(test_a_thread_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
