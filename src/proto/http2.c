@@ -1060,20 +1060,44 @@ static bool http2_next(struct http2_step *p)
 }
 
 /*
- * DATA whose bytes nobody reads, `bytes` of it with its header, all there. Returns false when they must be read; then
+ * Data within a gRPC message, or that begins with one which ends here or goes on. Returns false for any other; then
  * nothing is done.
  */
+static bool http2_usual_walk(struct http2_stream *s, enum clv_dir dir, struct clv_slice data)
+{
+	struct http2_walk *w = &s->walk[dir];
+
+	if (w->lost || !data.len)
+		return true;
+	if (w->have || w->trailer)
+		return false;
+	if (!w->left) {
+		if (s->facts[dir].kind != CLV_HTTP2_GRPC || data.len < sizeof(w->prefix) ||
+		    data.len - sizeof(w->prefix) > http2_u32(data.data + 1))
+			return false;
+		memcpy(w->prefix, data.data, sizeof(w->prefix));
+		http2_message_begins(s, dir);
+		data.len -= sizeof(w->prefix);
+	}
+	if (data.len > w->left)
+		return false;
+	w->left -= (uint32_t)data.len;
+	return true;
+}
+
+/* DATA, `bytes` of it with its header, all there. Returns false when it must be looked at; then nothing is done. */
 static bool http2_usual_data(struct http2_step *p, uint32_t stream, size_t bytes, bool end_stream)
 {
 	struct http2_stream *s = http2_find(p->st, stream);
 	bool open = s && s->stage[p->dir] == HTTP2_OPEN;
+	struct clv_slice data = clv_slice_sub(p->in, p->at + HTTP2_HEADER_BYTES, bytes - HTTP2_HEADER_BYTES);
 
-	if (open && http2_walks(s, p->dir))
+	if (open && http2_walks(s, p->dir) && !http2_usual_walk(s, p->dir, data))
 		return false;
 	p->st->side[p->dir].bodies = true;
 	p->at += bytes;
-	if (open && bytes > HTTP2_HEADER_BYTES)
-		p->sink->body(p->sink, p->dir, stream, bytes - HTTP2_HEADER_BYTES);
+	if (open && data.len)
+		p->sink->body(p->sink, p->dir, stream, data.len);
 	if (s && end_stream)
 		http2_finish(p->st, s, p->dir, p->at, p->sink);
 	return true;

@@ -353,6 +353,45 @@ static void test_messages_across_frames(void **unused)
 	assert_int_equal(ear.body, 2 + 2 + 0x1002);
 }
 
+/* Messages that are frames, that are in one frame, and in several: all frames are there. */
+static void test_messages_in_frames(void **unused)
+{
+	static const char head[] = "\x83\x86\x04\2/m\x0f\x10\x10"
+				   "application/grpc";
+	static const struct {
+		struct clv_slice data;
+		unsigned messages, bytes; /* so far */
+	} table[] = {
+		{CLV_LIT("\0\0\0\0\3abc"), 1, 3},
+		{CLV_LIT("\0\0\0\0\0"), 2, 3},
+		{CLV_LIT(""), 2, 3},
+		{CLV_LIT("\0\0\0\0\1a\0\0\0\0\2bc"), 4, 6}, /* two */
+		{CLV_LIT("\0\0\0\0\5abc"), 5, 11},
+		{CLV_LIT("d"), 5, 11},
+		{CLV_LIT("e\0\0\0\0\1"), 6, 12}, /* the end of one, and the next one begins */
+		{CLV_LIT("f\0\0"), 6, 12},
+		{CLV_LIT("\0\0\1g"), 7, 13},
+	};
+
+	for (size_t last = 0; last < COUNT(table); last++) {
+		uint32_t stream = 1 + 2 * (uint32_t)last;
+		size_t body = 0;
+
+		ear.body = 0;
+		feed(CLV_TO_SERVER, frame(1, 4, stream, head, sizeof(head) - 1));
+		for (size_t i = 0; i <= last; i++) {
+			struct clv_slice data = table[i].data;
+
+			feed(CLV_TO_SERVER, frame(0, i == last, stream, data.data, data.len));
+			body += data.len;
+		}
+		assert_int_equal(ear.ends, last + 1);
+		assert_int_equal(ear.last[CLV_TO_SERVER].messages, table[last].messages);
+		assert_int_equal(ear.last[CLV_TO_SERVER].bytes, table[last].bytes);
+		assert_int_equal(ear.body, body);
+	}
+}
+
 /* What is missing from a message leaves the frames where they are; how many messages there were is not known. */
 static void test_a_hole_in_a_message(void **unused)
 {
@@ -519,6 +558,7 @@ int main(void)
 		TEST(test_kinds_and_timeouts),
 		TEST(test_too_long),
 		TEST(test_messages_across_frames),
+		TEST(test_messages_in_frames),
 		TEST(test_a_hole_in_a_message),
 		TEST(test_framing),
 		TEST(test_cancelled_before_an_answer),
