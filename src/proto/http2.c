@@ -29,8 +29,8 @@
 /* Places for streams of one connection that are open at once, three of four used; of more the oldest are forgotten. */
 #define HTTP2_SLOTS_MAX (2 * CLV_PENDING_MAX)
 #define HTTP2_SLOTS_MIN 16u
-/* So many streams have their homes in a row: a thousand of one side's. */
-#define HTTP2_THOUSAND_SHIFT 11
+/* The homes of so many ids are in a row. */
+#define HTTP2_ROW_SHIFT 13
 /* Whenever room is made, it is for one in so many of the slots: looking through all of them is dear. */
 #define HTTP2_ROOM_PART 16u
 /* A server says GOAWAY twice to end well; what else it says of that is not looked at any more. */
@@ -92,18 +92,26 @@ enum http2_stage {
 
 /* By enum clv_dir where there are two. */
 struct http2_stream {
-	uint32_t id;      /* 0: the slot is empty */
+	uint32_t id;      /* 0: it is none */
 	uint8_t stage[2]; /* enum http2_stage, of the messages */
 	bool foreign;     /* the request came before the connection was HTTP/2: its facts are another protocol's */
 	bool dead;        /* given up; what still comes of it is ignored */
 	uint32_t lingers; /* given up by the client as the n-th of all, but an answer may be on its way; 0: no */
 	uint32_t linger_before, linger_after; /* then: the streams that were given up before and after; 0: none */
-	uint32_t after;                       /* so many were given up when this one was asked */
+	uint32_t after;                       /* so many were given up when this one was asked; of none: the next one */
 	uint32_t era[2];                      /* http2_side.era when the request was seen */
 	bool amended[2];                      /* the facts are no longer those that the head came with */
 	struct http2_walk walk[2];
 	struct clv_http2_facts facts[2]; /* undefined where no head was seen */
 };
+
+/* Where a stream is found. */
+struct http2_slot {
+	uint32_t id;   /* 0: the slot is empty */
+	uint16_t at;   /* which of http2_state.streams it is */
+	uint16_t home; /* the slot where it would be found at once */
+};
+_Static_assert(HTTP2_SLOTS_MAX <= UINT16_MAX + 1u, "struct http2_slot: 16 bits");
 
 enum http2_phase {
 	HTTP2_FRAME, /* before a frame's header */
@@ -125,9 +133,11 @@ struct http2_side {
 
 struct http2_state {
 	struct http2_side side[2];
-	struct http2_stream *streams; /* an open-addressing table; NULL: none yet */
+	struct http2_stream *streams; /* three for four slots, which are behind them; NULL: none yet */
+	struct http2_slot *slot;      /* an open-addressing table */
 	uint32_t slots;               /* of it: a power of two */
-	uint64_t seed;                /* of its hash: odd */
+	uint32_t vacant;              /* the one of streams that takes the next; from there on by `after` */
+	uint64_t seed;                /* of the hash: odd */
 	uint32_t used;
 	bool grpc;                          /* was seen: DATA must be read */
 	uint32_t resets;                    /* streams that the client gave up before they were answered */
@@ -199,11 +209,11 @@ static bool http2_possible(const struct http2_frame *f)
 
 /*
  * Streams are begun one behind the other, and so are their homes: those that are open at once seldom want the same one.
- * Where the homes of each thousand begin nobody else knows, or a peer would choose ids that all have the same.
+ * Where each row of homes begins nobody else knows, or a peer would choose ids that all have the same.
  */
 static uint32_t http2_home(const struct http2_state *st, uint32_t id)
 {
-	return (id / 2 + (uint32_t)((id >> HTTP2_THOUSAND_SHIFT) * st->seed >> 32)) & (st->slots - 1);
+	return (id / 2 + (uint32_t)((id >> HTTP2_ROW_SHIFT) * st->seed >> 32)) & (st->slots - 1);
 }
 
 static uint32_t http2_after(const struct http2_state *st, uint32_t i)
@@ -211,51 +221,66 @@ static uint32_t http2_after(const struct http2_state *st, uint32_t i)
 	return (i + 1) & (st->slots - 1);
 }
 
-/* How far from its home the stream in slot i is. */
+/* How far from its home what is in slot i is. */
 static uint32_t http2_strayed(const struct http2_state *st, uint32_t i)
 {
-	return (i - http2_home(st, st->streams[i].id)) & (st->slots - 1);
+	return (i - st->slot[i].home) & (st->slots - 1);
 }
 
 static struct http2_stream *http2_find(const struct http2_state *st, uint32_t id)
 {
 	if (!st->slots)
 		return NULL;
-	for (uint32_t i = http2_home(st, id); st->streams[i].id; i = http2_after(st, i))
-		if (st->streams[i].id == id)
-			return &st->streams[i];
+	for (uint32_t i = http2_home(st, id); st->slot[i].id; i = http2_after(st, i))
+		if (st->slot[i].id == id)
+			return &st->streams[st->slot[i].at];
 	return NULL;
 }
 
-/* The slot is wanted for another one: what is in it, and those behind it, move on. There is room. */
+/* The slot is wanted: what is in it, and those behind it, move on. There is room. */
 static void http2_push_on(struct http2_state *st, uint32_t i)
 {
 	uint32_t last = i;
 
-	while (st->streams[last].id)
+	while (st->slot[last].id)
 		last = http2_after(st, last);
 	for (uint32_t before; last != i; last = before) {
 		before = (last - 1) & (st->slots - 1);
-		st->streams[last] = st->streams[before];
+		st->slot[last] = st->slot[before];
 	}
 }
 
 /*
- * A slot for `id`, which is not there; there is room. Who has strayed less makes way: so they stand in the order of
- * their homes, and whoever stands at its own ends what a stream that goes may have pushed on.
+ * Gives a stream that has none a slot; there is room. Who has strayed less makes way: so all stand in the order of
+ * their homes, and whoever is at its own ends what one that goes has pushed on.
  */
-static struct http2_stream *http2_place(struct http2_state *st, uint32_t id)
+static void http2_put(struct http2_state *st, uint32_t id, uint32_t at)
 {
-	uint32_t i = http2_home(st, id);
+	uint32_t home = http2_home(st, id), i = home;
 
-	for (uint32_t strayed = 0; st->streams[i].id && http2_strayed(st, i) >= strayed; strayed++)
+	for (uint32_t strayed = 0; st->slot[i].id && http2_strayed(st, i) >= strayed; strayed++)
 		i = http2_after(st, i);
-	if (st->streams[i].id)
+	if (st->slot[i].id)
 		http2_push_on(st, i);
-	return &st->streams[i];
+	st->slot[i] = (struct http2_slot){.id = id, .at = (uint16_t)at, .home = (uint16_t)home};
 }
 
-/* By their ids, as streams change their places. */
+/* Empties the slot of `id`, which is there. */
+static void http2_take(struct http2_state *st, uint32_t id)
+{
+	uint32_t hole = http2_home(st, id);
+
+	while (st->slot[hole].id != id)
+		hole = http2_after(st, hole);
+	for (uint32_t next = http2_after(st, hole); st->slot[next].id && http2_strayed(st, next);
+	     next = http2_after(st, next)) {
+		st->slot[hole] = st->slot[next];
+		hole = next;
+	}
+	st->slot[hole].id = 0;
+}
+
+/* By their ids, as all streams move when there is room for more. */
 static void http2_link(struct http2_state *st, uint32_t before, uint32_t after)
 {
 	struct http2_stream *b = before ? http2_find(st, before) : NULL, *a = after ? http2_find(st, after) : NULL;
@@ -279,47 +304,65 @@ static void http2_unlinger(struct http2_state *st, struct http2_stream *s)
 	s->lingers = s->linger_before = s->linger_after = 0;
 }
 
-/* Empties the slot; those behind it that are not at home move up. */
+static void http2_vacate(struct http2_state *st, struct http2_stream *s)
+{
+	s->id = 0;
+	s->after = st->vacant;
+	st->vacant = (uint32_t)(s - st->streams);
+}
+
 static void http2_drop(struct http2_state *st, struct http2_stream *s)
 {
-	uint32_t hole = (uint32_t)(s - st->streams), next = http2_after(st, hole);
-
 	http2_unlinger(st, s);
-	for (; st->streams[next].id && http2_strayed(st, next); next = http2_after(st, next)) {
-		st->streams[hole] = st->streams[next];
-		hole = next;
-	}
-	st->streams[hole].id = 0;
+	http2_take(st, s->id);
+	http2_vacate(st, s);
 	st->used--;
+}
+
+/* How many streams `slots` slots have room for. */
+static uint32_t http2_most(uint32_t slots)
+{
+	return slots / 4 * 3;
+}
+
+static size_t http2_table_bytes(uint32_t slots)
+{
+	return http2_most(slots) * sizeof(struct http2_stream) + slots * sizeof(struct http2_slot);
 }
 
 /* Room for more streams. Returns false without memory, or at the bound. */
 static bool http2_grow(struct http2_state *st)
 {
 	uint32_t slots = st->slots ? st->slots * 2 : HTTP2_SLOTS_MIN, old_slots = st->slots;
-	struct http2_stream *old = st->streams, *fresh;
+	uint32_t old_most = http2_most(old_slots), most = http2_most(slots);
+	struct http2_stream *old = st->streams;
 
 	if (slots > HTTP2_SLOTS_MAX)
 		return false;
-	fresh = st->alloc(st->mem, slots * sizeof(*fresh));
+	void *fresh = st->alloc(st->mem, http2_table_bytes(slots));
 	if (!fresh)
 		return false;
-	memset(fresh, 0, slots * sizeof(*fresh));
+	memset(fresh, 0, http2_table_bytes(slots));
 	st->streams = fresh;
+	st->slot = (struct http2_slot *)(void *)(st->streams + most);
 	st->slots = slots;
-	for (uint32_t i = 0; i < old_slots; i++)
-		if (old[i].id)
-			*http2_place(st, old[i].id) = old[i];
+	if (old_most)
+		memcpy(st->streams, old, old_most * sizeof(*old));
+	for (uint32_t i = most; i-- > old_most;)
+		http2_vacate(st, &st->streams[i]);
+	for (uint32_t i = 0; i < old_most; i++)
+		if (st->streams[i].id)
+			http2_put(st, st->streams[i].id, i);
 	if (old)
-		st->free(st->mem, old, old_slots * sizeof(*old));
+		st->free(st->mem, old, http2_table_bytes(old_slots));
 	return true;
 }
 
 /* Those that were given up, and of which nothing was heard since. */
 static void http2_drop_dead(struct http2_state *st)
 {
-	for (uint32_t i = 0; i < st->slots; i++)
-		while (st->streams[i].id && st->streams[i].dead)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
+		if (st->streams[i].id && st->streams[i].dead)
 			http2_drop(st, &st->streams[i]);
 }
 
@@ -331,7 +374,7 @@ static uint32_t http2_nth_id(const struct http2_state *st, uint32_t count)
 	for (int shift = 24; shift >= 0; shift -= 8) {
 		uint32_t with[256] = {0}, byte = 0;
 
-		for (uint32_t i = 0; i < st->slots; i++)
+		for (uint32_t i = 0; i < http2_most(st->slots); i++)
 			if (st->streams[i].id && (st->streams[i].id & known) == id)
 				with[st->streams[i].id >> shift & 0xff]++;
 		for (; byte < 0xff && with[byte] <= count; byte++)
@@ -346,16 +389,14 @@ static void http2_drop_oldest(struct http2_state *st, uint32_t count)
 {
 	uint32_t end = http2_nth_id(st, count);
 
-	for (uint32_t i = 0; i < st->slots; i++)
-		while (st->streams[i].id && st->streams[i].id < end)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
+		if (st->streams[i].id && st->streams[i].id < end)
 			http2_drop(st, &st->streams[i]);
 }
 
 static uint32_t http2_room(const struct http2_state *st)
 {
-	uint32_t most = st->slots / 4 * 3;
-
-	return most > st->used ? most - st->used : 0;
+	return http2_most(st->slots) - st->used;
 }
 
 /*
@@ -378,7 +419,9 @@ static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 		http2_make_room(st);
 	if (!st->slots)
 		return NULL;
-	struct http2_stream *s = http2_place(st, id);
+	struct http2_stream *s = &st->streams[st->vacant];
+	http2_put(st, id, st->vacant);
+	st->vacant = s->after;
 	memset(s, 0, offsetof(struct http2_stream, facts));
 	s->id = id;
 	s->after = st->resets;
@@ -527,7 +570,7 @@ static void http2_go_away(struct http2_state *st, uint32_t last, size_t at, stru
 	if (last >= st->newest || st->goaways == HTTP2_GOAWAYS)
 		return;
 	st->goaways++;
-	for (uint32_t i = 0; i < st->slots; i++) {
+	for (uint32_t i = 0; i < http2_most(st->slots); i++) {
 		struct http2_stream *s = &st->streams[i];
 
 		if (s->id > last && s->id % 2 && !s->dead && s->stage[CLV_TO_CLIENT] == HTTP2_UNSEEN)
@@ -1177,7 +1220,7 @@ static void http2_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint
 		return;
 	}
 	/* Messages whose bodies were under way may have lost some of them, or their ends. */
-	for (uint32_t i = 0; i < st->slots; i++)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
 		if (st->streams[i].id && st->streams[i].stage[dir] == HTTP2_OPEN) {
 			st->streams[i].walk[dir].lost = true;
 			http2_amend(&st->streams[i], dir)->flags |= CLV_HTTP2_CUT;
@@ -1401,7 +1444,7 @@ static void http2_close(void *state)
 		clv_hpack_fini(&st->side[d].hpack);
 	}
 	if (st->streams)
-		st->free(st->mem, st->streams, st->slots * sizeof(*st->streams));
+		st->free(st->mem, st->streams, http2_table_bytes(st->slots));
 	st->streams = NULL;
 	st->slots = st->used = 0;
 }

@@ -443,6 +443,37 @@ static void test_cancelled_before_an_answer(void **unused)
 	assert_int_equal(ear.heads, heads);
 }
 
+/* Streams begin and end in any order, and each is found all the time. */
+static void test_streams_in_any_order(void **unused)
+{
+	enum { OPEN = 300 };
+	uint32_t open[OPEN], next[8], dice = 1;
+	unsigned count = 0, ends = 0;
+
+	for (uint32_t row = 0; row < COUNT(next); row++)
+		next[row] = row << 13 | 1;
+	for (unsigned step = 0; step < 12000; step++) {
+		dice = dice * 1664525 + 1013904223;
+		if (count < OPEN && dice >> 31) {
+			uint32_t row = dice >> 8 & 7;
+
+			feed(CLV_TO_SERVER, frame(1, 4, next[row], "\x82\x86\x84", 3));
+			open[count++] = next[row];
+			next[row] += 2;
+		} else if (count) {
+			unsigned which = (dice >> 8) % count;
+
+			feed(CLV_TO_CLIENT, frame(1, 5, open[which], "\x88", 1));
+			assert_int_equal(ear.id, open[which]);
+			feed(CLV_TO_SERVER, frame(0, 1, open[which], "", 0));
+			ends += 2;
+			open[which] = open[--count];
+		}
+		assert_int_equal(ear.ends, ends);
+	}
+	assert_true(count > 0);
+}
+
 static void test_many_streams(void **unused)
 {
 	for (uint32_t i = 0; i < 5000; i++)
@@ -562,6 +593,7 @@ int main(void)
 		TEST(test_a_hole_in_a_message),
 		TEST(test_framing),
 		TEST(test_cancelled_before_an_answer),
+		TEST(test_streams_in_any_order),
 		TEST(test_many_streams),
 		TEST(test_oldest_are_forgotten),
 		TEST(test_dead_streams_make_room),
