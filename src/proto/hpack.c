@@ -11,8 +11,9 @@
  * The inflater's table holds what was inserted since it was made, newest first, as the encoder's does: the same
  * entries have the same indices in both as long as neither has thrown them away, and ours throws away no earlier. So
  * an index is either one that the inflater has, or one that nobody can know who came late. An entry whose name is not
- * known is inserted under a name that no field has. A field that stands in the table whole changes nothing in it, so it
- * is read there without the inflater's decoding: most fields of most blocks are such.
+ * known is inserted under a name that no field has. A field that stands in the table whole, and a literal that does
+ * not enter it, change nothing there, so they are read without the inflater's decoding: most fields of most blocks are
+ * such.
  */
 #include "proto/hpack.h"
 
