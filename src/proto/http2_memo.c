@@ -77,15 +77,13 @@ static bool memo_fill(const struct http2_kept *k, const struct clv_slice *value,
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
-static const struct http2_head *memo_head(const struct http2_kept *k, const struct clv_hpack *hpack, bool request,
-					  struct clv_slice block, struct http2_head *room)
+/* The head of a block that is k's, or of its shape. */
+static const struct http2_head *memo_head(const struct http2_kept *k, struct clv_slice block, struct http2_head *room)
 {
 	char decoded[HTTP2_MEMO_VALUES];
 	struct clv_buf values = clv_buf(decoded, sizeof(decoded));
 	struct clv_slice value[HTTP2_HOLES];
 
-	if (!clv_http2_kept_is(k, hpack, request))
-		return NULL;
 	if (clv_slice_eq(clv_slice(k->bytes, k->block_len), block))
 		return &k->head;
 	return k->holes.count && memo_values(k, block, &values, value) && memo_fill(k, value, room) ? room : NULL;
@@ -94,14 +92,18 @@ static const struct http2_head *memo_head(const struct http2_kept *k, const stru
 const struct http2_head *clv_http2_memo_find(struct http2_memo *m, const struct clv_hpack *hpack, bool request,
 					     struct clv_slice block, struct http2_head *room)
 {
-	const struct http2_head *h = memo_head(m->slot[m->last].kept, hpack, request, block, room);
+	/* The one that was found last first, then the others, in any order. */
+	for (uint32_t i = 0; i < HTTP2_MEMO_SLOTS; i++) {
+		uint32_t slot = m->last ^ i;
+		const struct http2_kept *k = m->slot[slot].kept;
+		const struct http2_head *h = clv_http2_kept_is(k, hpack, request) ? memo_head(k, block, room) : NULL;
 
-	for (uint32_t i = 0; i < HTTP2_MEMO_SLOTS && !h; i++) {
-		h = memo_head(m->slot[i].kept, hpack, request, block, room);
-		if (h)
-			m->last = i;
+		if (!h)
+			continue;
+		m->last = slot;
+		return h;
 	}
-	return h;
+	return NULL;
 }
 
 /* ---- keeping ----------------------------------------------------------------------------------------------------- */
