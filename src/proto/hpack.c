@@ -11,17 +11,23 @@
  * The inflater's table holds what was inserted since it was made, newest first, as the encoder's does: the same
  * entries have the same indices in both as long as neither has thrown them away, and ours throws away no earlier. So
  * an index is either one that the inflater has, or one that nobody can know who came late. An entry whose name is not
- * known is inserted under a name that no field has. A field that stands in the table whole changes nothing in it, so it
- * is read there without the inflater's decoding: most fields of most blocks are such.
+ * known is inserted under a name that no field has. A field that stands in the table whole, and a literal that does
+ * not enter it, change nothing there, so they are read without the inflater's decoding: most fields of most blocks are
+ * such.
  */
 #include "proto/hpack.h"
 
 #include <assert.h>
 
+#include "proto/huffman.h"
+
 /* RFC 7541 appendix A. */
 #define HPACK_STATIC_ENTRIES 61u
 /* Indices and lengths beyond this are nobody's. */
 #define HPACK_INT_MAX (1u << 24)
+
+/* Longer texts are the inflater's to decode: so much has a string that stands in 127 bytes. */
+#define HPACK_EASY_BYTES 208u
 
 /* Stands for a name that is not known. */
 static const uint8_t hpack_nameless[] = {0x40, 1, 0};
@@ -218,6 +224,7 @@ static int hpack_item(struct clv_slice in, struct hpack_item *item)
 
 struct hpack_run {
 	struct clv_hpack *h;
+	struct clv_slice block;
 	clv_hpack_fn fn;
 	void *ctx;
 	bool missing;
@@ -225,12 +232,12 @@ struct hpack_run {
 };
 
 /* What the inflater decoded. */
-static void hpack_tell(struct hpack_run *r, const nghttp2_nv *nv)
+static void hpack_tell(struct hpack_run *r, const nghttp2_nv *nv, size_t literal_at)
 {
 	if (nv->namelen == 1 && nv->name[0] == 0)
 		r->missing = true;
 	else
-		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen));
+		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen), literal_at);
 }
 
 /* A name that points to what nobody saw; the value may enter the table. Returns the bytes used, -1 when it is bad. */
@@ -262,7 +269,7 @@ static ssize_t hpack_indexed(struct hpack_run *r, const struct hpack_item *item)
 
 	r->begun = true;
 	if (nv)
-		hpack_tell(r, nv);
+		hpack_tell(r, nv, 0);
 	else
 		r->missing = true;
 	return item->head;
@@ -272,6 +279,79 @@ static ssize_t hpack_indexed(struct hpack_run *r, const struct hpack_item *item)
 static ssize_t hpack_new_size(struct hpack_run *r, const struct hpack_item *item)
 {
 	return !r->begun && hpack_resize(r->h, item->index) ? item->head : -1;
+}
+
+size_t clv_hpack_string(struct clv_slice in, struct clv_buf *room, struct clv_slice *text)
+{
+	size_t len = in.len ? in.data[0] & 0x7f : 0x7f;
+
+	/* Longer ones go the way of all others. */
+	if (len == 0x7f || len >= in.len)
+		return 0;
+	*text = clv_slice(in.data + 1, len);
+	if (!(in.data[0] & 0x80))
+		return 1 + len;
+	char *p = room->data + room->len;
+	ssize_t decoded = clv_huffman_decode(*text, p, room->cap - room->len);
+	if (decoded < 0)
+		return 0;
+	room->len += (size_t)decoded;
+	*text = clv_slice(p, (size_t)decoded);
+	return 1 + len;
+}
+
+size_t clv_hpack_string_bytes(struct clv_slice in)
+{
+	int n = hpack_string(in);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/*
+ * The representations that change nothing: an index in one byte; a literal that does not enter the
+ * table, whose name stands there. Returns the bytes used; 0: it is another one.
+ */
+static inline size_t hpack_easy(struct hpack_run *r, struct clv_slice in)
+{
+	uint8_t c = in.data[0];
+	size_t at = 1, bytes;
+	uint32_t index = c & 0x80 ? c & 0x7f : c & 0x0f;
+	struct clv_slice value;
+	char room[HPACK_EASY_BYTES];
+	struct clv_buf decoded = clv_buf(room, sizeof(room));
+
+	if (c & 0x80) {
+		if (!index || index == 0x7f)
+			return 0;
+	} else if (c & 0x60 || !index) {
+		return 0;
+	} else if (index == 0x0f) {
+		if (in.len < 2 || in.data[1] & 0x80)
+			return 0;
+		index += in.data[at++];
+	}
+	const nghttp2_nv *nv = nghttp2_hd_inflate_get_table_entry(r->h->inflater, index);
+	if (!nv || (nv->namelen == 1 && nv->name[0] == 0))
+		return 0;
+	if (c & 0x80) {
+		r->begun = true;
+		r->fn(r->ctx, clv_slice(nv->name, nv->namelen), clv_slice(nv->value, nv->valuelen), 0);
+		return at;
+	}
+	bytes = clv_hpack_string(clv_slice_from(in, at), &decoded, &value);
+	if (!bytes)
+		return 0;
+	r->begun = true;
+	r->fn(r->ctx, clv_slice(nv->name, nv->namelen), value, (size_t)(in.data - r->block.data) + at);
+	return at + bytes;
+}
+
+/* Where the value of a literal stands; results as hpack_int()'s. */
+static int hpack_value_at(struct clv_slice in, const struct hpack_item *item)
+{
+	int name = item->index ? 0 : hpack_string(clv_slice_from(in, (size_t)item->head));
+
+	return name < 0 || (!name && !item->index) ? name : item->head + name;
 }
 
 /* One representation. Returns the bytes used, -1 when it is bad. */
@@ -293,19 +373,22 @@ static ssize_t hpack_step(struct hpack_run *r, struct clv_slice in)
 	ssize_t used = hpack_show(r->h, in, &nv, &told);
 	if (used <= 0 || !told)
 		return -1;
-	hpack_tell(r, &nv);
+	int value_at = item.kind == HPACK_LITERAL ? hpack_value_at(in, &item) : 0;
+	hpack_tell(r, &nv, value_at > 0 ? (size_t)(in.data - r->block.data) + (size_t)value_at : 0);
 	return used;
 }
 
 enum clv_hpack_result clv_hpack_block(struct clv_hpack *h, struct clv_slice block, clv_hpack_fn fn, void *ctx)
 {
-	struct hpack_run r = {.h = h, .fn = fn, .ctx = ctx};
+	struct hpack_run r = {.h = h, .block = block, .fn = fn, .ctx = ctx};
 
 	if (!hpack_ready(h))
 		return CLV_HPACK_BAD;
 	while (block.len) {
-		ssize_t used = hpack_step(&r, block);
+		ssize_t used = (ssize_t)hpack_easy(&r, block);
 
+		if (!used)
+			used = hpack_step(&r, block);
 		if (used < 0) {
 			clv_hpack_forget(h, true);
 			return CLV_HPACK_BAD;

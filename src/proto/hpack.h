@@ -11,6 +11,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "base/buf.h"
 #include "proto/proto.h"
 
 /* The largest table that is kept; an encoder may use a larger one, and then its old entries are not known. */
@@ -34,8 +35,11 @@ enum clv_hpack_result {
 	CLV_HPACK_BAD,     /* what follows the fields that were told is no header block; the table is lost */
 };
 
-/* One field; both are valid during the call only. */
-typedef void (*clv_hpack_fn)(void *ctx, struct clv_slice name, struct clv_slice value);
+/*
+ * One field; both are valid during the call only. `literal_at`: where in the block the value stands, when it is a
+ * string that does not enter the table; 0: it is not.
+ */
+typedef void (*clv_hpack_fn)(void *ctx, struct clv_slice name, struct clv_slice value, size_t literal_at);
 
 /* `h` must not move from here on. `joined`: in the middle of a connection. */
 void clv_hpack_init(struct clv_hpack *h, const struct clv_conn_info *conn, bool joined);
@@ -44,6 +48,14 @@ void clv_hpack_fini(struct clv_hpack *h);
 void clv_hpack_forget(struct clv_hpack *h, bool joined);
 /* A whole header block, in order with all others of its direction. */
 enum clv_hpack_result clv_hpack_block(struct clv_hpack *h, struct clv_slice block, clv_hpack_fn fn, void *ctx);
+
+/*
+ * The string that `in` begins with, as the value of a field; what must be decoded is put into *room. Returns its bytes
+ * in `in`; 0: it is not there whole, or too rare or too long for this.
+ */
+size_t clv_hpack_string(struct clv_slice in, struct clv_buf *room, struct clv_slice *text);
+/* Only its bytes. */
+size_t clv_hpack_string_bytes(struct clv_slice in);
 
 /* What a header block says of itself without any table: is it well formed, and whose may it be? */
 enum clv_hpack_look {

@@ -29,6 +29,8 @@
 /* Places for streams of one connection that are open at once, three of four used; of more the oldest are forgotten. */
 #define HTTP2_SLOTS_MAX (2 * CLV_PENDING_MAX)
 #define HTTP2_SLOTS_MIN 16u
+/* The homes of so many ids are in a row. */
+#define HTTP2_ROW_SHIFT 13
 /* Whenever room is made, it is for one in so many of the slots: looking through all of them is dear. */
 #define HTTP2_ROOM_PART 16u
 /* A server says GOAWAY twice to end well; what else it says of that is not looked at any more. */
@@ -90,17 +92,26 @@ enum http2_stage {
 
 /* By enum clv_dir where there are two. */
 struct http2_stream {
-	uint32_t id;      /* 0: the slot is empty */
+	uint32_t id;      /* 0: it is none */
 	uint8_t stage[2]; /* enum http2_stage, of the messages */
 	bool foreign;     /* the request came before the connection was HTTP/2: its facts are another protocol's */
 	bool dead;        /* given up; what still comes of it is ignored */
 	uint32_t lingers; /* given up by the client as the n-th of all, but an answer may be on its way; 0: no */
 	uint32_t linger_before, linger_after; /* then: the streams that were given up before and after; 0: none */
-	uint32_t after;                       /* so many were given up when this one was asked */
+	uint32_t after;                       /* so many were given up when this one was asked; of none: the next one */
 	uint32_t era[2];                      /* http2_side.era when the request was seen */
+	bool amended[2];                      /* the facts are no longer those that the head came with */
 	struct http2_walk walk[2];
-	struct clv_http2_facts facts[2];
+	struct clv_http2_facts facts[2]; /* undefined where no head was seen */
 };
+
+/* Where a stream is found. */
+struct http2_slot {
+	uint32_t id;   /* 0: the slot is empty */
+	uint16_t at;   /* which of http2_state.streams it is */
+	uint16_t home; /* the slot where it would be found at once */
+};
+_Static_assert(HTTP2_SLOTS_MAX <= UINT16_MAX + 1u, "struct http2_slot: 16 bits");
 
 enum http2_phase {
 	HTTP2_FRAME, /* before a frame's header */
@@ -122,9 +133,11 @@ struct http2_side {
 
 struct http2_state {
 	struct http2_side side[2];
-	struct http2_stream *streams; /* an open-addressing table; NULL: none yet */
+	struct http2_stream *streams; /* three for four slots, which are behind them; NULL: none yet */
+	struct http2_slot *slot;      /* an open-addressing table */
 	uint32_t slots;               /* of it: a power of two */
-	uint64_t seed;                /* of its hash: odd */
+	uint32_t vacant;              /* the one of streams that takes the next; from there on by `after` */
+	uint64_t seed;                /* of the hash: odd */
 	uint32_t used;
 	bool grpc;                          /* was seen: DATA must be read */
 	uint32_t resets;                    /* streams that the client gave up before they were answered */
@@ -194,33 +207,80 @@ static bool http2_possible(const struct http2_frame *f)
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
-/* Nobody else knows the seed, or a peer would choose ids that all have the same home. */
+/*
+ * Streams are begun one behind the other, and so are their homes: those that are open at once seldom want the same one.
+ * Where each row of homes begins nobody else knows, or a peer would choose ids that all have the same.
+ */
 static uint32_t http2_home(const struct http2_state *st, uint32_t id)
 {
-	return (uint32_t)(id * st->seed >> 32) & (st->slots - 1);
+	return (id / 2 + (uint32_t)((id >> HTTP2_ROW_SHIFT) * st->seed >> 32)) & (st->slots - 1);
+}
+
+static uint32_t http2_after(const struct http2_state *st, uint32_t i)
+{
+	return (i + 1) & (st->slots - 1);
+}
+
+/* How far from its home what is in slot i is. */
+static uint32_t http2_strayed(const struct http2_state *st, uint32_t i)
+{
+	return (i - st->slot[i].home) & (st->slots - 1);
 }
 
 static struct http2_stream *http2_find(const struct http2_state *st, uint32_t id)
 {
 	if (!st->slots)
 		return NULL;
-	for (uint32_t i = http2_home(st, id); st->streams[i].id; i = (i + 1) & (st->slots - 1))
-		if (st->streams[i].id == id)
-			return &st->streams[i];
+	for (uint32_t i = http2_home(st, id); st->slot[i].id; i = http2_after(st, i))
+		if (st->slot[i].id == id)
+			return &st->streams[st->slot[i].at];
 	return NULL;
 }
 
-/* An empty slot for `id`, which is not there; there is room. */
-static struct http2_stream *http2_place(const struct http2_state *st, uint32_t id)
+/* The slot is wanted: what is in it, and those behind it, move on. There is room. */
+static void http2_push_on(struct http2_state *st, uint32_t i)
 {
-	uint32_t i = http2_home(st, id);
+	uint32_t last = i;
 
-	while (st->streams[i].id)
-		i = (i + 1) & (st->slots - 1);
-	return &st->streams[i];
+	while (st->slot[last].id)
+		last = http2_after(st, last);
+	for (uint32_t before; last != i; last = before) {
+		before = (last - 1) & (st->slots - 1);
+		st->slot[last] = st->slot[before];
+	}
 }
 
-/* By their ids, as streams change their places. */
+/*
+ * Gives a stream that has none a slot; there is room. Who has strayed less makes way: so all stand in the order of
+ * their homes, and whoever is at its own ends what one that goes has pushed on.
+ */
+static void http2_put(struct http2_state *st, uint32_t id, uint32_t at)
+{
+	uint32_t home = http2_home(st, id), i = home;
+
+	for (uint32_t strayed = 0; st->slot[i].id && http2_strayed(st, i) >= strayed; strayed++)
+		i = http2_after(st, i);
+	if (st->slot[i].id)
+		http2_push_on(st, i);
+	st->slot[i] = (struct http2_slot){.id = id, .at = (uint16_t)at, .home = (uint16_t)home};
+}
+
+/* Empties the slot of `id`, which is there. */
+static void http2_take(struct http2_state *st, uint32_t id)
+{
+	uint32_t hole = http2_home(st, id);
+
+	while (st->slot[hole].id != id)
+		hole = http2_after(st, hole);
+	for (uint32_t next = http2_after(st, hole); st->slot[next].id && http2_strayed(st, next);
+	     next = http2_after(st, next)) {
+		st->slot[hole] = st->slot[next];
+		hole = next;
+	}
+	st->slot[hole].id = 0;
+}
+
+/* By their ids, as all streams move when there is room for more. */
 static void http2_link(struct http2_state *st, uint32_t before, uint32_t after)
 {
 	struct http2_stream *b = before ? http2_find(st, before) : NULL, *a = after ? http2_find(st, after) : NULL;
@@ -244,51 +304,65 @@ static void http2_unlinger(struct http2_state *st, struct http2_stream *s)
 	s->lingers = s->linger_before = s->linger_after = 0;
 }
 
-/* Empties the slot; those behind it that it had pushed on move up. */
+static void http2_vacate(struct http2_state *st, struct http2_stream *s)
+{
+	s->id = 0;
+	s->after = st->vacant;
+	st->vacant = (uint32_t)(s - st->streams);
+}
+
 static void http2_drop(struct http2_state *st, struct http2_stream *s)
 {
-	uint32_t mask = st->slots - 1, hole = (uint32_t)(s - st->streams);
-
 	http2_unlinger(st, s);
-	for (uint32_t i = (hole + 1) & mask; st->streams[i].id; i = (i + 1) & mask) {
-		uint32_t home = http2_home(st, st->streams[i].id);
-
-		if (((i - home) & mask) < ((i - hole) & mask))
-			continue;
-		st->streams[hole] = st->streams[i];
-		hole = i;
-	}
-	st->streams[hole].id = 0;
+	http2_take(st, s->id);
+	http2_vacate(st, s);
 	st->used--;
+}
+
+/* How many streams `slots` slots have room for. */
+static uint32_t http2_most(uint32_t slots)
+{
+	return slots / 4 * 3;
+}
+
+static size_t http2_table_bytes(uint32_t slots)
+{
+	return http2_most(slots) * sizeof(struct http2_stream) + slots * sizeof(struct http2_slot);
 }
 
 /* Room for more streams. Returns false without memory, or at the bound. */
 static bool http2_grow(struct http2_state *st)
 {
 	uint32_t slots = st->slots ? st->slots * 2 : HTTP2_SLOTS_MIN, old_slots = st->slots;
-	struct http2_stream *old = st->streams, *fresh;
+	uint32_t old_most = http2_most(old_slots), most = http2_most(slots);
+	struct http2_stream *old = st->streams;
 
 	if (slots > HTTP2_SLOTS_MAX)
 		return false;
-	fresh = st->alloc(st->mem, slots * sizeof(*fresh));
+	void *fresh = st->alloc(st->mem, http2_table_bytes(slots));
 	if (!fresh)
 		return false;
-	memset(fresh, 0, slots * sizeof(*fresh));
+	memset(fresh, 0, http2_table_bytes(slots));
 	st->streams = fresh;
+	st->slot = (struct http2_slot *)(void *)(st->streams + most);
 	st->slots = slots;
-	for (uint32_t i = 0; i < old_slots; i++)
-		if (old[i].id)
-			*http2_place(st, old[i].id) = old[i];
+	if (old_most)
+		memcpy(st->streams, old, old_most * sizeof(*old));
+	for (uint32_t i = most; i-- > old_most;)
+		http2_vacate(st, &st->streams[i]);
+	for (uint32_t i = 0; i < old_most; i++)
+		if (st->streams[i].id)
+			http2_put(st, st->streams[i].id, i);
 	if (old)
-		st->free(st->mem, old, old_slots * sizeof(*old));
+		st->free(st->mem, old, http2_table_bytes(old_slots));
 	return true;
 }
 
 /* Those that were given up, and of which nothing was heard since. */
 static void http2_drop_dead(struct http2_state *st)
 {
-	for (uint32_t i = 0; i < st->slots; i++)
-		while (st->streams[i].id && st->streams[i].dead)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
+		if (st->streams[i].id && st->streams[i].dead)
 			http2_drop(st, &st->streams[i]);
 }
 
@@ -300,7 +374,7 @@ static uint32_t http2_nth_id(const struct http2_state *st, uint32_t count)
 	for (int shift = 24; shift >= 0; shift -= 8) {
 		uint32_t with[256] = {0}, byte = 0;
 
-		for (uint32_t i = 0; i < st->slots; i++)
+		for (uint32_t i = 0; i < http2_most(st->slots); i++)
 			if (st->streams[i].id && (st->streams[i].id & known) == id)
 				with[st->streams[i].id >> shift & 0xff]++;
 		for (; byte < 0xff && with[byte] <= count; byte++)
@@ -315,16 +389,14 @@ static void http2_drop_oldest(struct http2_state *st, uint32_t count)
 {
 	uint32_t end = http2_nth_id(st, count);
 
-	for (uint32_t i = 0; i < st->slots; i++)
-		while (st->streams[i].id && st->streams[i].id < end)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
+		if (st->streams[i].id && st->streams[i].id < end)
 			http2_drop(st, &st->streams[i]);
 }
 
 static uint32_t http2_room(const struct http2_state *st)
 {
-	uint32_t most = st->slots / 4 * 3;
-
-	return most > st->used ? most - st->used : 0;
+	return http2_most(st->slots) - st->used;
 }
 
 /*
@@ -347,9 +419,14 @@ static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 		http2_make_room(st);
 	if (!st->slots)
 		return NULL;
-	struct http2_stream *s = http2_place(st, id);
-	*s = (struct http2_stream){
-		.id = id, .after = st->resets, .era = {st->side[CLV_TO_SERVER].era, st->side[CLV_TO_CLIENT].era}};
+	struct http2_stream *s = &st->streams[st->vacant];
+	http2_put(st, id, st->vacant);
+	st->vacant = s->after;
+	memset(s, 0, offsetof(struct http2_stream, facts));
+	s->id = id;
+	s->after = st->resets;
+	for (int d = 0; d < 2; d++)
+		s->era[d] = st->side[d].era;
 	st->used++;
 	if (id % 2 && id > st->newest)
 		st->newest = id;
@@ -358,17 +435,29 @@ static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 
 /* ---- the ends of messages ---------------------------------------------------------------------------------------- */
 
+/* To be changed: the end of the message will bring them. */
+static struct clv_http2_facts *http2_amend(struct http2_stream *s, enum clv_dir dir)
+{
+	s->amended[dir] = true;
+	return &s->facts[dir];
+}
+
+/* What the sink does not know of the message yet. */
+static void http2_end_facts(const struct http2_stream *s, enum clv_dir dir, struct clv_end *end)
+{
+	if (!s->amended[dir] || (s->foreign && dir == CLV_TO_SERVER))
+		return;
+	end->facts = &s->facts[dir];
+	end->facts_size = sizeof(s->facts[dir]);
+}
+
 static void http2_end(struct http2_stream *s, enum clv_dir dir, size_t at, bool cancelled, struct clv_sink *sink)
 {
-	bool amend = !(s->foreign && dir == CLV_TO_SERVER);
+	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = cancelled};
 
 	s->stage[dir] = HTTP2_ENDED;
-	sink->end(sink, dir,
-		  &(struct clv_end){.id = s->id,
-				    .at = (uint32_t)at,
-				    .facts = amend ? &s->facts[dir] : NULL,
-				    .facts_size = amend ? sizeof(s->facts[dir]) : 0,
-				    .cancelled = cancelled});
+	http2_end_facts(s, dir, &end);
+	sink->end(sink, dir, &end);
 }
 
 /* Part of a request went by unseen, its end perhaps: when its answer is complete nobody waits for it any more. */
@@ -376,7 +465,7 @@ static void http2_end_unseen_request(struct http2_state *st, struct http2_stream
 {
 	if (s->stage[CLV_TO_SERVER] != HTTP2_OPEN || s->era[CLV_TO_SERVER] == st->side[CLV_TO_SERVER].era)
 		return;
-	s->facts[CLV_TO_SERVER].flags |= CLV_HTTP2_CUT;
+	http2_amend(s, CLV_TO_SERVER)->flags |= CLV_HTTP2_CUT;
 	http2_end(s, CLV_TO_SERVER, at, false, sink);
 }
 
@@ -400,8 +489,10 @@ static void http2_give_up(struct http2_stream *s, uint8_t how, uint32_t code, st
 
 	s->dead = true;
 	if (s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN) {
-		s->facts[told].flags |= how;
-		s->facts[told].reset = code;
+		struct clv_http2_facts *f = http2_amend(s, told);
+
+		f->flags |= how;
+		f->reset = code;
 		http2_end(s, told, at, true, sink);
 	}
 	s->stage[CLV_TO_SERVER] = s->stage[CLV_TO_CLIENT] = HTTP2_ENDED;
@@ -411,7 +502,8 @@ static void http2_give_up(struct http2_stream *s, uint8_t how, uint32_t code, st
 static void http2_linger(struct http2_state *st, struct http2_stream *s, uint32_t code, size_t at,
 			 struct clv_sink *sink)
 {
-	struct clv_http2_facts *f = &s->facts[CLV_TO_SERVER];
+	struct clv_http2_facts *f = http2_amend(s, CLV_TO_SERVER);
+	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = true, .lingers = true};
 
 	f->flags |= CLV_HTTP2_RESET | CLV_HTTP2_RESET_BY_CLIENT;
 	f->reset = code;
@@ -420,13 +512,8 @@ static void http2_linger(struct http2_state *st, struct http2_stream *s, uint32_
 	s->linger_before = st->linger_last;
 	http2_link(st, st->linger_last, s->id);
 	st->linger_last = s->id;
-	sink->end(sink, CLV_TO_SERVER,
-		  &(struct clv_end){.id = s->id,
-				    .at = (uint32_t)at,
-				    .facts = s->foreign ? NULL : f,
-				    .facts_size = s->foreign ? 0 : sizeof(*f),
-				    .cancelled = true,
-				    .lingers = true});
+	http2_end_facts(s, CLV_TO_SERVER, &end);
+	sink->end(sink, CLV_TO_SERVER, &end);
 }
 
 /* The server has read what the client said when it had given up so many: it answers none of those any more. */
@@ -483,7 +570,7 @@ static void http2_go_away(struct http2_state *st, uint32_t last, size_t at, stru
 	if (last >= st->newest || st->goaways == HTTP2_GOAWAYS)
 		return;
 	st->goaways++;
-	for (uint32_t i = 0; i < st->slots; i++) {
+	for (uint32_t i = 0; i < http2_most(st->slots); i++) {
 		struct http2_stream *s = &st->streams[i];
 
 		if (s->id > last && s->id % 2 && !s->dead && s->stage[CLV_TO_CLIENT] == HTTP2_UNSEEN)
@@ -589,27 +676,38 @@ static bool http2_walks(const struct http2_stream *s, enum clv_dir dir)
 	return s->facts[dir].kind == CLV_HTTP2_GRPC || s->facts[dir].kind == CLV_HTTP2_GRPC_WEB;
 }
 
-/* Tells the sink of a head. `slice_at` is the offset of its first frame. */
+/* The frames of one header block, where they stand in the slice. */
+struct http2_frames {
+	struct clv_slice bytes;
+	size_t at;
+};
+
+/* Tells the sink of a head, whose facts become the stream's. */
 static void http2_report(struct http2_state *st, enum clv_dir dir, enum clv_role role, struct http2_stream *s,
-			 const struct http2_head *h, struct clv_slice frames, size_t slice_at, struct clv_sink *sink)
+			 const struct http2_head *h, const struct http2_frames *frames, struct clv_sink *sink)
 {
 	enum clv_dir message = role == CLV_REQUEST ? CLV_TO_SERVER : CLV_TO_CLIENT;
 	struct clv_msg msg = {
 		.role = role,
 		.id = s->id,
-		.at = (uint32_t)slice_at,
+		.at = (uint32_t)frames->at,
 		.head = h->text,
-		.facts = &s->facts[message],
-		.facts_size = sizeof(s->facts[message]),
-		.flags = (h->missing ? CLV_MSG_MIDSTREAM : 0) | (h->cut ? CLV_MSG_TRUNCATED : 0),
+		.facts = &h->facts,
+		.facts_size = sizeof(h->facts),
 	};
 
+	s->facts[message] = h->facts;
+	if (h->missing)
+		msg.flags |= CLV_MSG_MIDSTREAM;
+	if (h->cut)
+		msg.flags |= CLV_MSG_TRUNCATED;
 	if (role == CLV_REQUEST) {
-		msg.method = clv_http1_method_name((enum clv_http1_method)s->facts[message].http.method);
-		msg.raw = clv_slice_head(frames, HTTP2_RAW_BYTES);
-		msg.flags |= s->facts[message].http.flags & CLV_HTTP1_CONTEXT ? CLV_MSG_CONTEXT : 0;
+		msg.method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
+		msg.raw = clv_slice_head(frames->bytes, HTTP2_RAW_BYTES);
+		if (h->facts.http.flags & CLV_HTTP1_CONTEXT)
+			msg.flags |= CLV_MSG_CONTEXT;
 	}
-	if (s->facts[message].kind == CLV_HTTP2_GRPC || s->facts[message].kind == CLV_HTTP2_GRPC_WEB)
+	if (http2_walks(s, message))
 		st->grpc = true;
 	sink->head(sink, dir, &msg);
 }
@@ -617,7 +715,7 @@ static void http2_report(struct http2_state *st, enum clv_dir dir, enum clv_role
 /* What is behind a message's body. */
 static void http2_trailers(struct http2_stream *s, const struct http2_head *h)
 {
-	struct clv_http2_facts *f = &s->facts[CLV_TO_CLIENT];
+	struct clv_http2_facts *f = http2_amend(s, CLV_TO_CLIENT);
 
 	if (h->facts.flags & CLV_HTTP2_STATUS) {
 		f->flags |= CLV_HTTP2_STATUS;
@@ -628,26 +726,25 @@ static void http2_trailers(struct http2_stream *s, const struct http2_head *h)
 		f->http.status = h->facts.http.status;
 }
 
-/* A header block of the client. */
-static void http2_on_request(struct http2_state *st, enum clv_dir dir, uint32_t id, const struct http2_head *h,
-			     struct clv_slice frames, size_t at, struct clv_sink *sink)
+/* A header block of the client, of stream `id`: `s`, or NULL. Returns the stream; NULL: there is none. */
+static struct http2_stream *http2_on_request(struct http2_state *st, enum clv_dir dir, uint32_t id,
+					     struct http2_stream *s, const struct http2_head *h,
+					     const struct http2_frames *frames, struct clv_sink *sink)
 {
-	struct http2_stream *s = http2_find(st, id);
-
 	/* Trailers say nothing of interest; without a pseudo-header it is none, or one that cannot be told from them.
 	 */
 	if (!h->request || (s && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN))
-		return;
+		return s;
 	/* Its answer went by without it, and nobody kept that. */
 	if (s && s->stage[CLV_TO_CLIENT] != HTTP2_UNSEEN)
-		return;
+		return s;
 	if (!s)
 		s = http2_add(st, id);
 	if (!s)
-		return;
-	s->facts[CLV_TO_SERVER] = h->facts;
+		return NULL;
 	s->stage[CLV_TO_SERVER] = HTTP2_OPEN;
-	http2_report(st, dir, CLV_REQUEST, s, h, frames, at, sink);
+	http2_report(st, dir, CLV_REQUEST, s, h, frames, sink);
+	return s;
 }
 
 /* Is a header block without :status the first one of its response, since nothing was missed? */
@@ -657,76 +754,98 @@ static bool http2_must_be_first(const struct http2_state *st, const struct http2
 	       s->era[CLV_TO_CLIENT] == st->side[CLV_TO_CLIENT].era;
 }
 
-/* A header block of the server. */
-static void http2_on_response(struct http2_state *st, uint32_t id, const struct http2_head *h, struct clv_slice frames,
-			      size_t at, struct clv_sink *sink)
+/* A header block of the server; as http2_on_request(). */
+static struct http2_stream *http2_on_response(struct http2_state *st, uint32_t id, struct http2_stream *s,
+					      const struct http2_head *h, const struct http2_frames *frames,
+					      struct clv_sink *sink)
 {
-	struct http2_stream *s = http2_find(st, id);
 	uint16_t status = h->facts.http.status;
 
 	if (s && (s->dead || s->stage[CLV_TO_CLIENT] == HTTP2_ENDED))
-		return;
+		return s;
 	if (s && s->stage[CLV_TO_CLIENT] == HTTP2_OPEN) {
 		http2_trailers(s, h);
-		return;
+		return s;
 	}
 	if (!status && !(h->missing && http2_must_be_first(st, s)))
-		return;
+		return s;
 	if (!s)
 		s = http2_add(st, id);
 	if (!s)
-		return;
-	if (s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN)
-		http2_settle(st, s->after, at, sink);
-	s->facts[CLV_TO_CLIENT] = h->facts;
+		return NULL;
+	if (st->linger_first && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN)
+		http2_settle(st, s->after, frames->at, sink);
 	if (status >= 100 && status < 200) {
-		http2_report(st, CLV_TO_CLIENT, CLV_INTERIM, s, h, frames, at, sink);
-		sink->end(sink, CLV_TO_CLIENT, &(struct clv_end){.id = id, .at = (uint32_t)(at + frames.len)});
-		return;
+		http2_report(st, CLV_TO_CLIENT, CLV_INTERIM, s, h, frames, sink);
+		sink->end(sink, CLV_TO_CLIENT,
+			  &(struct clv_end){.id = id, .at = (uint32_t)(frames->at + frames->bytes.len)});
+		return s;
 	}
 	s->stage[CLV_TO_CLIENT] = HTTP2_OPEN;
-	http2_report(st, CLV_TO_CLIENT, CLV_RESPONSE, s, h, frames, at, sink);
+	http2_report(st, CLV_TO_CLIENT, CLV_RESPONSE, s, h, frames, sink);
+	return s;
 }
 
-/* A push: the server makes the request itself. */
-static void http2_on_promise(struct http2_state *st, uint32_t id, const struct http2_head *h, struct clv_slice frames,
-			     size_t at, struct clv_sink *sink)
+/* Of a block that could not be read to its end nothing is said but what its pseudo-headers said. */
+static bool http2_says(const struct http2_head *h)
 {
+	return !h->bad || h->request || h->facts.http.status;
+}
+
+static inline const struct http2_head *http2_head_of(struct http2_side *side, bool request, struct clv_slice fields,
+						     struct http2_head *room)
+{
+	const struct http2_head *same = clv_http2_memo_same(&side->memo, &side->hpack, request, fields);
+
+	return same ? same : clv_http2_head_read(&side->hpack, &side->memo, request, fields, room);
+}
+
+/* HEADERS of a stream. */
+static void http2_on_headers(struct http2_state *st, enum clv_dir dir, uint32_t id, bool end_stream,
+			     struct clv_slice fields, const struct http2_frames *frames, struct clv_sink *sink)
+{
+	struct http2_side *side = &st->side[dir];
+	struct http2_head room;
+	const struct http2_head *h = http2_head_of(side, dir == CLV_TO_SERVER, fields, &room);
+	/* All that the client began are at most `newest`. */
+	struct http2_stream *s = id % 2 && id > st->newest ? NULL : http2_find(st, id);
+
+	if (http2_says(h) && dir == CLV_TO_SERVER)
+		s = http2_on_request(st, dir, id, s, h, frames, sink);
+	else if (http2_says(h))
+		s = http2_on_response(st, id, s, h, frames, sink);
+	if (end_stream && s)
+		http2_finish(st, s, dir, frames->at + frames->bytes.len, sink);
+}
+
+/* PUSH_PROMISE: the server makes the request itself. The block is read in any case, for the table's sake. */
+static void http2_on_promise(struct http2_state *st, enum clv_dir dir, uint32_t id, struct clv_slice fields,
+			     const struct http2_frames *frames, struct clv_sink *sink)
+{
+	struct http2_side *side = &st->side[dir];
+	bool request = dir == CLV_TO_SERVER || id;
+	struct http2_head room;
+	const struct http2_head *h = http2_head_of(side, request, fields, &room);
+
 	/* Servers promise, and on streams of their own (RFC 9113 section 8.4). */
-	if (id % 2 || http2_find(st, id))
+	if (!http2_says(h) || dir == CLV_TO_SERVER || id % 2 || http2_find(st, id))
 		return;
-	http2_on_request(st, CLV_TO_CLIENT, id, h, frames, at, sink);
-	struct http2_stream *s = http2_find(st, id);
+	struct http2_stream *s = http2_on_request(st, dir, id, NULL, h, frames, sink);
 	if (s && s->stage[CLV_TO_SERVER] == HTTP2_OPEN)
-		http2_end(s, CLV_TO_SERVER, at + frames.len, false, sink);
+		http2_end(s, CLV_TO_SERVER, frames->at + frames->bytes.len, false, sink);
 }
 
 /* A whole header block, its first frame at in.data[at]. */
 static void http2_on_block(struct http2_state *st, enum clv_dir dir, struct clv_slice in, size_t at,
 			   const struct http2_block *b, struct clv_sink *sink)
 {
-	struct clv_slice frames = clv_slice_sub(in, at, b->bytes);
-	struct http2_head h;
-	struct http2_side *side = &st->side[dir];
-	bool request = dir == CLV_TO_SERVER || b->promised;
-	bool good = clv_http2_head_read(&side->hpack, &side->memo, request, b->fields, &h);
+	const struct http2_frames frames = {.bytes = clv_slice_sub(in, at, b->bytes), .at = at};
+	bool end_stream = b->frame.flags & HTTP2_END_STREAM;
 
-	/* Of a block that could not be read to its end nothing is said but what its pseudo-headers said. */
-	if (good || h.request || h.facts.http.status) {
-		if (b->frame.type == HTTP2_PUSH_PROMISE && dir == CLV_TO_SERVER)
-			return;
-		if (b->frame.type == HTTP2_PUSH_PROMISE)
-			http2_on_promise(st, b->promised, &h, frames, at, sink);
-		else if (dir == CLV_TO_SERVER)
-			http2_on_request(st, dir, b->frame.stream, &h, frames, at, sink);
-		else
-			http2_on_response(st, b->frame.stream, &h, frames, at, sink);
-	}
-	if (b->frame.type != HTTP2_HEADERS || !(b->frame.flags & HTTP2_END_STREAM))
-		return;
-	struct http2_stream *s = http2_find(st, b->frame.stream);
-	if (s)
-		http2_finish(st, s, dir, at + b->bytes, sink);
+	if (b->frame.type == HTTP2_PUSH_PROMISE)
+		http2_on_promise(st, dir, b->promised, b->fields, &frames, sink);
+	else
+		http2_on_headers(st, dir, b->frame.stream, end_stream, b->fields, &frames, sink);
 }
 
 /* ---- feeding ----------------------------------------------------------------------------------------------------- */
@@ -787,7 +906,7 @@ static void http2_web_trailer(struct http2_stream *s, struct clv_slice text)
 		if (line.len && line.data[line.len - 1] == '\r')
 			line.len--;
 		if (clv_slice_eq_nocase(clv_slice_trim(clv_slice_head(line, colon)), CLV_LIT("grpc-status")))
-			clv_http2_grpc_status(&s->facts[CLV_TO_CLIENT],
+			clv_http2_grpc_status(http2_amend(s, CLV_TO_CLIENT),
 					      clv_slice_trim(clv_slice_from(line, colon + 1)));
 		text = clv_slice_from(text, lf + 1);
 	}
@@ -797,7 +916,7 @@ static void http2_web_trailer(struct http2_stream *s, struct clv_slice text)
 static void http2_message_begins(struct http2_stream *s, enum clv_dir dir)
 {
 	struct http2_walk *w = &s->walk[dir];
-	struct clv_http2_facts *f = &s->facts[dir];
+	struct clv_http2_facts *f = http2_amend(s, dir);
 
 	w->have = 0;
 	w->left = http2_u32(w->prefix + 1);
@@ -983,6 +1102,80 @@ static bool http2_next(struct http2_step *p)
 	return http2_over(p, (uint64_t)HTTP2_HEADER_BYTES + f.len);
 }
 
+/*
+ * Data within a gRPC message, or that begins with one which ends here or goes on. Returns false for any other; then
+ * nothing is done.
+ */
+static bool http2_usual_walk(struct http2_stream *s, enum clv_dir dir, struct clv_slice data)
+{
+	struct http2_walk *w = &s->walk[dir];
+
+	if (w->lost || !data.len)
+		return true;
+	if (w->have || w->trailer)
+		return false;
+	if (!w->left) {
+		if (s->facts[dir].kind != CLV_HTTP2_GRPC || data.len < sizeof(w->prefix) ||
+		    data.len - sizeof(w->prefix) > http2_u32(data.data + 1))
+			return false;
+		memcpy(w->prefix, data.data, sizeof(w->prefix));
+		http2_message_begins(s, dir);
+		data.len -= sizeof(w->prefix);
+	}
+	if (data.len > w->left)
+		return false;
+	w->left -= (uint32_t)data.len;
+	return true;
+}
+
+/* DATA, `bytes` of it with its header, all there. Returns false when it must be looked at; then nothing is done. */
+static bool http2_usual_data(struct http2_step *p, uint32_t stream, size_t bytes, bool end_stream)
+{
+	struct http2_stream *s = http2_find(p->st, stream);
+	bool open = s && s->stage[p->dir] == HTTP2_OPEN;
+	struct clv_slice data = clv_slice_sub(p->in, p->at + HTTP2_HEADER_BYTES, bytes - HTTP2_HEADER_BYTES);
+
+	if (open && http2_walks(s, p->dir) && !http2_usual_walk(s, p->dir, data))
+		return false;
+	p->st->side[p->dir].bodies = true;
+	p->at += bytes;
+	if (open && data.len)
+		p->sink->body(p->sink, p->dir, stream, data.len);
+	if (s && end_stream)
+		http2_finish(p->st, s, p->dir, p->at, p->sink);
+	return true;
+}
+
+/*
+ * The frames that nearly all are: a header block in one frame and DATA, both without padding and priority, all there.
+ * Returns false for any other; then nothing is done.
+ */
+static inline bool http2_usual(struct http2_step *p)
+{
+	const uint8_t *frame = p->in.data + p->at;
+	size_t here = p->in.len - p->at;
+
+	if (here < HTTP2_HEADER_BYTES)
+		return false;
+	size_t bytes = HTTP2_HEADER_BYTES + (http2_u32(frame) >> 8);
+	uint8_t type = frame[3], flags = frame[4];
+	uint32_t stream = http2_u32(frame + 5);
+	bool end_stream = flags & HTTP2_END_STREAM;
+
+	flags &= (uint8_t)~HTTP2_END_STREAM;
+	if (bytes > here || !stream || stream > INT32_MAX)
+		return false;
+	if (type == HTTP2_DATA && !flags)
+		return http2_usual_data(p, stream, bytes, end_stream);
+	if (type != HTTP2_HEADERS || flags != HTTP2_END_HEADERS || bytes > CLV_HEAD_BYTES)
+		return false;
+	const struct http2_frames frames = {.bytes = clv_slice(frame, bytes), .at = p->at};
+	http2_on_headers(p->st, p->dir, stream, end_stream, clv_slice_from(frames.bytes, HTTP2_HEADER_BYTES), &frames,
+			 p->sink);
+	p->at += bytes;
+	return true;
+}
+
 static struct clv_fed http2_feed(void *state, enum clv_dir dir, struct clv_slice in, struct clv_sink *sink)
 {
 	struct http2_state *st = state;
@@ -992,7 +1185,7 @@ static struct clv_fed http2_feed(void *state, enum clv_dir dir, struct clv_slice
 	if (st->side[dir].phase == HTTP2_BODY && !http2_body(&p, http2_find(st, st->side[dir].stream)))
 		return p.fed;
 	while (p.at < in.len)
-		if (!http2_next(&p))
+		if (!http2_usual(&p) && !http2_next(&p))
 			return p.fed;
 	return http2_fed(CLV_FED_OK, p.at, 0, 0);
 }
@@ -1010,10 +1203,10 @@ static bool http2_only_data(struct http2_state *st, enum clv_dir dir, uint64_t m
 	uint32_t data = missing < side->left ? (uint32_t)missing : side->left;
 	side->left -= data;
 	side->padding -= (uint32_t)missing - data;
-	if (s) {
+	if (s)
 		s->walk[dir].lost = true;
-		s->facts[dir].flags |= CLV_HTTP2_CUT;
-	}
+	if (s && s->stage[dir] != HTTP2_UNSEEN)
+		http2_amend(s, dir)->flags |= CLV_HTTP2_CUT;
 	return true;
 }
 
@@ -1027,10 +1220,10 @@ static void http2_gap(void *state, enum clv_dir dir, struct clv_slice rest, uint
 		return;
 	}
 	/* Messages whose bodies were under way may have lost some of them, or their ends. */
-	for (uint32_t i = 0; i < st->slots; i++)
+	for (uint32_t i = 0; i < http2_most(st->slots); i++)
 		if (st->streams[i].id && st->streams[i].stage[dir] == HTTP2_OPEN) {
 			st->streams[i].walk[dir].lost = true;
-			st->streams[i].facts[dir].flags |= CLV_HTTP2_CUT;
+			http2_amend(&st->streams[i], dir)->flags |= CLV_HTTP2_CUT;
 		}
 	clv_hpack_forget(&side->hpack, true);
 	side->phase = HTTP2_FRAME;
@@ -1251,7 +1444,7 @@ static void http2_close(void *state)
 		clv_hpack_fini(&st->side[d].hpack);
 	}
 	if (st->streams)
-		st->free(st->mem, st->streams, st->slots * sizeof(*st->streams));
+		st->free(st->mem, st->streams, http2_table_bytes(st->slots));
 	st->streams = NULL;
 	st->slots = st->used = 0;
 }

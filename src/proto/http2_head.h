@@ -12,7 +12,18 @@ struct http2_head {
 	struct clv_http2_facts facts;
 	bool request; /* has a pseudo-header that only requests have */
 	bool missing; /* fields were not known */
-	bool cut;     /* there was no room for all of it, or it could not be decoded to its end */
+	bool cut;     /* there was no room for all of it, or it is bad */
+	bool bad;     /* it could not be decoded to its end */
+};
+
+/* Values of a head that another one of the same shape may have otherwise: in the block and in the text. */
+#define HTTP2_HOLES 4u
+struct http2_holes {
+	uint32_t count;
+	struct http2_hole {
+		uint32_t block_at, block_len; /* the value's string */
+		uint16_t text_at, text_len;
+	} hole[HTTP2_HOLES];
 };
 
 /* Room for one head of the thread's, and what is put together for it. */
@@ -22,17 +33,20 @@ struct http2_scratch {
 	char kept[CLV_HEAD_BYTES - 1];
 };
 
-/* The calling thread's, mapped when it first asks, and there as long as the program; NULL without memory. */
+/* The calling thread's, mapped when it first asks, and there until the thread ends; NULL without memory. */
 struct http2_scratch *clv_http2_scratch(void);
 
 struct http2_memo;
 
 /*
- * Reads a block of a request, or of a response, unless the direction's memo knows it. Returns false when it was not a
- * good one; *h says what it had.
+ * Reads a block of a request, or of a response, into *room, unless the direction's memo knows it. Returns the head, in
+ * *room or the memo's: valid until the next one is read.
  */
-bool clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request, struct clv_slice block,
-			 struct http2_head *h);
+const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,
+					     struct clv_slice block, struct http2_head *room);
+
+/* Writes a value as it may stand in a line; returns where it ends. */
+uint8_t *clv_http2_put_value(uint8_t *p, struct clv_slice value);
 
 /* The value of grpc-status. */
 void clv_http2_grpc_status(struct clv_http2_facts *f, struct clv_slice value);

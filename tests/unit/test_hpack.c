@@ -45,7 +45,7 @@ static int teardown(void **state)
 	return left != 0; /* all of it was given back */
 }
 
-static void on_field(void *ctx, struct clv_slice name, struct clv_slice value)
+static void on_field(void *ctx, struct clv_slice name, struct clv_slice value, size_t literal_at)
 {
 	size_t len = strlen(said);
 

@@ -353,6 +353,45 @@ static void test_messages_across_frames(void **unused)
 	assert_int_equal(ear.body, 2 + 2 + 0x1002);
 }
 
+/* Messages that are frames, that are in one frame, and in several: all frames are there. */
+static void test_messages_in_frames(void **unused)
+{
+	static const char head[] = "\x83\x86\x04\2/m\x0f\x10\x10"
+				   "application/grpc";
+	static const struct {
+		struct clv_slice data;
+		unsigned messages, bytes; /* so far */
+	} table[] = {
+		{CLV_LIT("\0\0\0\0\3abc"), 1, 3},
+		{CLV_LIT("\0\0\0\0\0"), 2, 3},
+		{CLV_LIT(""), 2, 3},
+		{CLV_LIT("\0\0\0\0\1a\0\0\0\0\2bc"), 4, 6}, /* two */
+		{CLV_LIT("\0\0\0\0\5abc"), 5, 11},
+		{CLV_LIT("d"), 5, 11},
+		{CLV_LIT("e\0\0\0\0\1"), 6, 12}, /* the end of one, and the next one begins */
+		{CLV_LIT("f\0\0"), 6, 12},
+		{CLV_LIT("\0\0\1g"), 7, 13},
+	};
+
+	for (size_t last = 0; last < COUNT(table); last++) {
+		uint32_t stream = 1 + 2 * (uint32_t)last;
+		size_t body = 0;
+
+		ear.body = 0;
+		feed(CLV_TO_SERVER, frame(1, 4, stream, head, sizeof(head) - 1));
+		for (size_t i = 0; i <= last; i++) {
+			struct clv_slice data = table[i].data;
+
+			feed(CLV_TO_SERVER, frame(0, i == last, stream, data.data, data.len));
+			body += data.len;
+		}
+		assert_int_equal(ear.ends, last + 1);
+		assert_int_equal(ear.last[CLV_TO_SERVER].messages, table[last].messages);
+		assert_int_equal(ear.last[CLV_TO_SERVER].bytes, table[last].bytes);
+		assert_int_equal(ear.body, body);
+	}
+}
+
 /* What is missing from a message leaves the frames where they are; how many messages there were is not known. */
 static void test_a_hole_in_a_message(void **unused)
 {
@@ -402,6 +441,37 @@ static void test_cancelled_before_an_answer(void **unused)
 	unsigned heads = ear.heads;
 	FEED(CLV_TO_CLIENT, "\0\0\1\1\5\0\0\0\1\x88");
 	assert_int_equal(ear.heads, heads);
+}
+
+/* Streams begin and end in any order, and each is found all the time. */
+static void test_streams_in_any_order(void **unused)
+{
+	enum { OPEN = 300 };
+	uint32_t open[OPEN], next[8], dice = 1;
+	unsigned count = 0, ends = 0;
+
+	for (uint32_t row = 0; row < COUNT(next); row++)
+		next[row] = row << 13 | 1;
+	for (unsigned step = 0; step < 12000; step++) {
+		dice = dice * 1664525 + 1013904223;
+		if (count < OPEN && dice >> 31) {
+			uint32_t row = dice >> 8 & 7;
+
+			feed(CLV_TO_SERVER, frame(1, 4, next[row], "\x82\x86\x84", 3));
+			open[count++] = next[row];
+			next[row] += 2;
+		} else if (count) {
+			unsigned which = (dice >> 8) % count;
+
+			feed(CLV_TO_CLIENT, frame(1, 5, open[which], "\x88", 1));
+			assert_int_equal(ear.id, open[which]);
+			feed(CLV_TO_SERVER, frame(0, 1, open[which], "", 0));
+			ends += 2;
+			open[which] = open[--count];
+		}
+		assert_int_equal(ear.ends, ends);
+	}
+	assert_true(count > 0);
 }
 
 static void test_many_streams(void **unused)
@@ -519,9 +589,11 @@ int main(void)
 		TEST(test_kinds_and_timeouts),
 		TEST(test_too_long),
 		TEST(test_messages_across_frames),
+		TEST(test_messages_in_frames),
 		TEST(test_a_hole_in_a_message),
 		TEST(test_framing),
 		TEST(test_cancelled_before_an_answer),
+		TEST(test_streams_in_any_order),
 		TEST(test_many_streams),
 		TEST(test_oldest_are_forgotten),
 		TEST(test_dead_streams_make_room),
