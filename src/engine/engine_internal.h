@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "flow/table.h"
+#include "model/common.h"
 
 /* So many packets back clv_engine_expect() remembers. */
 #define CLV_AHEAD 8
@@ -18,6 +19,7 @@ struct clv_engine {
 	struct clv_flow *busy; /* being worked on: not to be evicted */
 	struct clv_span span;
 	char *overflow;
+	struct clv_commons commons;
 	struct {
 		uint32_t hash[CLV_AHEAD]; /* of the flows of those expected last */
 		uint32_t count;

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attributes that span after span has in common: who speaks to whom, and by what. They stand side by side in a span,
+ * and are kept here ready made: describe() copies them, and encoders keep what they wrote of them. Keys and strings of
+ * what is kept never change, nor do its numbers but for the client's port, which is each span's own.
+ *
+ * A table of fixed size. A hash says where to look, and what is found there is compared with every byte that it was made
+ * from. Something is kept when it came twice before what is kept in its place came again: so what comes once costs no
+ * more than a look, and pushes nothing out.
+ *
+ * Belongs to one engine, and is its thread's, as are encoders while they write that engine's spans.
+ */
+#ifndef CLV_MODEL_COMMON_H
+#define CLV_MODEL_COMMON_H
+
+#include "model/span.h"
+
+#define CLV_COMMON_ATTRS 12
+/* How often the client's port is there: as its own and, in a server's span, as its peer's. */
+#define CLV_COMMON_PORTS 2
+/* Bytes of the strings, and of the texts that they are made from, of one of them; longer ones are not kept. */
+#define CLV_COMMON_BYTES 512
+/* Likewise of what an encoder makes of it. */
+#define CLV_COMMON_TEXT  640
+/* Whoever copies a text may read so many bytes beyond it. */
+#define CLV_COMMON_SLACK 64
+#define CLV_COMMON_PLACES 64
+
+/* What something is made from: equal ones make the same attributes, but for the client's port. */
+struct clv_common_key {
+	const struct clv_addr *client;
+	const struct clv_endpoint *server;
+	uint64_t form[2];         /* everything else that decides, as numbers */
+	struct clv_slice said[2]; /* texts that were met, such as a host's name */
+};
+
+/* What an encoder wrote: a text before each of these ports, and one behind the last. */
+struct clv_common_text {
+	enum { CLV_COMMON_NEW, CLV_COMMON_MADE, CLV_COMMON_TOO_LONG } state;
+	uint16_t len[CLV_COMMON_PORTS + 1];
+	char text[CLV_COMMON_TEXT + CLV_COMMON_SLACK]; /* one after the other */
+};
+
+struct clv_common {
+	struct clv_addr client;
+	struct clv_endpoint server;
+	uint64_t form[2];
+	uint16_t said_len[2];
+	uint8_t count;                  /* of attr; 0: nothing is kept here */
+	uint8_t ports;                  /* how often the client's is among them, */
+	uint8_t port[CLV_COMMON_PORTS]; /*   and where; the last place twice if it is there once */
+	struct clv_attr attr[CLV_COMMON_ATTRS];
+	uint8_t text[CLV_COMMON_BYTES]; /* what was said, then the attributes' strings */
+	struct clv_common_text json, otlp;
+};
+
+struct clv_commons {
+	uint32_t wanted[CLV_COMMON_PLACES]; /* the hash of what came last and is not kept; 0: nothing */
+	struct clv_common place[CLV_COMMON_PLACES];
+};
+
+/* Never 0. */
+static inline uint32_t clv_common_hash(const struct clv_common_key *key)
+{
+	uint64_t client, server;
+
+	/* Where addresses differ: of IPv4 all of it. */
+	memcpy(&client, key->client->b + 8, sizeof(client));
+	memcpy(&server, key->server->addr.b + 8, sizeof(server));
+	uint64_t h = client * 0x9e3779b97f4a7c15u + server + key->form[0] + (key->said[0].len << 8) + key->said[1].len;
+
+	return (uint32_t)(h * 0x9e3779b97f4a7c15u >> 32) | 1;
+}
+
+static inline uint32_t clv_common_place(uint32_t hash)
+{
+	_Static_assert(CLV_COMMON_PLACES == 1 << 6, "the hash's highest bits say where");
+	return hash >> 26;
+}
+
+static inline bool clv_common_same(const void *a, const void *b)
+{
+	uint64_t x[2], y[2];
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]));
+}
+
+static inline bool clv_common_same_text(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	if (len < 16)
+		return len == 0 || memcmp(a, b, len) == 0;
+	for (size_t i = 0; i + 16 < len; i += 16)
+		if (!clv_common_same(a + i, b + i))
+			return false;
+	return clv_common_same(a + len - 16, b + len - 16);
+}
+
+/* What is kept of it, or NULL. Borrowed until something else is kept. */
+static inline struct clv_common *clv_commons_find(struct clv_commons *cs, const struct clv_common_key *key)
+{
+	const struct clv_slice *said = key->said;
+	uint32_t at = clv_common_place(clv_common_hash(key));
+	struct clv_common *c = &cs->place[at];
+
+	if (!c->count || c->server.port != key->server->port || !clv_common_same(&c->client, key->client) ||
+	    !clv_common_same(&c->server.addr, &key->server->addr) || !clv_common_same(c->form, key->form) ||
+	    c->said_len[0] != said[0].len || c->said_len[1] != said[1].len ||
+	    !clv_common_same_text(c->text, said[0].data, said[0].len) ||
+	    !clv_common_same_text(c->text + said[0].len, said[1].data, said[1].len))
+		return NULL;
+	cs->wanted[at] = 0;
+	return c;
+}
+
+/* Of what was not found: where it is to be kept, by clv_common_keep(), or NULL when that is not due. */
+struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key);
+
+/*
+ * Keeps `count` attributes, made from `key`, at the place where that belongs, if they have room there and are strings
+ * and numbers, the client's port among them; `serving`: as the peer's, too.
+ */
+void clv_common_keep(struct clv_common *c, const struct clv_common_key *key, const struct clv_attr *attr,
+		     unsigned count, bool serving);
+
+#endif
