@@ -2,7 +2,10 @@
 /* The table of digits, and numbers too long to be frequent. Pure; any thread. */
 #include "base/digits.h"
 
-#define THREE(n) {{'0' + (n) / 100, '0' + (n) / 10 % 10, '0' + (n) % 10}, (n) < 10 ? 16 : (n) < 100 ? 8 : 0}
+#define THREE(n)                                                                                          \
+	{                                                                                                 \
+		{'0' + (n) / 100, '0' + (n) / 10 % 10, '0' + (n) % 10}, (n) < 10 ? 16 : (n) < 100 ? 8 : 0 \
+	}
 #define FIVE(n)     THREE(n), THREE((n) + 1), THREE((n) + 2), THREE((n) + 3), THREE((n) + 4)
 #define FIFTY(n)    TEN(n), TEN((n) + 10), TEN((n) + 20), TEN((n) + 30), TEN((n) + 40)
 #define TEN(n)      FIVE(n), FIVE((n) + 5)

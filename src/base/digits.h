@@ -22,7 +22,7 @@ static inline char *clv_digits_three(char *out, uint32_t v)
 	return out + sizeof(clv_three[v].digits);
 }
 
-/* The same without the zeros before it. */
+/* The same without the zeros before it. Stores up to three bytes too many. */
 static inline char *clv_digits_few(char *out, uint32_t v)
 {
 	unsigned zeros = clv_three[v].zeros;
@@ -45,7 +45,7 @@ static inline char *clv_digits_nine(char *out, uint32_t v)
 /* Of a number from 10^6 on. */
 char *clv_digits_many(char *out, uint64_t v);
 
-/* Any number, without zeros before it. Stores a byte too many. */
+/* Any number, without zeros before it. Stores up to three bytes too many. */
 static inline char *clv_digits(char *out, uint64_t v)
 {
 	if (v < 1000)

@@ -42,8 +42,8 @@ static struct clv_report report_of(struct clv_conn *c, const struct clv_exchange
 		.transport = (uint8_t)c->flow->key.transport,
 		.retransmits = c->retransmits + x->asked_again,
 		.overflow = e->overflow,
-		.commons = &e->commons,
 		.rules = &e->config.rules,
+		.commons = &e->commons,
 		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
 	};
 }

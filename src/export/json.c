@@ -356,30 +356,27 @@ static inline char *json_attr(char *out, const struct clv_attr *a)
 
 /* ---- what spans have in common ----------------------------------------------------------------------------------- */
 
-/* A text of `len` bytes that has CLV_COMMON_SLACK behind it. Stores as many too many. */
-static inline char *json_piece(char *out, const char *text, size_t len)
-{
-	char *end = out + len;
-
-	for (; out < end; out += CLV_COMMON_SLACK, text += CLV_COMMON_SLACK)
-		memcpy(out, text, CLV_COMMON_SLACK);
-	return end;
-}
-
 /* What a piece and a number may take beyond the text's length. */
 #define COMMON_BYTES (CLV_COMMON_TEXT + CLV_COMMON_PORTS * 24 + CLV_COMMON_SLACK)
 
 static inline char *json_common(char *out, const struct clv_common *c, const struct clv_attr *a)
 {
+	const uint16_t *len = c->json.len;
 	const char *text = c->json.text;
-	unsigned i = 0;
+	char *port = clv_common_copy(out, text, len[0]);
+	size_t digits;
 
-	do {
-		out = json_piece(out, text, c->json.len[i]);
-		text += c->json.len[i];
-		out = clv_digits(out, (uint64_t)a[c->port[i]].i);
-	} while (++i < c->ports);
-	return json_piece(out, text, c->json.len[i]);
+	out = clv_digits(port, (uint64_t)a[c->port[0]].i);
+	digits = (size_t)(out - port);
+	text += len[0];
+	if (c->ports == CLV_COMMON_PORTS) { /* the same once more, of at most five digits */
+		out = clv_common_copy(out, text, len[1]);
+		memcpy(out, port, sizeof(uint64_t));
+		out += digits;
+		text += len[1];
+		len++;
+	}
+	return clv_common_copy(out, text, len[1]);
 }
 
 /* Writes once what json_common() copies, `all` of it with room enough for anything; its parts end at the ports. */

@@ -4,11 +4,17 @@
 
 struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key)
 {
-	uint32_t hash = clv_common_hash(key), at = clv_common_place(hash);
-	bool again = cs->wanted[at] == hash;
+	uint32_t first = clv_common_place(key->hash), *wanted = &cs->wanted[first / CLV_COMMON_WAYS];
 
-	cs->wanted[at] = hash;
-	return again ? &cs->place[at] : NULL;
+	if (*wanted != key->hash) {
+		*wanted = key->hash;
+		return NULL;
+	}
+	for (uint32_t at = first; at < first + CLV_COMMON_WAYS; at++)
+		if (!cs->again[at])
+			return &cs->place[at];
+	memset(&cs->again[first], 0, CLV_COMMON_WAYS * sizeof(cs->again[0]));
+	return NULL;
 }
 
 /* Copies a string behind the others. False without room. */
@@ -30,8 +36,8 @@ static bool find_ports(struct clv_common *c, const struct clv_attr *attr, unsign
 {
 	c->ports = 0;
 	for (unsigned i = 0; i < count; i++) {
-		bool port = attr[i].key == CLV_ATTR_CLIENT_PORT ||
-			    (serving && attr[i].key == CLV_ATTR_NETWORK_PEER_PORT);
+		bool port =
+			attr[i].key == CLV_ATTR_CLIENT_PORT || (serving && attr[i].key == CLV_ATTR_NETWORK_PEER_PORT);
 
 		if (attr[i].type != CLV_TYPE_STRING && attr[i].type != CLV_TYPE_INT)
 			return false;
@@ -43,14 +49,14 @@ static bool find_ports(struct clv_common *c, const struct clv_attr *attr, unsign
 	return c->ports > 0;
 }
 
-void clv_common_keep(struct clv_common *c, const struct clv_common_key *key, const struct clv_attr *attr,
-		     unsigned count, bool serving)
+void clv_commons_keep(struct clv_commons *cs, struct clv_common *c, const struct clv_common_key *key,
+		      const struct clv_attr *attr, unsigned count, bool serving)
 {
 	struct clv_slice said[2] = {key->said[0], key->said[1]};
-	size_t used = 0;
+	size_t at = (size_t)(c - cs->place), used = 0;
 	bool fits;
 
-	c->count = 0; /* nothing, unless all of it fits */
+	cs->hash[at] = 0; /* nothing, unless all of it fits */
 	if (count > CLV_COMMON_ATTRS || !find_ports(c, attr, count, serving))
 		return;
 	fits = put(c, &used, &said[0]) && put(c, &used, &said[1]);
@@ -66,4 +72,6 @@ void clv_common_keep(struct clv_common *c, const struct clv_common_key *key, con
 	c->said_len[1] = (uint16_t)said[1].len;
 	c->json.state = c->otlp.state = CLV_COMMON_NEW;
 	c->count = (uint8_t)count;
+	cs->hash[at] = key->hash;
+	cs->again[at] = true;
 }

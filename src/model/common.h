@@ -4,9 +4,9 @@
  * and are kept here ready made: describe() copies them, and encoders keep what they wrote of them. Keys and strings of
  * what is kept never change, nor do its numbers but for the client's port, which is each span's own.
  *
- * A table of fixed size. A hash says where to look, and what is found there is compared with every byte that it was made
- * from. Something is kept when it came twice before what is kept in its place came again: so what comes once costs no
- * more than a look, and pushes nothing out.
+ * A table of fixed size. A hash says where to look, and what is found there is compared with every byte that it was
+ * made from. Something is kept when it came twice, and takes a place whose owner did not come since the place was
+ * wanted last: so what comes once costs no more than a look, and pushes nothing out.
  *
  * Belongs to one engine, and is its thread's, as are encoders while they write that engine's spans.
  */
@@ -21,10 +21,12 @@
 /* Bytes of the strings, and of the texts that they are made from, of one of them; longer ones are not kept. */
 #define CLV_COMMON_BYTES 512
 /* Likewise of what an encoder makes of it. */
-#define CLV_COMMON_TEXT  640
+#define CLV_COMMON_TEXT 640
 /* Whoever copies a text may read so many bytes beyond it. */
-#define CLV_COMMON_SLACK 64
+#define CLV_COMMON_SLACK  64
 #define CLV_COMMON_PLACES 64
+#define CLV_COMMON_WAYS   2 /* places that something may be kept in */
+#define CLV_COMMON_SETS   (CLV_COMMON_PLACES / CLV_COMMON_WAYS)
 
 /* What something is made from: equal ones make the same attributes, but for the client's port. */
 struct clv_common_key {
@@ -32,6 +34,7 @@ struct clv_common_key {
 	const struct clv_endpoint *server;
 	uint64_t form[2];         /* everything else that decides, as numbers */
 	struct clv_slice said[2]; /* texts that were met, such as a host's name */
+	uint32_t hash;            /* of all that; set by clv_commons_find(), never 0 */
 };
 
 /* What an encoder wrote: a text before each of these ports, and one behind the last. */
@@ -46,7 +49,7 @@ struct clv_common {
 	struct clv_endpoint server;
 	uint64_t form[2];
 	uint16_t said_len[2];
-	uint8_t count;                  /* of attr; 0: nothing is kept here */
+	uint8_t count;                  /* of attr */
 	uint8_t ports;                  /* how often the client's is among them, */
 	uint8_t port[CLV_COMMON_PORTS]; /*   and where; the last place twice if it is there once */
 	struct clv_attr attr[CLV_COMMON_ATTRS];
@@ -55,27 +58,32 @@ struct clv_common {
 };
 
 struct clv_commons {
-	uint32_t wanted[CLV_COMMON_PLACES]; /* the hash of what came last and is not kept; 0: nothing */
+	uint32_t hash[CLV_COMMON_PLACES]; /* of what is kept there; 0: nothing */
+	bool again[CLV_COMMON_PLACES];    /* it came since the place was wanted */
+	uint32_t wanted[CLV_COMMON_SETS]; /* the hash of what came last and is not kept; 0: nothing */
 	struct clv_common place[CLV_COMMON_PLACES];
 };
 
-/* Never 0. */
 static inline uint32_t clv_common_hash(const struct clv_common_key *key)
 {
-	uint64_t client, server;
+	const uint64_t odd = 0x9e3779b97f4a7c15u;
+	uint64_t client, server, said = 0;
 
 	/* Where addresses differ: of IPv4 all of it. */
 	memcpy(&client, key->client->b + 8, sizeof(client));
 	memcpy(&server, key->server->addr.b + 8, sizeof(server));
-	uint64_t h = client * 0x9e3779b97f4a7c15u + server + key->form[0] + (key->said[0].len << 8) + key->said[1].len;
+	if (key->said[0].len >= sizeof(said))
+		memcpy(&said, key->said[0].data, sizeof(said));
+	uint64_t h = client * odd + server + key->form[0] + (key->said[0].len << 8) + key->said[1].len;
 
-	return (uint32_t)(h * 0x9e3779b97f4a7c15u >> 32) | 1;
+	return (uint32_t)((h * odd ^ said) * odd >> 32) | 1;
 }
 
+/* The first of the places. */
 static inline uint32_t clv_common_place(uint32_t hash)
 {
-	_Static_assert(CLV_COMMON_PLACES == 1 << 6, "the hash's highest bits say where");
-	return hash >> 26;
+	_Static_assert(CLV_COMMON_SETS == 1 << 5, "the hash's highest bits say where");
+	return (hash >> 27) * CLV_COMMON_WAYS;
 }
 
 static inline bool clv_common_same(const void *a, const void *b)
@@ -97,31 +105,49 @@ static inline bool clv_common_same_text(const uint8_t *a, const uint8_t *b, size
 	return clv_common_same(a + len - 16, b + len - 16);
 }
 
-/* What is kept of it, or NULL. Borrowed until something else is kept. */
-static inline struct clv_common *clv_commons_find(struct clv_commons *cs, const struct clv_common_key *key)
+static inline bool clv_common_is(const struct clv_common *c, const struct clv_common_key *key)
 {
 	const struct clv_slice *said = key->said;
-	uint32_t at = clv_common_place(clv_common_hash(key));
-	struct clv_common *c = &cs->place[at];
 
-	if (!c->count || c->server.port != key->server->port || !clv_common_same(&c->client, key->client) ||
-	    !clv_common_same(&c->server.addr, &key->server->addr) || !clv_common_same(c->form, key->form) ||
-	    c->said_len[0] != said[0].len || c->said_len[1] != said[1].len ||
-	    !clv_common_same_text(c->text, said[0].data, said[0].len) ||
-	    !clv_common_same_text(c->text + said[0].len, said[1].data, said[1].len))
-		return NULL;
-	cs->wanted[at] = 0;
-	return c;
+	return c->server.port == key->server->port && clv_common_same(&c->client, key->client) &&
+	       clv_common_same(&c->server.addr, &key->server->addr) && clv_common_same(c->form, key->form) &&
+	       c->said_len[0] == said[0].len && c->said_len[1] == said[1].len &&
+	       clv_common_same_text(c->text, said[0].data, said[0].len) &&
+	       clv_common_same_text(c->text + said[0].len, said[1].data, said[1].len);
 }
 
-/* Of what was not found: where it is to be kept, by clv_common_keep(), or NULL when that is not due. */
+/* What is kept of it, or NULL. Borrowed until something else is kept. */
+static inline struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
+{
+	uint32_t hash = clv_common_hash(key), at = clv_common_place(hash);
+
+	key->hash = hash;
+	for (uint32_t end = at + CLV_COMMON_WAYS; at < end; at++)
+		if (cs->hash[at] == hash && clv_common_is(&cs->place[at], key)) {
+			cs->again[at] = true;
+			return &cs->place[at];
+		}
+	return NULL;
+}
+
+/* Of what was not found: where it is to be kept, by clv_commons_keep(), or NULL when that is not due. */
 struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key);
 
 /*
- * Keeps `count` attributes, made from `key`, at the place where that belongs, if they have room there and are strings
- * and numbers, the client's port among them; `serving`: as the peer's, too.
+ * Keeps `count` attributes, made from `key`, at the place that clv_commons_want() gave, if they have room there and are
+ * strings and numbers, the client's port among them; `serving`: as the peer's, too.
  */
-void clv_common_keep(struct clv_common *c, const struct clv_common_key *key, const struct clv_attr *attr,
-		     unsigned count, bool serving);
+void clv_commons_keep(struct clv_commons *cs, struct clv_common *c, const struct clv_common_key *key,
+		      const struct clv_attr *attr, unsigned count, bool serving);
+
+/* Copies `len` bytes of a text. Stores up to CLV_COMMON_SLACK more. Returns their end. */
+static inline char *clv_common_copy(char *out, const char *text, size_t len)
+{
+	char *end = out + len;
+
+	for (; out < end; out += CLV_COMMON_SLACK, text += CLV_COMMON_SLACK)
+		memcpy(out, text, CLV_COMMON_SLACK);
+	return end;
+}
 
 #endif

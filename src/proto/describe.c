@@ -57,19 +57,20 @@ void clv_describe_ends(struct clv_span *span, struct clv_slice server)
 {
 	struct clv_common_key key = clv_describe_key(span, 0);
 	struct clv_attr *begin = clv_span_begin(span, ENDS), *end;
-	struct clv_common *c = NULL;
+	bool room = span->commons && span->attr_count + CLV_COMMON_ATTRS <= CLV_SPAN_ATTRS;
+	struct clv_common *c;
 
 	key.said[0] = server;
-	if (span->commons && span->attr_count + CLV_COMMON_ATTRS <= CLV_SPAN_ATTRS)
-		c = clv_commons_find(span->commons, &key);
+	c = room ? clv_commons_find(span->commons, &key) : NULL;
 	if (c) {
 		clv_span_end(span, clv_describe_common(span, begin, c));
 		return;
 	}
 	end = describe_ends(span, server, begin);
 	clv_span_end(span, end);
-	if (span->commons && (c = clv_commons_want(span->commons, &key)))
-		clv_common_keep(c, &key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
+	c = room ? clv_commons_want(span->commons, &key) : NULL;
+	if (c)
+		clv_commons_keep(span->commons, c, &key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
 }
 
 void clv_describe_error(struct clv_span *span, struct clv_slice type)

@@ -312,8 +312,7 @@ static struct clv_attr *http1_describe_request(const struct clv_http1_facts *f, 
 
 /* Who spoke to whom: as the heads say, and as the wire does. */
 static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, struct clv_slice head,
-					    struct clv_slice authority, struct clv_span *span,
-					    struct clv_attr *at)
+					    struct clv_slice authority, struct clv_span *span, struct clv_attr *at)
 {
 	bool serving = span->kind == CLV_KIND_SERVER;
 	struct clv_slice client_addr = clv_describe_addr(span, &span->client.addr), server_addr = {0};
@@ -366,8 +365,7 @@ static struct clv_attr *http1_describe_who(const struct clv_http1_facts *f, stru
 					   struct clv_attr *at)
 {
 	at = clv_describe_put(at, CLV_ATTR_URL_SCHEME, u->scheme);
-	at = clv_describe_put(at, CLV_ATTR_USER_AGENT_ORIGINAL,
-			      http1_unfold(span, f, http1_get(head, f->user_agent)));
+	at = clv_describe_put(at, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, f, http1_get(head, f->user_agent)));
 	at = http1_describe_ends(f, head, u->authority, span, at);
 	return clv_describe_put(at, CLV_ATTR_NETWORK_PROTOCOL_VERSION, version);
 }
@@ -378,43 +376,43 @@ static bool http1_is_one_line(struct clv_slice value)
 	return clv_slice_find(value, 0, '\n') == value.len;
 }
 
-/* The same, where that may be kept, or should be. */
-static __attribute__((noinline)) struct clv_attr *
-http1_describe_anew(const struct clv_http1_facts *f, struct clv_slice head, struct clv_slice scheme,
-		    struct clv_slice version, struct clv_span *span, struct clv_attr *begin)
+/* The same of a target that says nothing about the server. `key`: what it may be kept by; NULL: by nothing. */
+static __attribute__((noinline)) struct clv_attr *http1_describe_anew(const struct clv_http1_facts *f,
+								      struct clv_slice head, struct clv_slice scheme,
+								      struct clv_slice version, struct clv_span *span,
+								      struct clv_attr *begin,
+								      const struct clv_common_key *key)
 {
 	const struct http1_url u = {.scheme = scheme};
 	struct clv_attr *end = http1_describe_who(f, head, &u, version, span, begin);
-	struct clv_common_key key;
-	struct clv_common *c = NULL;
+	struct clv_common *c = key ? clv_commons_want(span->commons, key) : NULL;
 
-	if (span->commons && http1_common_key(f, head, scheme, version, span, &key) &&
-	    http1_is_one_line(key.said[0]) && http1_is_one_line(key.said[1]))
-		c = clv_commons_want(span->commons, &key);
-	if (c)
-		clv_common_keep(c, &key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
+	if (c && http1_is_one_line(key->said[0]) && http1_is_one_line(key->said[1]))
+		clv_commons_keep(span->commons, c, key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
 	return end;
 }
 
-/* The same of a target that says nothing about the server. `scheme` empty: it was told before. */
+/* The same, of what is kept if it is. `scheme` empty: it was told before. */
 static inline struct clv_attr *http1_describe_common(const struct clv_http1_facts *f, struct clv_slice head,
 						     struct clv_slice scheme, struct clv_slice version,
 						     struct clv_span *span, struct clv_attr *at)
 {
-	struct clv_common *c = NULL;
 	struct clv_common_key key;
+	struct clv_common *c;
 
-	if (span->commons && http1_common_key(f, head, scheme, version, span, &key))
-		c = clv_commons_find(span->commons, &key);
+	if (!span->commons || !http1_common_key(f, head, scheme, version, span, &key))
+		return http1_describe_anew(f, head, scheme, version, span, at, NULL);
+	c = clv_commons_find(span->commons, &key);
 	if (!c)
-		return http1_describe_anew(f, head, scheme, version, span, at);
+		return http1_describe_anew(f, head, scheme, version, span, at, &key);
 	return clv_describe_common(span, at, c);
 }
 
 /* Any request, up to its protocol's version. */
-static __attribute__((noinline)) struct clv_attr *
-http1_describe_any(const struct clv_http1_facts *f, struct clv_slice head, const struct clv_http_form *form,
-		   struct clv_span *span, struct clv_attr *at)
+static __attribute__((noinline)) struct clv_attr *http1_describe_any(const struct clv_http1_facts *f,
+								     struct clv_slice head,
+								     const struct clv_http_form *form,
+								     struct clv_span *span, struct clv_attr *at)
 {
 	struct http1_url u = http1_url(http1_get(head, f->target), form->scheme, f->flags & CLV_HTTP1_CONNECT);
 
@@ -432,8 +430,8 @@ static inline struct clv_attr *http1_describe_usual(const struct clv_http1_facts
 	struct clv_slice name = clv_http1_method_name((enum clv_http1_method)f->method);
 	struct clv_slice target = http1_get(head, f->target), query;
 
-	if (span->kind != CLV_KIND_SERVER || f->method == CLV_HTTP1_OTHER || !f->method_len ||
-	    !target.len || target.data[0] != '/')
+	if (span->kind != CLV_KIND_SERVER || f->method == CLV_HTTP1_OTHER || !f->method_len || !target.len ||
+	    target.data[0] != '/')
 		return NULL;
 	size_t mark = clv_slice_find(target, 0, '?');
 	query = clv_slice_from(target, mark + 1);
@@ -464,9 +462,8 @@ static inline struct clv_attr *http1_describe_response(const struct clv_http1_fa
 }
 
 /* Once for each version, so that what they differ in is known beforehand. */
-static inline __attribute__((always_inline)) void http1_describe(const struct clv_pair *pair,
-								 const struct clv_http_form *form,
-								 struct clv_span *span)
+static inline __attribute__((always_inline)) void
+http1_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
 {
 	const struct clv_http1_facts *request = pair->request, *response = pair->response;
 	struct clv_attr *begin = clv_span_begin(span, HTTP1_ATTRS);

@@ -47,8 +47,8 @@ struct clv_report {
 	uint64_t closed_ns;   /* when it ended under the exchange; 0: it did not */
 	const char *error;    /* error.type for an exchange that did not end; NULL: capture or evidence ended */
 	char *overflow;       /* CLV_SPAN_OVERFLOW bytes for long composed strings */
-	struct clv_commons *commons; /* as clv_span.commons */
 	const struct clv_head_rules *rules;
+	struct clv_commons *commons; /* as clv_span.commons */
 	struct clv_report_counts counts;
 };
 
