@@ -413,7 +413,7 @@ static const struct clv_common *json_common_of(const struct clv_span *span)
 static inline char *json_attributes(char *out, const struct clv_span *span)
 {
 	const struct clv_common *common = json_common_of(span);
-	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? a + span->common_at : end;
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? span->common_at : end;
 
 	if (span->attr_count + span->header_count == 0)
 		out++;
@@ -490,8 +490,8 @@ size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 	if (span->common && span->common->json.state == CLV_COMMON_NEW)
 		json_make(span->common);
 	if (json_common_of(span)) {
-		text += json_text_of(a, a + span->common_at);
-		a += span->common_at + span->common->count;
+		text += json_text_of(a, span->common_at);
+		a = span->common_at + span->common->count;
 		common_bytes = COMMON_BYTES;
 	}
 	text += json_text_of(a, end);

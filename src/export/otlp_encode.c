@@ -369,7 +369,7 @@ static char *otlp_common(char *out, const struct clv_common *c, const struct clv
 static inline char *otlp_attributes(char *out, const struct clv_span *span)
 {
 	const struct clv_common *common = otlp_common_of(span);
-	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? a + span->common_at : end;
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? span->common_at : end;
 
 	for (;;) {
 		while (a < stop)
@@ -446,8 +446,8 @@ size_t clv_otlp_span_bound(const struct clv_span *span)
 	if (span->common && span->common->otlp.state == CLV_COMMON_NEW)
 		otlp_make(span->common);
 	if (otlp_common_of(span)) {
-		bytes += COMMON_BYTES + otlp_text_bound(a, a + span->common_at);
-		a += span->common_at + span->common->count;
+		bytes += COMMON_BYTES + otlp_text_bound(a, span->common_at);
+		a = span->common_at + span->common->count;
 	}
 	bytes += otlp_text_bound(a, end);
 	for (size_t i = 0; i < span->header_count; i++)

@@ -64,71 +64,8 @@ struct clv_commons {
 	struct clv_common place[CLV_COMMON_PLACES];
 };
 
-static inline uint32_t clv_common_hash(const struct clv_common_key *key)
-{
-	const uint64_t odd = 0x9e3779b97f4a7c15u;
-	uint64_t client, server, said = 0;
-
-	/* Where addresses differ: of IPv4 all of it. */
-	memcpy(&client, key->client->b + 8, sizeof(client));
-	memcpy(&server, key->server->addr.b + 8, sizeof(server));
-	if (key->said[0].len >= sizeof(said))
-		memcpy(&said, key->said[0].data, sizeof(said));
-	uint64_t h = client * odd + server + key->form[0] + (key->said[0].len << 8) + key->said[1].len;
-
-	return (uint32_t)((h * odd ^ said) * odd >> 32) | 1;
-}
-
-/* The first of the places. */
-static inline uint32_t clv_common_place(uint32_t hash)
-{
-	_Static_assert(CLV_COMMON_SETS == 1 << 5, "the hash's highest bits say where");
-	return (hash >> 27) * CLV_COMMON_WAYS;
-}
-
-static inline bool clv_common_same(const void *a, const void *b)
-{
-	uint64_t x[2], y[2];
-
-	memcpy(x, a, sizeof(x));
-	memcpy(y, b, sizeof(y));
-	return !((x[0] ^ y[0]) | (x[1] ^ y[1]));
-}
-
-static inline bool clv_common_same_text(const uint8_t *a, const uint8_t *b, size_t len)
-{
-	if (len < 16)
-		return len == 0 || memcmp(a, b, len) == 0;
-	for (size_t i = 0; i + 16 < len; i += 16)
-		if (!clv_common_same(a + i, b + i))
-			return false;
-	return clv_common_same(a + len - 16, b + len - 16);
-}
-
-static inline bool clv_common_is(const struct clv_common *c, const struct clv_common_key *key)
-{
-	const struct clv_slice *said = key->said;
-
-	return c->server.port == key->server->port && clv_common_same(&c->client, key->client) &&
-	       clv_common_same(&c->server.addr, &key->server->addr) && clv_common_same(c->form, key->form) &&
-	       c->said_len[0] == said[0].len && c->said_len[1] == said[1].len &&
-	       clv_common_same_text(c->text, said[0].data, said[0].len) &&
-	       clv_common_same_text(c->text + said[0].len, said[1].data, said[1].len);
-}
-
 /* What is kept of it, or NULL. Borrowed until something else is kept. */
-static inline struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
-{
-	uint32_t hash = clv_common_hash(key), at = clv_common_place(hash);
-
-	key->hash = hash;
-	for (uint32_t end = at + CLV_COMMON_WAYS; at < end; at++)
-		if (cs->hash[at] == hash && clv_common_is(&cs->place[at], key)) {
-			cs->again[at] = true;
-			return &cs->place[at];
-		}
-	return NULL;
-}
+struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key);
 
 /* Of what was not found: where it is to be kept, by clv_commons_keep(), or NULL when that is not due. */
 struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key);

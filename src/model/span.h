@@ -92,9 +92,9 @@ struct clv_span {
 	struct clv_slice method, target, result;
 	int status_code; /* 0: none; the protocol's own number */
 
-	struct clv_commons *commons; /* where those are kept; NULL: none are */
-	struct clv_common *common;   /* attr[common_at] and those behind it are these; NULL: not known to be any */
-	uint16_t common_at;
+	struct clv_commons *commons;      /* where those are kept; NULL: none are */
+	struct clv_common *common;        /* what is known of some of the attributes; NULL: nothing */
+	const struct clv_attr *common_at; /* the first of these */
 	uint16_t header_count, attr_count;
 	uint16_t attrs_dropped; /* that a plugin's describe() wanted, and that had no room or no valid name */
 	struct clv_attr attr[CLV_SPAN_ATTRS];

@@ -55,11 +55,12 @@ static struct clv_attr *describe_ends(struct clv_span *span, struct clv_slice se
 
 void clv_describe_ends(struct clv_span *span, struct clv_slice server)
 {
-	struct clv_common_key key = clv_describe_key(span, 0);
+	struct clv_common_key key;
 	struct clv_attr *begin = clv_span_begin(span, ENDS), *end;
 	bool room = span->commons && span->attr_count + CLV_COMMON_ATTRS <= CLV_SPAN_ATTRS;
 	struct clv_common *c;
 
+	clv_describe_key(&key, span, 0);
 	key.said[0] = server;
 	c = room ? clv_commons_find(span->commons, &key) : NULL;
 	if (c) {

@@ -37,13 +37,13 @@ struct clv_slice clv_describe_addr(struct clv_span *span, const struct clv_addr 
 void clv_describe_ends(struct clv_span *span, struct clv_slice server);
 
 /* What decides about that, with `said` of the parser's own; `form` makes it another thing than others' (from 1 on). */
-static inline struct clv_common_key clv_describe_key(const struct clv_span *span, uint64_t form)
+static inline void clv_describe_key(struct clv_common_key *key, const struct clv_span *span, uint64_t form)
 {
-	return (struct clv_common_key){
-		.client = &span->client.addr,
-		.server = &span->server,
-		.form = {form << 16 | (uint64_t)span->transport << 8 | span->kind},
-	};
+	key->client = &span->client.addr;
+	key->server = &span->server;
+	key->form[0] = form << 16 | (uint64_t)span->transport << 8 | span->kind;
+	key->form[1] = 0;
+	key->said[0] = key->said[1] = clv_slice(NULL, 0);
 }
 
 /*
@@ -58,7 +58,7 @@ static inline struct clv_attr *clv_describe_common(struct clv_span *span, struct
 	at[c->port[0]].i = span->client.port;
 	at[c->port[1]].i = span->client.port;
 	span->common = c;
-	span->common_at = (uint16_t)(at - span->attr);
+	span->common_at = at;
 	return at + c->count;
 }
 

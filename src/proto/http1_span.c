@@ -352,7 +352,7 @@ static inline bool http1_common_key(const struct clv_http1_facts *f, struct clv_
 	if (f->forwarded.len || f->forwarded_for.len || f->forwarded_host.len || version.len > 3 ||
 	    scheme.len > sizeof(uint64_t) || (scheme.len && scheme.len < sizeof(uint32_t)))
 		return false;
-	*key = clv_describe_key(span, 1 | (uint64_t)http1_packed(version) << 8 | scheme.len << 4);
+	clv_describe_key(key, span, 1 | (uint64_t)http1_packed(version) << 8 | scheme.len << 4);
 	key->form[1] = scheme.len ? clv_eight(scheme.data, scheme.len) : 0;
 	key->said[0] = http1_get(head, f->host);
 	key->said[1] = http1_get(head, f->user_agent);
