@@ -380,7 +380,7 @@ static inline char *json_common(char *out, const struct clv_common *c, const str
 }
 
 /* Writes once what json_common() copies, `all` of it with room enough for anything; its parts end at the ports. */
-static __attribute__((noinline)) void json_make(struct clv_common *c)
+static void json_make(struct clv_common *c)
 {
 	char all[6 * CLV_COMMON_BYTES + CLV_COMMON_ATTRS * ATTR_BYTES], *out = all, *begin = all;
 	unsigned part = 0;
@@ -462,12 +462,21 @@ static inline bool json_is_kept(const struct clv_json *j, const struct clv_resou
 	return j->resource_id == r->id && start_ns - j->second * SECOND_NS < SECOND_NS;
 }
 
-static __attribute__((noinline)) void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t start_ns)
+static void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t start_ns)
 {
 	if (j->resource_id != r->id)
 		json_resource(j, r);
 	if (start_ns - j->second * SECOND_NS >= SECOND_NS)
 		json_second(j, start_ns / SECOND_NS);
+}
+
+/* The same when something of the span is not kept yet: now it is. */
+static __attribute__((noinline)) size_t json_bound_anew(struct clv_json *j, const struct clv_span *span)
+{
+	json_keep(j, span->resource, span->start_ns);
+	if (span->common && span->common->json.state == CLV_COMMON_NEW)
+		json_make(span->common);
+	return clv_json_bound(j, span);
 }
 
 /* The length of strings. */
@@ -485,10 +494,9 @@ size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 	size_t text = span->name.len, headers = span->header_count, common_bytes = 0;
 	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
 
-	if (!json_is_kept(j, span->resource, span->start_ns))
-		json_keep(j, span->resource, span->start_ns);
-	if (span->common && span->common->json.state == CLV_COMMON_NEW)
-		json_make(span->common);
+	if (!json_is_kept(j, span->resource, span->start_ns) ||
+	    (span->common && span->common->json.state == CLV_COMMON_NEW))
+		return json_bound_anew(j, span);
 	if (json_common_of(span)) {
 		text += json_text_of(a, span->common_at);
 		a = span->common_at + span->common->count;

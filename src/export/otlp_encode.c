@@ -328,7 +328,7 @@ static inline char *otlp_attribute(char *out, const struct clv_attr *a)
 #define COMMON_BYTES (CLV_COMMON_TEXT + CLV_COMMON_SLACK)
 
 /* Writes once what otlp_common() copies; its parts end before the ports' attributes, whose lengths depend on them. */
-static __attribute__((noinline)) void otlp_make(struct clv_common *c)
+static void otlp_make(struct clv_common *c)
 {
 	char all[ESCAPED_MAX * CLV_COMMON_BYTES + CLV_COMMON_ATTRS * ATTR_BYTES], *out = all, *begin = all;
 	unsigned part = 0;
@@ -437,6 +437,13 @@ static inline size_t otlp_text_bound(const struct clv_attr *a, const struct clv_
 	return bytes + ESCAPED_MAX * text;
 }
 
+/* The same when what is known of the span was not written yet: now it is. */
+static __attribute__((noinline)) size_t otlp_bound_anew(const struct clv_span *span)
+{
+	otlp_make(span->common);
+	return clv_otlp_span_bound(span);
+}
+
 size_t clv_otlp_span_bound(const struct clv_span *span)
 {
 	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
@@ -444,7 +451,7 @@ size_t clv_otlp_span_bound(const struct clv_span *span)
 	size_t bytes = FRAME_BYTES + span->attr_count * ATTR_BYTES + span->header_count * HEADER_BYTES;
 
 	if (span->common && span->common->otlp.state == CLV_COMMON_NEW)
-		otlp_make(span->common);
+		return otlp_bound_anew(span);
 	if (otlp_common_of(span)) {
 		bytes += COMMON_BYTES + otlp_text_bound(a, span->common_at);
 		a = span->common_at + span->common->count;

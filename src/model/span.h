@@ -92,9 +92,13 @@ struct clv_span {
 	struct clv_slice method, target, result;
 	int status_code; /* 0: none; the protocol's own number */
 
-	struct clv_commons *commons;      /* where those are kept; NULL: none are */
-	struct clv_common *common;        /* what is known of some of the attributes; NULL: nothing */
-	const struct clv_attr *common_at; /* the first of these */
+	/*
+	 * What spans have in common (common.h): where it is kept, NULL for nowhere; and which of it stands among the
+	 * attributes, from common_at on. NULL: none, or whoever changed one of these has said so.
+	 */
+	struct clv_commons *commons;
+	struct clv_common *common;
+	const struct clv_attr *common_at;
 	uint16_t header_count, attr_count;
 	uint16_t attrs_dropped; /* that a plugin's describe() wanted, and that had no room or no valid name */
 	struct clv_attr attr[CLV_SPAN_ATTRS];

@@ -57,19 +57,20 @@ void clv_describe_ends(struct clv_span *span, struct clv_slice server)
 {
 	struct clv_common_key key;
 	struct clv_attr *begin = clv_span_begin(span, ENDS), *end;
-	bool room = span->commons && span->attr_count + CLV_COMMON_ATTRS <= CLV_SPAN_ATTRS;
+	/* A second time must not take the place of what the span borrows. */
+	bool usable = span->commons && !span->common && span->attr_count + CLV_COMMON_ATTRS <= CLV_SPAN_ATTRS;
 	struct clv_common *c;
 
 	clv_describe_key(&key, span, 0);
 	key.said[0] = server;
-	c = room ? clv_commons_find(span->commons, &key) : NULL;
+	c = usable ? clv_commons_find(span->commons, &key) : NULL;
 	if (c) {
 		clv_span_end(span, clv_describe_common(span, begin, c));
 		return;
 	}
 	end = describe_ends(span, server, begin);
 	clv_span_end(span, end);
-	c = room ? clv_commons_want(span->commons, &key) : NULL;
+	c = usable ? clv_commons_want(span->commons, &key) : NULL;
 	if (c)
 		clv_commons_keep(span->commons, c, &key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
 }

@@ -268,7 +268,7 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 	return clv_describe_text(&b);
 }
 
-/* Attributes of an HTTP span. */
+/* Attributes of an HTTP span, and what clv_describe_common() copies beyond them. */
 #define HTTP1_ATTRS (22 + CLV_COMMON_ATTRS)
 
 /* Method, URL, and the target for people, without its secrets. */

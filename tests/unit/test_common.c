@@ -145,6 +145,22 @@ static void test_places_are_given_on(void **state)
 		keep(span_of(i, 1, 80), "shop");
 }
 
+/* A span that describes its ends several times keeps what it said first. */
+static void test_ends_told_again(void **state)
+{
+	static const char *const hosts[] = {"one-host-a", "one-host-b", "one-host-c", "one-host-d", "one-host-e"};
+
+	forget();
+	for (int i = 0; i < 20; i++) {
+		struct clv_span s = span_of(1, 1, 80);
+
+		for (int j = 0; j < 5; j++)
+			clv_describe_ends(&s, clv_slice_str(hosts[(i * 3 + j) % 5]));
+		for (int j = 0; j < 5; j++)
+			assert_true(clv_slice_eq(s.attr[8 * j].s, clv_slice_str(hosts[(i * 3 + j) % 5])));
+	}
+}
+
 /* Strings past CLV_COMMON_BYTES, attributes of other types, too many of them, and none with the client's port. */
 static void test_what_cannot_be_kept(void **state)
 {
@@ -400,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_two_of_one_hash),
 		cmocka_unit_test(test_once_is_not_enough),
 		cmocka_unit_test(test_places_are_given_on),
+		cmocka_unit_test(test_ends_told_again),
 		cmocka_unit_test(test_what_cannot_be_kept),
 		cmocka_unit_test(test_spans_say_the_same),
 		cmocka_unit_test(test_long_texts),
