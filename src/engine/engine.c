@@ -626,6 +626,7 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 	e->report = (struct clv_report){
 		.overflow = e->overflow,
 		.rules = &e->config.rules,
+		.commons = &e->commons,
 		.counts = {.headers_dropped = &e->stats.drop_headers, .redacted_whole = &e->stats.redacted_whole},
 	};
 	if (!e->overflow || clv_flows_init(&e->flows, &e->mem) != 0) {

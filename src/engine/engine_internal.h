@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "flow/table.h"
+#include "model/common.h"
 
 /* So many packets back clv_engine_expect() remembers. */
 #define CLV_AHEAD 8
@@ -21,6 +22,7 @@ struct clv_engine {
 	struct clv_report report;       /* of the span being made */
 	struct clv_span span;
 	char *overflow;
+	struct clv_commons commons;
 	struct {
 		uint32_t hash[CLV_AHEAD]; /* of the flows of those expected last */
 		uint32_t count;

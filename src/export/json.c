@@ -10,8 +10,10 @@
 
 #include <endian.h>
 
+#include "base/digits.h"
 #include "base/sixteen.h"
 #include "export/utf8.h"
+#include "model/common.h"
 #include "model/packet.h"
 
 /* Copies of keys move this much at once; a key with its quotes and colon must fit. */
@@ -87,88 +89,24 @@ static char *json_hex8(char *out, const uint8_t *data)
 }
 #endif
 
-/* The eight digits of a number below 10^8, at once: fours, pairs, then digits in the bytes of a word, the first lowest.
- */
-static inline uint64_t json_eight(uint32_t v)
-{
-	uint64_t q = v / 10000, fours = q | (uint64_t)(v - q * 10000) << 32;
-
-	q = (fours * 10486 >> 20) & 0x0000007f0000007f; /* each / 100 */
-	uint64_t pairs = q | (fours - q * 100) << 16;
-
-	q = (pairs * 103 >> 10) & 0x000f000f000f000f; /* each / 10 */
-	return q | (pairs - q * 10) << 8;
-}
-
-/* All of them. */
-static inline char *json_next(char *out, uint64_t digits)
-{
-	digits = htole64(digits | 0x3030303030303030);
-	memcpy(out, &digits, sizeof(digits));
-	return out + sizeof(digits);
-}
-
-/* Without the zeros before them: but 0 itself has a digit. */
-static inline char *json_first(char *out, uint64_t digits)
-{
-	unsigned skip = (unsigned)__builtin_ctzll(digits | 1ull << 56) & ~7u;
-
-	digits = htole64((digits | 0x3030303030303030) >> skip);
-	memcpy(out, &digits, sizeof(digits));
-	return out + sizeof(digits) - skip / 8;
-}
-
-/* A number below 10^4, likewise. */
-static inline char *json_few(char *out, uint32_t v)
-{
-	uint32_t q = v * 10486 >> 20, pairs = q | (v - q * 100) << 16;
-
-	q = (pairs * 103 >> 10) & 0x000f000f;
-	uint32_t digits = q | (pairs - q * 10) << 8;
-	unsigned skip = (unsigned)__builtin_ctz(digits | 1u << 24) & ~7u;
-
-	digits = htole32((digits | 0x30303030) >> skip);
-	memcpy(out, &digits, sizeof(digits));
-	return out + sizeof(digits) - skip / 8;
-}
-
-#define EIGHT_DIGITS 100000000u
-
-static __attribute__((noinline)) char *json_large(char *out, uint64_t v)
-{
-	uint64_t high = v / EIGHT_DIGITS;
-
-	out = high < EIGHT_DIGITS ? json_first(out, json_eight((uint32_t)high)) : json_large(out, high);
-	return json_next(out, json_eight((uint32_t)(v % EIGHT_DIGITS)));
-}
-
-/* Stores up to seven bytes too many; what comes next covers them. */
-static inline char *json_u64(char *out, uint64_t v)
-{
-	if (v < 10000)
-		return json_few(out, (uint32_t)v);
-	return v < EIGHT_DIGITS ? json_first(out, json_eight((uint32_t)v)) : json_large(out, v);
-}
-
 /* A point in time, most of which have the second of the one before. */
 static inline char *json_time(const struct clv_json *j, char *out, uint64_t ns)
 {
 	uint64_t rest = ns - j->second * SECOND_NS;
 
 	if (rest >= SECOND_NS || !j->second_len)
-		return json_u64(out, ns);
+		return clv_digits(out, ns);
 	memcpy(out, j->second_text, sizeof(j->second_text));
 	out += j->second_len;
-	*out = (char)('0' + (uint32_t)rest / EIGHT_DIGITS);
-	return json_next(out + 1, json_eight((uint32_t)rest % EIGHT_DIGITS));
+	return clv_digits_nine(out, (uint32_t)rest);
 }
 
 static inline char *json_i64(char *out, int64_t v)
 {
 	if (v >= 0)
-		return json_u64(out, (uint64_t)v);
+		return clv_digits(out, (uint64_t)v);
 	*out++ = '-';
-	return json_u64(out, 0 - (uint64_t)v);
+	return clv_digits(out, 0 - (uint64_t)v);
 }
 
 /* Does any of the eight bytes need more than copying? Controls, quote, backslash, DEL, and all beyond ASCII. */
@@ -388,39 +326,111 @@ static const struct key *json_own_key(unsigned attr, struct key *room)
 	return room;
 }
 
-/* Every attribute ends in a comma; the last one becomes the closing brace. */
-static char *json_attributes(char *out, const struct clv_span *span)
+static inline char *json_attr_key(char *out, unsigned attr)
 {
 	struct key own;
+	const struct key *key = attr < CLV_ATTR_COUNT ? &keys[attr] : json_own_key(attr, &own);
 
-	out = PUT_LIT(out, ",\"attributes\":{");
-	if (span->attr_count + span->header_count == 0)
-		out++;
-	for (const struct clv_attr *a = span->attr, *end = a + span->attr_count; a < end; a++) {
-		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : json_own_key(a->key, &own);
+	memcpy(out, key->text, KEY_ROOM);
+	return out + key->len;
+}
 
-		memcpy(out, key->text, KEY_ROOM);
-		out += key->len;
-		if (a->type == CLV_TYPE_STRING) { /* most are */
-			*out = '"';
-			out = json_string(out + 1, a->s);
-			out = PUT_LIT(out, "\",");
+/* With a comma behind it. */
+static inline char *json_attr(char *out, const struct clv_attr *a)
+{
+	out = json_attr_key(out, a->key);
+	if (a->type == CLV_TYPE_STRING) { /* most are */
+		*out = '"';
+		out = json_string(out + 1, a->s);
+		return PUT_LIT(out, "\",");
+	}
+	if (a->type == CLV_TYPE_INT)
+		out = json_i64(out, a->i);
+	else if (a->type == CLV_TYPE_BOOL)
+		out = a->b ? PUT_LIT(out, "true") : PUT_LIT(out, "false");
+	else
+		out = json_strings(out, a->s);
+	*out = ',';
+	return out + 1;
+}
+
+/* ---- what spans have in common ----------------------------------------------------------------------------------- */
+
+/* What a piece and a number may take beyond the text's length. */
+#define COMMON_BYTES (CLV_COMMON_TEXT + CLV_COMMON_PORTS * 24 + CLV_COMMON_SLACK)
+
+static inline char *json_common(char *out, const struct clv_common *c, const struct clv_attr *a)
+{
+	const uint16_t *len = c->json.len;
+	const char *text = c->json.text;
+	char *port = clv_common_copy(out, text, len[0]);
+	size_t digits;
+
+	out = clv_digits(port, (uint64_t)a[c->port[0]].i);
+	digits = (size_t)(out - port);
+	text += len[0];
+	if (c->ports == CLV_COMMON_PORTS) { /* the same once more, of at most five digits */
+		out = clv_common_copy(out, text, len[1]);
+		memcpy(out, port, sizeof(uint64_t));
+		out += digits;
+		text += len[1];
+		len++;
+	}
+	return clv_common_copy(out, text, len[1]);
+}
+
+/* Writes once what json_common() copies, `all` of it with room enough for anything; its parts end at the ports. */
+static void json_make(struct clv_common *c)
+{
+	char all[6 * CLV_COMMON_BYTES + CLV_COMMON_ATTRS * ATTR_BYTES], *out = all, *begin = all;
+	unsigned part = 0;
+
+	for (unsigned i = 0; i < c->count; i++) {
+		if (part == c->ports || i != c->port[part]) {
+			out = json_attr(out, &c->attr[i]);
 			continue;
 		}
-		if (a->type == CLV_TYPE_STRINGS) {
-			out = json_strings(out, a->s);
-		} else if (a->type == CLV_TYPE_INT) {
-			out = json_i64(out, a->i);
-		} else {
-			out = a->b ? PUT_LIT(out, "true") : PUT_LIT(out, "false");
-		}
+		out = json_attr_key(out, c->attr[i].key);
+		c->json.len[part++] = (uint16_t)(out - begin);
+		begin = out;
 		*out++ = ',';
+	}
+	c->json.len[part] = (uint16_t)(out - begin);
+	c->json.state = out - all <= CLV_COMMON_TEXT ? CLV_COMMON_MADE : CLV_COMMON_TOO_LONG;
+	if (c->json.state == CLV_COMMON_MADE)
+		memcpy(c->json.text, all, (size_t)(out - all));
+}
+
+/* What is known of the span's attributes, or NULL. */
+static const struct clv_common *json_common_of(const struct clv_span *span)
+{
+	return span->common && span->common->json.state == CLV_COMMON_MADE ? span->common : NULL;
+}
+
+/* ---- spans ------------------------------------------------------------------------------------------------------- */
+
+/* Every attribute ends in a comma; the last one becomes the closing brace. */
+static inline char *json_attributes(char *out, const struct clv_span *span)
+{
+	const struct clv_common *common = json_common_of(span);
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? span->common_at : end;
+
+	if (span->attr_count + span->header_count == 0)
+		out++;
+	for (;;) {
+		while (a < stop)
+			out = json_attr(out, a++);
+		if (a == end)
+			break;
+		out = json_common(out, common, a);
+		a += common->count;
+		stop = end;
 	}
 	out = json_headers(out, span);
 	out[-1] = '}';
 	if (span->attrs_dropped) {
 		out = PUT_LIT(out, ",\"dropped_attributes_count\":");
-		out = json_u64(out, span->attrs_dropped);
+		out = clv_digits(out, span->attrs_dropped);
 	}
 	return out;
 }
@@ -444,7 +454,12 @@ static void json_resource(struct clv_json *j, const struct clv_resource *r)
 static void json_second(struct clv_json *j, uint64_t second)
 {
 	j->second = second;
-	j->second_len = second ? (uint32_t)(json_u64(j->second_text, second) - j->second_text) : 0;
+	j->second_len = second ? (uint32_t)(clv_digits(j->second_text, second) - j->second_text) : 0;
+}
+
+static inline bool json_is_kept(const struct clv_json *j, const struct clv_resource *r, uint64_t start_ns)
+{
+	return j->resource_id == r->id && start_ns - j->second * SECOND_NS < SECOND_NS;
 }
 
 static void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t start_ns)
@@ -455,17 +470,47 @@ static void json_keep(struct clv_json *j, const struct clv_resource *r, uint64_t
 		json_second(j, start_ns / SECOND_NS);
 }
 
+/* The same when something of the span is not kept yet: now it is. */
+static __attribute__((noinline)) size_t json_bound_anew(struct clv_json *j, const struct clv_span *span)
+{
+	json_keep(j, span->resource, span->start_ns);
+	if (span->common && span->common->json.state == CLV_COMMON_NEW)
+		json_make(span->common);
+	return clv_json_bound(j, span);
+}
+
+/* The length of strings. */
+static inline size_t json_text_of(const struct clv_attr *a, const struct clv_attr *end)
+{
+	size_t text = 0;
+
+	for (; a < end; a++)
+		text += a->s.len;
+	return text;
+}
+
 size_t clv_json_bound(struct clv_json *j, const struct clv_span *span)
 {
-	size_t text = span->name.len, headers = span->header_count;
+	size_t text = span->name.len, headers = span->header_count, common_bytes = 0;
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
 
-	json_keep(j, span->resource, span->start_ns);
-	for (size_t i = 0; i < span->attr_count; i++)
-		text += span->attr[i].s.len;
+	if (!json_is_kept(j, span->resource, span->start_ns) ||
+	    (span->common && span->common->json.state == CLV_COMMON_NEW))
+		return json_bound_anew(j, span);
+	if (json_common_of(span)) {
+		text += json_text_of(a, span->common_at);
+		a = span->common_at + span->common->count;
+		common_bytes = COMMON_BYTES;
+	}
+	text += json_text_of(a, end);
 	for (size_t i = 0; i < headers; i++)
 		text += span->header[i].name.len + span->header[i].value.len;
-	return FRAME_BYTES + 6 * text + span->attr_count * ATTR_BYTES + headers * HEADER_BYTES + j->resource_len;
+	return FRAME_BYTES + 6 * text + span->attr_count * ATTR_BYTES + headers * HEADER_BYTES + common_bytes +
+	       j->resource_len;
 }
+
+#define KIND(word)   "\",\"kind\":\"" word "\",\"start_time_unix_nano\":\""
+#define STATUS(word) "\",\"status\":{\"code\":\"" word "\"},\"attributes\":{"
 
 size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, char *line)
 {
@@ -479,15 +524,12 @@ size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, cha
 		out = json_hex8(out, span->parent_id);
 	}
 	out = PUT_LIT(out, "\",\"name\":\"");
-	out = clv_json_escape(out, span->name);
-	out = PUT_LIT(out, "\",\"kind\":\"");
-	out = span->kind == CLV_KIND_CLIENT ? PUT_LIT(out, "CLIENT") : PUT_LIT(out, "SERVER");
-	out = PUT_LIT(out, "\",\"start_time_unix_nano\":\"");
+	out = json_string(out, span->name);
+	out = span->kind == CLV_KIND_CLIENT ? PUT_LIT(out, KIND("CLIENT")) : PUT_LIT(out, KIND("SERVER"));
 	out = json_time(j, out, span->start_ns);
 	out = PUT_LIT(out, "\",\"end_time_unix_nano\":\"");
 	out = json_time(j, out, span->end_ns);
-	out = PUT_LIT(out, "\",\"status\":{\"code\":\"");
-	out = span->status == CLV_STATUS_ERROR ? PUT_LIT(out, "ERROR\"}") : PUT_LIT(out, "UNSET\"}");
+	out = span->status == CLV_STATUS_ERROR ? PUT_LIT(out, STATUS("ERROR")) : PUT_LIT(out, STATUS("UNSET"));
 	out = json_attributes(out, span);
 	memcpy(out, j->resource, j->resource_len);
 	return (size_t)(out - line) + j->resource_len;
@@ -509,7 +551,7 @@ static char *json_key(char *out, const char *key)
 
 static char *json_int(char *out, const char *key, uint64_t value)
 {
-	out = json_u64(json_key(out, key), value);
+	out = clv_digits(json_key(out, key), value);
 	*out++ = ',';
 	return out;
 }

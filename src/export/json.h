@@ -3,7 +3,8 @@
  * One span as one line of JSON, in the form that docs/output.md fixes. Always valid JSON and UTF-8, whatever
  * bytes the span's strings hold; their loss-free escaping is described there too.
  *
- * Pure functions over a const struct: any thread. No allocation, no printf; about 200 ns for a usual span.
+ * No allocation, no printf. What is written of span->common is kept there: the thread of the span's engine, and any
+ * thread where a span has none.
  */
 #ifndef CLV_EXPORT_JSON_H
 #define CLV_EXPORT_JSON_H

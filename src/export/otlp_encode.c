@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Spans as OTLP protobuf. Owns nothing; never allocates, never checks for room: the caller gives the bound's bytes.
- * Pure functions, any thread; spans are written on the engine's.
+ * Any thread; spans are written on the engine's.
  *
  * As in json.c every piece is stored without a test, and copies of keys may run over the end of what they mean to
  * write. Strings are copied and looked at in one go: the few that need escaping are then written once more.
@@ -10,6 +10,7 @@
 
 #include "base/sixteen.h"
 #include "export/utf8.h"
+#include "model/common.h"
 
 const struct clv_slice clv_otlp_schema_url = CLV_LIT("https://opentelemetry.io/schemas/1.44.0");
 
@@ -252,11 +253,18 @@ static inline char *otlp_string_attribute(char *out, const struct key *key, stru
 	return otlp_escape(otlp_string_key(out, key, otlp_escaped_size(s)), s);
 }
 
+/* A number is short: its length, and the attribute's, are known when it is written. */
 static inline char *otlp_int_attribute(char *out, const struct key *key, int64_t i)
 {
-	out = otlp_short_key(out, key, 1 + protobuf_varint_size((uint64_t)i));
-	*out++ = TAG(ANY_INT, PROTOBUF_VARINT);
-	return protobuf_varint(out, (uint64_t)i);
+	char *value = out + 2 + key->len, *end;
+
+	out[0] = TAG(SPAN_ATTRIBUTES, PROTOBUF_BYTES);
+	memcpy(out + 2, key, KEY_ROOM);
+	value[1] = TAG(ANY_INT, PROTOBUF_VARINT);
+	end = protobuf_varint(value + 2, (uint64_t)i);
+	value[0] = (char)(end - value - 1);
+	out[1] = (char)(end - out - 2);
+	return end;
 }
 
 static inline char *otlp_bool_attribute(char *out, const struct key *key, bool b)
@@ -302,23 +310,76 @@ static const struct key *otlp_own_key(unsigned attr, struct key *room)
 	return room;
 }
 
-static char *otlp_attributes(char *out, const struct clv_span *span)
+static inline char *otlp_attribute(char *out, const struct clv_attr *a)
 {
 	struct key own;
+	const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : otlp_own_key(a->key, &own);
 
-	for (const struct clv_attr *a = span->attr, *end = a + span->attr_count; a < end; a++) {
-		const struct key *key = a->key < CLV_ATTR_COUNT ? &keys[a->key] : otlp_own_key(a->key, &own);
+	if (a->type == CLV_TYPE_STRING)
+		return otlp_string_attribute(out, key, a->s);
+	if (a->type == CLV_TYPE_INT)
+		return otlp_int_attribute(out, key, a->i);
+	if (a->type == CLV_TYPE_BOOL)
+		return otlp_bool_attribute(out, key, a->b);
+	return otlp_strings_attribute(out, key, a->s);
+}
 
-		if (a->type == CLV_TYPE_STRING)
-			out = otlp_string_attribute(out, key, a->s);
-		else if (a->type == CLV_TYPE_INT)
-			out = otlp_int_attribute(out, key, a->i);
-		else if (a->type == CLV_TYPE_STRINGS)
-			out = otlp_strings_attribute(out, key, a->s);
-		else
-			out = otlp_bool_attribute(out, key, a->b);
+/* What a kept text and the ports in it may take, with what is stored behind it. */
+#define COMMON_BYTES (CLV_COMMON_TEXT + CLV_COMMON_SLACK)
+
+/* Writes once what otlp_common() copies; its parts end before the ports' attributes, whose lengths depend on them. */
+static void otlp_make(struct clv_common *c)
+{
+	char all[ESCAPED_MAX * CLV_COMMON_BYTES + CLV_COMMON_ATTRS * ATTR_BYTES], *out = all, *begin = all;
+	unsigned part = 0;
+
+	for (unsigned i = 0; i < c->count; i++) {
+		if (part == c->ports || i != c->port[part]) {
+			out = otlp_attribute(out, &c->attr[i]);
+			continue;
+		}
+		c->otlp.len[part++] = (uint16_t)(out - begin);
+		begin = out;
 	}
-	return out;
+	c->otlp.len[part] = (uint16_t)(out - begin);
+	c->otlp.state = out - all <= CLV_COMMON_TEXT ? CLV_COMMON_MADE : CLV_COMMON_TOO_LONG;
+	if (c->otlp.state == CLV_COMMON_MADE)
+		memcpy(c->otlp.text, all, (size_t)(out - all));
+}
+
+/* What is known of the span's attributes, or NULL. */
+static const struct clv_common *otlp_common_of(const struct clv_span *span)
+{
+	return span->common && span->common->otlp.state == CLV_COMMON_MADE ? span->common : NULL;
+}
+
+static char *otlp_common(char *out, const struct clv_common *c, const struct clv_attr *a)
+{
+	const char *text = c->otlp.text;
+	unsigned i = 0;
+
+	do {
+		out = clv_common_copy(out, text, c->otlp.len[i]);
+		text += c->otlp.len[i];
+		out = otlp_int_attribute(out, &keys[a[c->port[i]].key], a[c->port[i]].i);
+	} while (++i < c->ports);
+	return clv_common_copy(out, text, c->otlp.len[i]);
+}
+
+static inline char *otlp_attributes(char *out, const struct clv_span *span)
+{
+	const struct clv_common *common = otlp_common_of(span);
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? span->common_at : end;
+
+	for (;;) {
+		while (a < stop)
+			out = otlp_attribute(out, a++);
+		if (a == end)
+			return out;
+		out = otlp_common(out, common, a);
+		a += common->count;
+		stop = end;
+	}
 }
 
 static char *otlp_header_key(char *out, const struct clv_span_header *h)
@@ -353,20 +414,49 @@ static char *otlp_header(char *out, const struct clv_span *span, size_t *i)
 	return out;
 }
 
+/* What the elements of an array take beyond its strings. */
+static __attribute__((noinline)) size_t otlp_elements_bound(struct clv_slice s)
+{
+	size_t bytes = HEADER_BYTES;
+
+	for (size_t at = 0; at < s.len; at++)
+		bytes += s.data[at] ? 0 : HEADER_BYTES;
+	return bytes;
+}
+
+/* What attributes may take beyond ATTR_BYTES each. */
+static inline size_t otlp_text_bound(const struct clv_attr *a, const struct clv_attr *end)
+{
+	size_t text = 0, bytes = 0;
+
+	for (; a < end; a++) {
+		text += a->s.len; /* numbers have none */
+		if (a->type == CLV_TYPE_STRINGS)
+			bytes += otlp_elements_bound(a->s);
+	}
+	return bytes + ESCAPED_MAX * text;
+}
+
+/* The same when what is known of the span was not written yet: now it is. */
+static __attribute__((noinline)) size_t otlp_bound_anew(const struct clv_span *span)
+{
+	otlp_make(span->common);
+	return clv_otlp_span_bound(span);
+}
+
 size_t clv_otlp_span_bound(const struct clv_span *span)
 {
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
 	size_t text = span->name.len + span->tracestate.len;
 	size_t bytes = FRAME_BYTES + span->attr_count * ATTR_BYTES + span->header_count * HEADER_BYTES;
 
-	for (size_t i = 0; i < span->attr_count; i++) {
-		struct clv_slice s = span->attr[i].s;
-
-		if (span->attr[i].type == CLV_TYPE_STRING || span->attr[i].type == CLV_TYPE_STRINGS)
-			text += s.len;
-		bytes += span->attr[i].type == CLV_TYPE_STRINGS ? HEADER_BYTES : 0;
-		for (size_t at = 0; span->attr[i].type == CLV_TYPE_STRINGS && at < s.len; at++)
-			bytes += s.data[at] ? 0 : HEADER_BYTES;
+	if (span->common && span->common->otlp.state == CLV_COMMON_NEW)
+		return otlp_bound_anew(span);
+	if (otlp_common_of(span)) {
+		bytes += COMMON_BYTES + otlp_text_bound(a, span->common_at);
+		a = span->common_at + span->common->count;
 	}
+	bytes += otlp_text_bound(a, end);
 	for (size_t i = 0; i < span->header_count; i++)
 		text += span->header[i].name.len + span->header[i].value.len;
 	return bytes + ESCAPED_MAX * text;
@@ -407,6 +497,16 @@ static char *otlp_tail(char *out, const struct clv_span *span)
 	return flags ? protobuf_fixed32(out, SPAN_FLAGS, flags) : out;
 }
 
+static inline char *otlp_name(char *out, struct clv_slice name)
+{
+	if (name.len < SHORT && otlp_copy(out + 2, name)) {
+		out[0] = TAG(SPAN_NAME, PROTOBUF_BYTES);
+		out[1] = (char)name.len;
+		return out + 2 + name.len;
+	}
+	return clv_otlp_string(out, SPAN_NAME, name);
+}
+
 size_t clv_otlp_span_write(const struct clv_span *span, char *begin)
 {
 	char *out = otlp_id(begin, SPAN_TRACE_ID, span->trace_id, sizeof(span->trace_id));
@@ -416,7 +516,7 @@ size_t clv_otlp_span_write(const struct clv_span *span, char *begin)
 		out = clv_otlp_string(out, SPAN_TRACE_STATE, span->tracestate);
 	if (span->has_parent)
 		out = otlp_id(out, SPAN_PARENT_SPAN_ID, span->parent_id, sizeof(span->parent_id));
-	out = clv_otlp_string(out, SPAN_NAME, span->name);
+	out = otlp_name(out, span->name);
 	out = protobuf_uint(out, SPAN_KIND, span->kind == CLV_KIND_CLIENT ? KIND_CLIENT : KIND_SERVER);
 	out = protobuf_fixed64(out, SPAN_START, span->start_ns);
 	out = protobuf_fixed64(out, SPAN_END, span->end_ns);

@@ -4,7 +4,8 @@
  * that are no UTF-8 are escaped as docs/output.md says, since protobuf strings must be UTF-8.
  *
  * A request is put together from parts that were encoded once, on the engine's thread: requests are concatenations.
- * Pure functions, no allocation, no check for room: the caller gives the bound's bytes. Any thread.
+ * No allocation, no check for room: the caller gives the bound's bytes. Any thread; what is written of span->common is
+ * kept there, by the thread of the span's engine.
  */
 #ifndef CLV_EXPORT_OTLP_ENCODE_H
 #define CLV_EXPORT_OTLP_ENCODE_H

@@ -10,19 +10,11 @@ const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key 
 	return NULL;
 }
 
-char *clv_span_scratch(struct clv_span *s, size_t len)
+char *clv_span_overflow(struct clv_span *s, size_t len)
 {
-	if (len <= sizeof(s->scratch) - s->scratch_used) {
-		char *p = s->scratch + s->scratch_used;
-
-		s->scratch_used = (uint16_t)(s->scratch_used + len);
-		return p;
-	}
-	if (s->overflow && len <= CLV_SPAN_OVERFLOW - s->overflow_used) {
-		char *p = s->overflow + s->overflow_used;
-
-		s->overflow_used += (uint32_t)len;
-		return p;
-	}
-	return NULL;
+	if (!s->overflow || len > CLV_SPAN_OVERFLOW - s->overflow_used)
+		return NULL;
+	char *p = s->overflow + s->overflow_used;
+	s->overflow_used += (uint32_t)len;
+	return p;
 }

@@ -62,6 +62,9 @@ struct clv_span_header {
 };
 #define CLV_SPAN_HEADERS 32
 
+struct clv_common; /* model/common.h */
+struct clv_commons;
+
 struct clv_span {
 	uint8_t trace_id[16];
 	uint8_t span_id[8];
@@ -89,6 +92,13 @@ struct clv_span {
 	struct clv_slice method, target, result;
 	int status_code; /* 0: none; the protocol's own number */
 
+	/*
+	 * What spans have in common (common.h): where it is kept, NULL for nowhere; and which of it stands among the
+	 * attributes, from common_at on. NULL: none, or whoever changed one of these has said so.
+	 */
+	struct clv_commons *commons;
+	struct clv_common *common;
+	const struct clv_attr *common_at;
 	uint16_t header_count, attr_count;
 	uint16_t attrs_dropped; /* that a plugin's describe() wanted, and that had no room or no valid name */
 	struct clv_attr attr[CLV_SPAN_ATTRS];
@@ -181,8 +191,19 @@ static inline void clv_span_strs(struct clv_span *s, enum clv_attr_key key, stru
 /* Borrowed attribute, or NULL. */
 const struct clv_attr *clv_span_get(const struct clv_span *s, enum clv_attr_key key);
 
+/* The same where the scratch is full. */
+char *clv_span_overflow(struct clv_span *s, size_t len);
+
 /* `len` bytes that live as long as the span, contents undefined; NULL when there is no room left. */
-char *clv_span_scratch(struct clv_span *s, size_t len);
+static inline char *clv_span_scratch(struct clv_span *s, size_t len)
+{
+	char *p = s->scratch + s->scratch_used;
+
+	if (len > sizeof(s->scratch) - s->scratch_used)
+		return clv_span_overflow(s, len);
+	s->scratch_used = (uint16_t)(s->scratch_used + len);
+	return p;
+}
 
 /* What the engine calls for each finished span, in the order of their ends. The receiver sets its resource. */
 typedef void (*clv_span_fn)(void *ctx, struct clv_span *span);

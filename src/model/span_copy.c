@@ -57,6 +57,9 @@ static void string_move(void *ctx, struct clv_slice *string)
 static void fields_copy(struct clv_span *to, const struct clv_span *from)
 {
 	memcpy(to, from, FIELDS_BYTES);
+	to->commons = NULL; /* a copy may outlive what is kept there */
+	to->common = NULL;
+	to->common_at = NULL;
 	memcpy(to->attr, from->attr, from->attr_count * sizeof(*from->attr));
 	memcpy(to->header, from->header, from->header_count * sizeof(*from->header));
 }

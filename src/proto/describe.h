@@ -6,6 +6,7 @@
 #define CLV_PROTO_DESCRIBE_H
 
 #include "base/buf.h"
+#include "model/common.h"
 #include "model/span.h"
 
 /* The attribute, unless its value is empty. */
@@ -34,6 +35,32 @@ struct clv_slice clv_describe_addr(struct clv_span *span, const struct clv_addr 
  * client meant, where the protocol tells (a host name); empty: the address that it reached.
  */
 void clv_describe_ends(struct clv_span *span, struct clv_slice server);
+
+/* What decides about that, with `said` of the parser's own; `form` makes it another thing than others' (from 1 on). */
+static inline void clv_describe_key(struct clv_common_key *key, const struct clv_span *span, uint64_t form)
+{
+	key->client = &span->client.addr;
+	key->server = &span->server;
+	key->form[0] = form << 16 | (uint64_t)span->transport << 8 | span->kind;
+	key->form[1] = 0;
+	key->said[0] = key->said[1] = clv_slice(NULL, 0);
+}
+
+/*
+ * Attributes that are kept, from `at` on, of which CLV_COMMON_ATTRS must have room there: with the span's own client
+ * port. `c` is from span->commons.
+ */
+static inline struct clv_attr *clv_describe_common(struct clv_span *span, struct clv_attr *at, struct clv_common *c)
+{
+	/* All of them, whatever the count, since that is quickly done; in pieces that compilers move by registers. */
+	for (int i = 0; i < CLV_COMMON_ATTRS; i += 4)
+		memcpy(at + i, c->attr + i, 4 * sizeof(*at));
+	at[c->port[0]].i = span->client.port;
+	at[c->port[1]].i = span->client.port;
+	span->common = c;
+	span->common_at = at;
+	return at + c->count;
+}
 
 /* The exchange failed: status ERROR and error.type, `type` of few values. */
 void clv_describe_error(struct clv_span *span, struct clv_slice type);

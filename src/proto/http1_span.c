@@ -7,6 +7,7 @@
  */
 #include "proto/http1.h"
 
+#include "base/digits.h"
 #include "model/span.h"
 #include "proto/describe.h"
 #include "proto/http1_text.h"
@@ -134,14 +135,14 @@ static struct clv_slice http1_said(const struct clv_http1_facts *f, struct clv_s
 }
 
 /* Where the request was meant to go: a proxy's word first (servers only), then the target, then Host. */
-static struct http1_host http1_server(const struct clv_http1_facts *f, struct clv_slice head, const struct http1_url *u,
-				      enum clv_span_kind kind)
+static struct http1_host http1_server(const struct clv_http1_facts *f, struct clv_slice head,
+				      struct clv_slice authority, enum clv_span_kind kind)
 {
 	struct clv_slice forwarded_host = http1_get(head, f->forwarded_host);
 	struct clv_slice said[] = {
-		kind == CLV_KIND_SERVER ? http1_said(f, head, CLV_LIT("host")) : u->authority,
-		kind == CLV_KIND_SERVER ? http1_element(&forwarded_host) : u->authority,
-		u->authority,
+		kind == CLV_KIND_SERVER ? http1_said(f, head, CLV_LIT("host")) : authority,
+		kind == CLV_KIND_SERVER ? http1_element(&forwarded_host) : authority,
+		authority,
 		http1_get(head, f->host),
 	};
 	struct http1_host h = {0};
@@ -198,15 +199,26 @@ static struct clv_slice http1_param(struct clv_slice *query)
 	return param;
 }
 
-/* The query as it may be shown: itself, mostly. */
-static struct clv_slice http1_redact(struct clv_span *span, struct clv_slice query)
+/* How many parameters of a query are such. */
+static size_t http1_secrets(struct clv_slice query)
 {
 	size_t secrets = 0;
 
 	for (struct clv_slice rest = query; rest.len;) {
 		struct clv_slice param = http1_param(&rest);
-		secrets += http1_secret(clv_slice_head(param, clv_slice_find(param, 0, '=')));
+		uint8_t first = param.len ? param.data[0] : 0;
+
+		if (first == 'X' || first == 'A' || first == 'S' || first == 's') /* as they begin */
+			secrets += http1_secret(clv_slice_head(param, clv_slice_find(param, 0, '=')));
 	}
+	return secrets;
+}
+
+/* The query as it may be shown: itself, mostly. */
+static struct clv_slice http1_redact(struct clv_span *span, struct clv_slice query)
+{
+	size_t secrets = http1_secrets(query);
+
 	if (!secrets)
 		return query;
 	struct clv_buf b = clv_describe_room(span, query.len + secrets * (sizeof("=REDACTED") - 1));
@@ -256,8 +268,8 @@ static struct clv_slice http1_full(struct clv_span *span, const struct http1_url
 	return clv_describe_text(&b);
 }
 
-/* Attributes of an HTTP span. */
-#define HTTP1_ATTRS 22
+/* Attributes of an HTTP span, and what clv_describe_common() copies beyond them. */
+#define HTTP1_ATTRS (22 + CLV_COMMON_ATTRS)
 
 /* Method, URL, and the target for people, without its secrets. */
 static struct clv_attr *http1_describe_request(const struct clv_http1_facts *f, struct clv_slice head,
@@ -280,30 +292,31 @@ static struct clv_attr *http1_describe_request(const struct clv_http1_facts *f, 
 	u->query = query;
 	at = clv_describe_put(at, CLV_ATTR_URL_PATH, u->path);
 	at = clv_describe_put(at, CLV_ATTR_URL_QUERY, query);
-	at = clv_attrs_str(at, CLV_ATTR_URL_SCHEME, u->scheme);
 	/* A proxy is asked for a whole URL: that, not its path alone, is what the request says. */
 	bool whole = (span->kind == CLV_KIND_CLIENT || u->authority.len) && (target.len || !form->partial);
 	struct clv_slice full = {0};
 	if (whole || secret)
 		full = http1_full(span, u, http1_unfold(span, f, http1_get(head, f->host)));
-	if (whole)
+	if (whole) {
+		at = clv_attrs_str(at, CLV_ATTR_URL_SCHEME, u->scheme);
 		at = clv_describe_put(at, CLV_ATTR_URL_FULL, full);
+		u->scheme.len = 0;
+	}
 	span->target = target;
 	if (secret && u->authority.len)
 		span->target = full;
 	else if (secret)
 		span->target = clv_slice_from(full, full.len - u->path.len - 1 - query.len);
-	return clv_describe_put(at, CLV_ATTR_USER_AGENT_ORIGINAL,
-				http1_unfold(span, f, http1_get(head, f->user_agent)));
+	return at;
 }
 
 /* Who spoke to whom: as the heads say, and as the wire does. */
 static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, struct clv_slice head,
-					    const struct http1_url *u, struct clv_span *span, struct clv_attr *at)
+					    struct clv_slice authority, struct clv_span *span, struct clv_attr *at)
 {
 	bool serving = span->kind == CLV_KIND_SERVER;
 	struct clv_slice client_addr = clv_describe_addr(span, &span->client.addr), server_addr = {0};
-	struct http1_host server = http1_server(f, head, u, span->kind);
+	struct http1_host server = http1_server(f, head, authority, span->kind);
 	struct clv_slice client = serving ? http1_client(f, head) : clv_slice(NULL, 0);
 
 	if (!serving || !server.name.len)
@@ -320,25 +333,126 @@ static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, str
 			     clv_addr_is_v4(&span->server.addr) ? CLV_LIT("ipv4") : CLV_LIT("ipv6"));
 }
 
-/* 100..999 as text, in the span. */
-static struct clv_slice http1_status_text(struct clv_span *span, uint16_t status)
+/* A version, of up to three bytes, as a number. */
+static uint32_t http1_packed(struct clv_slice s)
 {
-	char *text = clv_span_scratch(span, 3);
-
-	if (!text)
-		return clv_slice(NULL, 0);
-	text[0] = (char)('0' + status / 100);
-	text[1] = (char)('0' + status / 10 % 10);
-	text[2] = (char)('0' + status % 10);
-	return clv_slice(text, 3);
+	if (!s.len)
+		return 0;
+	return (uint32_t)s.data[0] | (uint32_t)s.data[s.len / 2] << 8 | (uint32_t)s.data[s.len - 1] << 16 |
+	       (uint32_t)s.len << 24;
 }
 
-static struct clv_attr *http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span,
-						struct clv_attr *at)
+/*
+ * What decides about all that is the same in many spans, when nothing but Host and User-Agent does. False: something
+ * else has a say.
+ */
+static inline bool http1_common_key(const struct clv_http1_facts *f, struct clv_slice head, struct clv_slice scheme,
+				    struct clv_slice version, const struct clv_span *span, struct clv_common_key *key)
+{
+	if (f->forwarded.len || f->forwarded_for.len || f->forwarded_host.len || version.len > 3 ||
+	    scheme.len > sizeof(uint64_t) || (scheme.len && scheme.len < sizeof(uint32_t)))
+		return false;
+	clv_describe_key(key, span, 1 | (uint64_t)http1_packed(version) << 8 | scheme.len << 4);
+	key->form[1] = scheme.len ? clv_eight(scheme.data, scheme.len) : 0;
+	key->said[0] = http1_get(head, f->host);
+	key->said[1] = http1_get(head, f->user_agent);
+	return true;
+}
+
+/* Who, with what, and who spoke to whom. */
+static struct clv_attr *http1_describe_who(const struct clv_http1_facts *f, struct clv_slice head,
+					   const struct http1_url *u, struct clv_slice version, struct clv_span *span,
+					   struct clv_attr *at)
+{
+	at = clv_describe_put(at, CLV_ATTR_URL_SCHEME, u->scheme);
+	at = clv_describe_put(at, CLV_ATTR_USER_AGENT_ORIGINAL, http1_unfold(span, f, http1_get(head, f->user_agent)));
+	at = http1_describe_ends(f, head, u->authority, span, at);
+	return clv_describe_put(at, CLV_ATTR_NETWORK_PROTOCOL_VERSION, version);
+}
+
+/* A value that is shown as it stands. */
+static bool http1_is_one_line(struct clv_slice value)
+{
+	return clv_slice_find(value, 0, '\n') == value.len;
+}
+
+/* The same of a target that says nothing about the server. `key`: what it may be kept by; NULL: by nothing. */
+static __attribute__((noinline)) struct clv_attr *http1_describe_anew(const struct clv_http1_facts *f,
+								      struct clv_slice head, struct clv_slice scheme,
+								      struct clv_slice version, struct clv_span *span,
+								      struct clv_attr *begin,
+								      const struct clv_common_key *key)
+{
+	const struct http1_url u = {.scheme = scheme};
+	struct clv_attr *end = http1_describe_who(f, head, &u, version, span, begin);
+	struct clv_common *c = key ? clv_commons_want(span->commons, key) : NULL;
+
+	if (c && http1_is_one_line(key->said[0]) && http1_is_one_line(key->said[1]))
+		clv_commons_keep(span->commons, c, key, begin, (unsigned)(end - begin), span->kind == CLV_KIND_SERVER);
+	return end;
+}
+
+/* The same, of what is kept if it is. `scheme` empty: it was told before. */
+static inline struct clv_attr *http1_describe_common(const struct clv_http1_facts *f, struct clv_slice head,
+						     struct clv_slice scheme, struct clv_slice version,
+						     struct clv_span *span, struct clv_attr *at)
+{
+	struct clv_common_key key;
+	struct clv_common *c;
+
+	if (!span->commons || !http1_common_key(f, head, scheme, version, span, &key))
+		return http1_describe_anew(f, head, scheme, version, span, at, NULL);
+	c = clv_commons_find(span->commons, &key);
+	if (!c)
+		return http1_describe_anew(f, head, scheme, version, span, at, &key);
+	return clv_describe_common(span, at, c);
+}
+
+/* Any request, up to its protocol's version. */
+static __attribute__((noinline)) struct clv_attr *http1_describe_any(const struct clv_http1_facts *f,
+								     struct clv_slice head,
+								     const struct clv_http_form *form,
+								     struct clv_span *span, struct clv_attr *at)
+{
+	struct http1_url u = http1_url(http1_get(head, f->target), form->scheme, f->flags & CLV_HTTP1_CONNECT);
+
+	at = http1_describe_request(f, head, &u, form, span, at);
+	if (u.authority.len)
+		return http1_describe_who(f, head, &u, form->version, span, at);
+	return http1_describe_common(f, head, u.scheme, form->version, span, at);
+}
+
+/* The same of the usual one, which asks a server for a path by a method that is known. NULL: it is another one. */
+static inline struct clv_attr *http1_describe_usual(const struct clv_http1_facts *f, struct clv_slice head,
+						    const struct clv_http_form *form, struct clv_span *span,
+						    struct clv_attr *at)
+{
+	struct clv_slice name = clv_http1_method_name((enum clv_http1_method)f->method);
+	struct clv_slice target = http1_get(head, f->target), query;
+
+	if (span->kind != CLV_KIND_SERVER || f->method == CLV_HTTP1_OTHER || !f->method_len || !target.len ||
+	    target.data[0] != '/')
+		return NULL;
+	size_t mark = clv_slice_find(target, 0, '?');
+	query = clv_slice_from(target, mark + 1);
+	if (query.len && http1_secrets(query))
+		return NULL;
+	span->method = clv_slice_head(head, f->method_len);
+	span->name = name;
+	span->target = target;
+	at = clv_attrs_str(at, CLV_ATTR_HTTP_REQUEST_METHOD, name);
+	at = clv_attrs_str(at, CLV_ATTR_URL_PATH, clv_slice(target.data, mark));
+	at = clv_describe_put(at, CLV_ATTR_URL_QUERY, query);
+	return http1_describe_common(f, head, form->scheme, form->version, span, at);
+}
+
+static inline struct clv_attr *http1_describe_response(const struct clv_http1_facts *f, struct clv_span *span,
+						       struct clv_attr *at)
 {
 	bool error = f->status >= (span->kind == CLV_KIND_SERVER ? 500 : 400);
 
-	span->result = http1_status_text(span, f->status);
+	if (f->status < 1000) /* as it is by its grammar */
+		span->result = clv_slice(clv_three[f->status].digits, sizeof(clv_three->digits));
 	span->status_code = f->status;
 	at = clv_attrs_int(at, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, f->status);
 	if (!error)
@@ -347,17 +461,16 @@ static struct clv_attr *http1_describe_response(const struct clv_http1_facts *f,
 	return clv_describe_put(at, CLV_ATTR_ERROR_TYPE, span->result);
 }
 
-void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
+/* Once for each version, so that what they differ in is known beforehand. */
+static inline __attribute__((always_inline)) void
+http1_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
 {
 	const struct clv_http1_facts *request = pair->request, *response = pair->response;
-	struct clv_slice head = pair->request_head;
-	struct http1_url u =
-		http1_url(http1_get(head, request->target), form->scheme, request->flags & CLV_HTTP1_CONNECT);
-	struct clv_attr *at = clv_span_begin(span, HTTP1_ATTRS);
+	struct clv_attr *begin = clv_span_begin(span, HTTP1_ATTRS);
+	struct clv_attr *at = http1_describe_usual(request, pair->request_head, form, span, begin);
 
-	at = http1_describe_request(request, head, &u, form, span, at);
-	at = http1_describe_ends(request, head, &u, span, at);
-	at = clv_describe_put(at, CLV_ATTR_NETWORK_PROTOCOL_VERSION, form->version);
+	if (!at)
+		at = http1_describe_any(request, pair->request_head, form, span, begin);
 	if (response && response->status)
 		at = http1_describe_response(response, span, at);
 	if (pair->request_ended && !form->sizes_unknown[CLV_TO_SERVER])
@@ -367,6 +480,11 @@ void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *
 	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
 		at = clv_attrs_bool(at, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
 	clv_span_end(span, at);
+}
+
+void clv_http_describe(const struct clv_pair *pair, const struct clv_http_form *form, struct clv_span *span)
+{
+	http1_describe(pair, form, span);
 }
 
 void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
@@ -380,5 +498,5 @@ void clv_http1_describe(const struct clv_pair *pair, struct clv_span *span)
 
 	if (!(request->flags & CLV_HTTP1_NO_VERSION))
 		form.version = versions[request->minor];
-	clv_http_describe(pair, &form, span);
+	http1_describe(pair, &form, span);
 }

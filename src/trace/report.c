@@ -245,6 +245,17 @@ static void redact_attr(const struct clv_report *r, struct clv_span *span, struc
 		a->s = redacted(r, span, a->s);
 }
 
+/* It may be among what the span has in common with others, and is not any more when it changes. */
+static void redact_user_agent(const struct clv_report *r, struct clv_span *span)
+{
+	struct clv_attr *a = get(span, CLV_ATTR_USER_AGENT_ORIGINAL);
+	const uint8_t *was = text_of(a).data;
+
+	redact_attr(r, span, a);
+	if (text_of(a).data != was)
+		span->common = NULL;
+}
+
 /* Each of the strings by itself; without room for all of them, none. */
 static void redact_strs(const struct clv_report *r, struct clv_span *span, struct clv_attr *a)
 {
@@ -280,7 +291,7 @@ static void redact_span(const struct clv_report *r, struct clv_span *span)
 	if (full)
 		full->s = redacted_url(r, span, full->s, &p);
 	span->target = same ? full->s : redacted_url(r, span, span->target, &p);
-	redact_attr(r, span, get(span, CLV_ATTR_USER_AGENT_ORIGINAL));
+	redact_user_agent(r, span);
 	redact_attr(r, span, get(span, CLV_ATTR_DNS_QUESTION_NAME));
 	redact_strs(r, span, get(span, CLV_ATTR_DNS_ANSWERS));
 	/* Nobody here knows what a plugin's own attributes hold. */
@@ -340,13 +351,24 @@ static void set_name(struct clv_span *span, struct clv_slice route)
 
 /* ---- all of it ------------------------------------------------------------------------------------------------- */
 
+/* All but the arrays, which counts bound; in pieces that compilers clear by registers. */
+static inline void clear(struct clv_span *span)
+{
+	enum { ALL = offsetof(struct clv_span, attr), PIECE = 64, REST = ALL % PIECE };
+	char *at = (char *)span, *end = at + ALL - REST;
+
+	for (; at < end; at += PIECE)
+		memset(at, 0, PIECE);
+	memset(at, 0, REST);
+}
+
 void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
-	/* All but the arrays, which counts bound. */
-	memset(span, 0, offsetof(struct clv_span, attr));
+	clear(span);
 	span->scratch_used = 0;
 	span->overflow = r->overflow;
 	span->overflow_used = 0;
+	span->commons = r->commons;
 	span->kind = r->kind;
 	span->protocol = r->proto->name;
 	span->side_known = r->side_known;

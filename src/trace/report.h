@@ -48,6 +48,7 @@ struct clv_report {
 	const char *error;    /* error.type for an exchange that did not end; NULL: capture or evidence ended */
 	char *overflow;       /* CLV_SPAN_OVERFLOW bytes for long composed strings */
 	const struct clv_head_rules *rules;
+	struct clv_commons *commons; /* as clv_span.commons */
 	struct clv_report_counts counts;
 };
 

@@ -121,6 +121,9 @@ static void test_a_copy_is_its_own(void **state)
 		struct strings strings = {0}, again = {0};
 
 		fill(&span, &strings, full);
+		span.common = (struct clv_common *)&same; /* which may be gone before the copy is */
+		span.common_at = span.attr;
+		span.commons = (struct clv_commons *)&same;
 		struct clv_span_copy *c = clv_span_copy_new(&span);
 		strings_go(&strings);
 		memset(&span, 0x77, sizeof(span));
