@@ -209,11 +209,12 @@ static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_met
 
 static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
 {
-	size_t i = sizeof(http1_known) / sizeof(http1_known[0]) - 1;
+	const size_t count = sizeof(http1_known) / sizeof(http1_known[0]);
+	size_t i = CLV_HTTP1_METHOD_GET;
 
-	while (i != CLV_HTTP1_OTHER && !clv_slice_eq(method, http1_known[i]))
-		i--;
-	http1_method_is(f, (enum clv_http1_method)i);
+	while (i < count && !clv_slice_eq(method, http1_known[i]))
+		i++;
+	http1_method_is(f, i < count ? (enum clv_http1_method)i : CLV_HTTP1_OTHER);
 }
 
 void clv_http1_set_method(struct clv_http1_facts *f, struct clv_slice method)
@@ -309,7 +310,7 @@ static bool http1_start_line(enum clv_dir dir, struct clv_slice line, struct clv
 	return dir == CLV_TO_SERVER ? http1_request_line(line, f) : http1_status_line(line, f);
 }
 
-/* The least that a plain start line has: "GET / HTTP/1.1" or "HTTP/1.1 200 ", and its CRLF. */
+/* No plain start line is shorter: "GET / HTTP/1.1" or "HTTP/1.1 200 ", and its CRLF. */
 #define HTTP1_PLAIN_BYTES 15u
 
 /* A method that is known and the blank behind it, at p, of which HTTP1_PLAIN_BYTES are there. Its length, or 0. */
@@ -336,9 +337,11 @@ static inline size_t http1_plain_request_line(struct clv_slice in, struct clv_ht
 	if (!method)
 		return 0;
 	size_t blank = clv_near_blank(in, target);
+	if (blank == target || in.len - blank < sizeof(" HTTP/1.1\r\n") - 1)
+		return 0;
 	const uint8_t *version = in.data + blank + 1;
-	if (blank == target || in.len - blank < sizeof(" HTTP/1.1\r\n") - 1 || in.data[blank] != ' ' ||
-	    memcmp(version, "HTTP/1.", 7) != 0 || !http1_is_digit(version[7]) || memcmp(version + 8, "\r\n", 2) != 0)
+	if (version[-1] != ' ' || memcmp(version, "HTTP/1.", 7) != 0 || !http1_is_digit(version[7]) ||
+	    memcmp(version + 8, "\r\n", 2) != 0)
 		return 0;
 	f->method_len = (uint16_t)method;
 	f->target = http1_field_at(target, blank - target);
