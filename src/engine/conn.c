@@ -455,7 +455,7 @@ static void forgive(struct clv_conn *c, int d)
 /* Does the kernel walk over frames of direction d, or was it told to? */
 static bool walks(const struct clv_conn *c, int d)
 {
-	return c->half[d].walked || (c->left_out && c->left_out->of[d].walk_from);
+	return c->half[d].walked || (c->skipped && c->skipped->of[d].walk_from);
 }
 
 /* Answers that were being read or still to come may lie in the gap: none of them can be told any more. */
@@ -530,7 +530,7 @@ static void lose_place(struct clv_conn *c, int d, uint64_t lost)
 
 static uint64_t walked_to(const struct clv_conn *c, int d)
 {
-	return c->left_out ? c->left_out->of[d].walked_to : 0;
+	return c->skipped ? c->skipped->of[d].walked_to : 0;
 }
 
 /* What the kernel left out by itself does not fit what the parser reads: no more of that. */
@@ -1508,8 +1508,8 @@ void clv_conn_free(struct clv_conn *c)
 	for (int d = 0; d < 2; d++)
 		tail_drop(c, &c->half[d]);
 	close_parser(c);
-	if (c->left_out)
-		clv_mem_free(mem, c->left_out, sizeof(*c->left_out));
+	if (c->skipped)
+		clv_mem_free(mem, c->skipped, sizeof(*c->skipped));
 	clv_mem_free(mem, c, sizeof(*c));
 }
 

@@ -33,7 +33,7 @@ struct clv_half {
 };
 
 /* What the kernel leaves out of long bodies, by stream. Positions; 0: none. */
-struct clv_left_out {
+struct clv_skipped {
 	struct {
 		uint64_t skip_end;  /* it was told to skip up to here */
 		uint64_t walk_from; /* and that frames begin here */
@@ -58,11 +58,11 @@ struct clv_conn {
 	const struct clv_proto *proto; /* once SPEAKING */
 	void *state;                   /* the parser's, proto->state_size bytes */
 	uint64_t retransmits;
-	struct clv_left_out *left_out; /* NULL: nothing was, and nobody was told to */
-	uint8_t phase;                 /* enum clv_conn_phase */
-	int8_t client;                 /* stream that goes to the server; -1: not known */
-	bool packet_sought;            /* of the packet being worked on */
-	bool datagram;                 /* UDP */
+	struct clv_skipped *skipped; /* NULL: nothing was, and nobody was told to */
+	uint8_t phase;               /* enum clv_conn_phase */
+	int8_t client;               /* stream that goes to the server; -1: not known */
+	bool packet_sought;          /* of the packet being worked on */
+	bool datagram;               /* UDP */
 	bool tentative;  /* requests since the last gap may be quotations in a body, until an answer confirms one */
 	bool likely : 1; /* what it speaks is a guess that no exchange has confirmed */
 	bool midstream : 1;

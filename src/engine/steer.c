@@ -19,17 +19,17 @@ static void tell(struct clv_conn *c, int d, const struct clv_kverdict *v)
 }
 
 /* NULL without memory: then nothing may be left out. */
-static struct clv_left_out *left_out(struct clv_conn *c)
+static struct clv_skipped *skipped(struct clv_conn *c)
 {
-	if (!c->left_out && (c->left_out = clv_engine_alloc(c->engine, sizeof(*c->left_out))))
-		memset(c->left_out, 0, sizeof(*c->left_out));
-	return c->left_out;
+	if (!c->skipped && (c->skipped = clv_engine_alloc(c->engine, sizeof(*c->skipped))))
+		memset(c->skipped, 0, sizeof(*c->skipped));
+	return c->skipped;
 }
 
 static void tell_skip(struct clv_conn *c, int d, uint64_t end, const struct clv_framing *framing)
 {
-	if (c->left_out)
-		c->left_out->of[d].skip_end = end;
+	if (c->skipped)
+		c->skipped->of[d].skip_end = end;
 	tell(c, d, &(struct clv_kverdict){.kind = CLV_VERDICT_SKIP, .seq = (uint32_t)end, .framing = framing});
 }
 
@@ -37,15 +37,15 @@ void clv_conn_retell(struct clv_conn *c, int d)
 {
 	c->half[d].told_until = 0;
 	c->half[d].walked = false;
-	if (c->left_out)
-		c->left_out->of[d].skip_end = c->left_out->of[d].walk_from = 0;
+	if (c->skipped)
+		c->skipped->of[d].skip_end = c->skipped->of[d].walk_from = 0;
 }
 
 void clv_conn_stop_walk(struct clv_conn *c, int d)
 {
 	c->half[d].walked = false;
-	if (c->left_out)
-		c->left_out->of[d].walk_from = 0;
+	if (c->skipped)
+		c->skipped->of[d].walk_from = 0;
 	if (c->engine->config.verdict && c->flow->kernel[d].gen)
 		tell_skip(c, d, c->flow->streams.s[d].next, NULL);
 }
@@ -53,8 +53,8 @@ void clv_conn_stop_walk(struct clv_conn *c, int d)
 void clv_conn_walked(struct clv_conn *c, int d, uint64_t end)
 {
 	c->half[d].walked = true;
-	if (left_out(c))
-		c->left_out->of[d].walked_to = end;
+	if (skipped(c))
+		c->skipped->of[d].walked_to = end;
 }
 
 /*
@@ -70,7 +70,7 @@ static const struct clv_framing *steer_walk(struct clv_conn *c, int d, uint64_t 
 	    !c->proto->framing)
 		return NULL;
 	*at = c->flow->streams.s[d].next + debt;
-	if (*at == c->left_out->of[d].walk_from)
+	if (*at == c->skipped->of[d].walk_from)
 		return NULL;
 	return c->proto->framing(c->state, d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT);
 }
@@ -83,19 +83,19 @@ static void steer_skip(struct clv_conn *c, int d)
 
 	bool walkable = h->long_frames && c->proto->framing;
 
-	if ((!walkable && debt <= CLV_KERNEL_SKIP_BYTES) || !left_out(c))
+	if ((!walkable && debt <= CLV_KERNEL_SKIP_BYTES) || !skipped(c))
 		return;
 	const struct clv_framing *framing = steer_walk(c, d, &at);
 
 	if (framing) {
-		c->left_out->of[d].walk_from = at;
+		c->skipped->of[d].walk_from = at;
 		tell_skip(c, d, at, framing);
 	}
-	if (h->walked || c->left_out->of[d].walk_from > next || debt <= CLV_KERNEL_SKIP_BYTES)
+	if (h->walked || c->skipped->of[d].walk_from > next || debt <= CLV_KERNEL_SKIP_BYTES)
 		return;
 	uint64_t reach = debt < CLV_KERNEL_SKIP_MAX ? debt : CLV_KERNEL_SKIP_MAX;
 
-	if (c->left_out->of[d].skip_end < next + reach / 2) {
+	if (c->skipped->of[d].skip_end < next + reach / 2) {
 		tell_skip(c, d, next + reach, NULL);
 		h->seek = d != c->client && !h->mismatched;
 	}
@@ -120,8 +120,8 @@ void clv_conn_steer(struct clv_conn *c, int d)
 	if (c->phase == CLV_CONN_SPEAKING)
 		steer_skip(c, d);
 	uint64_t next = c->flow->streams.s[d].next;
-	if (clv_conn_debt(c, d) > CLV_KERNEL_SKIP_BYTES && c->left_out && c->left_out->of[d].skip_end > next)
-		next = c->left_out->of[d].skip_end;
+	if (clv_conn_debt(c, d) > CLV_KERNEL_SKIP_BYTES && c->skipped && c->skipped->of[d].skip_end > next)
+		next = c->skipped->of[d].skip_end;
 	if (h->told_until < next) {
 		uint64_t end = next + (h->framed ? CLV_WINDOW_AHEAD_FRAMED : CLV_WINDOW_AHEAD);
 
