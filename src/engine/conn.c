@@ -83,7 +83,7 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 		r->closed_ns = closed_ns;
 		clv_report_span(r, x, &e->span);
 		e->stats.spans++;
-		if (c->flow->watched)
+		if (c->flow->recorded)
 			clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}

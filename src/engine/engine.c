@@ -635,6 +635,7 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 		return -ENOMEM;
 	}
 	e->flows.watched = clv_watch_wanted(e);
+	e->flows.recorded = config->on_flow;
 	*out = e;
 	return 0;
 }

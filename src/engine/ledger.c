@@ -24,7 +24,7 @@ struct clv_ledger {
 /* NULL: there is none, or no room for one. */
 static struct clv_ledger *ledger_of(const struct clv_flow *f)
 {
-	return f->watched ? f->ledger : NULL;
+	return f->recorded ? f->ledger : NULL;
 }
 
 void clv_ledger_begin(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)

@@ -18,7 +18,8 @@
 /* From this size on the table asks for huge pages: its places are looked at in no order. */
 #define HUGE_BYTES ((size_t)2 * 1024 * 1024)
 
-_Static_assert(CLV_FLOW_BYTES == 3 * 64, "a flow that is not watched takes three lines of the cache");
+_Static_assert(offsetof(struct clv_flow, syn) == 3 * 64, "a flow takes three lines of the cache,");
+_Static_assert(offsetof(struct clv_flow, ledger) == 4 * 64, "and one that is watched four");
 
 /* Free places, or NULL without memory. */
 static struct clv_flow_place *places_new(size_t count)
@@ -266,7 +267,9 @@ static struct clv_node *queue_of(struct clv_flows *t, const struct clv_flow *f)
 
 size_t clv_flows_bytes(const struct clv_flows *t)
 {
-	return t->watched ? sizeof(struct clv_flow) : CLV_FLOW_BYTES;
+	if (t->recorded)
+		return sizeof(struct clv_flow);
+	return t->watched ? offsetof(struct clv_flow, ledger) : offsetof(struct clv_flow, syn);
 }
 
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
@@ -279,6 +282,7 @@ struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *k
 		return NULL;
 	f->key = *key;
 	f->watched = t->watched;
+	f->recorded = t->recorded;
 	clv_list_init(&f->wait);
 	if (f->watched)
 		clv_list_init(&f->syn);

@@ -23,7 +23,7 @@ struct clv_flow_key {
 struct clv_watch {
 	uint64_t syn_ns, synack_ns; /* the first ones; 0: not seen */
 	uint64_t bytes[2];          /* by stream: not told yet, since nobody knows who is the client */
-	uint64_t retransmits[2];
+	uint32_t retransmits[2];
 	bool opened, syn_again, connected;
 	bool answered; /* the server said anything but RST */
 	bool over;
@@ -39,7 +39,7 @@ struct clv_flow {
 	bool last : 1;      /* the observed endpoint's FIN is all that will be seen of its end (clv_packet.last) */
 	bool left_out : 1;  /* and closed: another flow tells of the same connection (engine/twin.h), */
 	bool both_ends : 1; /* and this is the other */
-	bool watched : 1;
+	bool watched : 1, recorded : 1;
 	void *conn;       /* the engine's */
 	uint64_t last_ns; /* of its newest packet */
 
@@ -51,11 +51,11 @@ struct clv_flow {
 
 	/* Only if it is watched: else the flow ends here. */
 	struct clv_node syn; /* in clv_flows.syn while its SYN waits for an answer */
-	void *ledger;        /* the engine's (engine/ledger.h) */
 	struct clv_watch watch;
-};
 
-#define CLV_FLOW_BYTES offsetof(struct clv_flow, syn)
+	/* Only if it is recorded, too. */
+	void *ledger; /* the engine's (engine/ledger.h) */
+};
 
 /* Where a flow is found. With its hash, so that no flow is looked at but the right one. */
 struct clv_flow_place {
@@ -72,7 +72,8 @@ struct clv_flows {
 	struct clv_node syn;       /* in the order of their last SYN; the engine's (engine/watch.h) */
 	struct clv_mem *mem;
 	uint64_t seed[4];
-	bool watched; /* flows have a watch */
+	bool watched;  /* flows have a watch, */
+	bool recorded; /* and a ledger */
 };
 
 /* Returns 0 or -ENOMEM. `mem` is borrowed for the table's life. */
