@@ -551,17 +551,33 @@ static __always_inline void count_only(struct pass *p, __u32 seq, __u32 end)
 	leave_rest_out(p, seq, end, false, SKIP_REPORT_BYTES, 0);
 }
 
+/*
+ * Is it known that not this direction talked last? From here on it did. That is noted only where user space wants an
+ * answer sought or a flow probed: for all others the key's line of the cache stays unwritten, and so in the caches of
+ * all CPUs.
+ */
+static __always_inline bool take_turn(struct pass *p)
+{
+	const struct clv_ctl *ctl = p->ref.ctl;
+	struct flow *f = p->ref.flow;
+	__u16 asked = clv_word_flags(word_read(&ctl->dir[0].window, f->gen)) |
+		      clv_word_flags(word_read(&ctl->dir[1].window, f->gen));
+	__u8 before = f->talker, this = p->hook + 1;
+	__u8 now = asked & (CLV_WORD_SEEK | CLV_WORD_PROBE) ? this : TALKER_UNKNOWN;
+
+	if (before != now)
+		f->talker = now;
+	return before != this && before != TALKER_UNKNOWN;
+}
+
 /* Payload [seq, end): is there anything new in it, and does anybody care? */
 static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 {
 	struct dir *d = p->dir;
-	struct flow *f = p->ref.flow;
 	clv_word window = word_read(&p->ctl->window, d->gen);
-	bool turn = f->talker != p->hook + 1;
+	bool turn = take_turn(p);
 	__u32 first = seq;
 
-	if (turn)
-		f->talker = p->hook + 1;
 	if (clv_word_flags(window) & CLV_WORD_IGNORE) {
 		p->st->ignored++;
 		if (measure)

@@ -111,6 +111,7 @@ static __always_inline void flow_renew(struct flow *f, struct clv_ctl *c)
 
 	ctl_clear(c);
 	f->rtt_state[0] = f->rtt_state[1] = RTT_IDLE;
+	f->talker = TALKER_NONE;
 	f->gen = gen ? gen : 1;
 }
 

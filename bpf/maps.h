@@ -117,10 +117,13 @@ struct rtt {
 	__u32 us;  /* WAITING: when it passed; READY: how long it took, not 0 */
 };
 
+#define TALKER_NONE    0 /* nobody has, since the flow began */
+#define TALKER_UNKNOWN 3 /* it was not noted */
+
 struct flow {
 	struct flow_key key;
 	__u16 gen;
-	__u8 talker;       /* hook that last saw payload */
+	__u8 talker;       /* who talked last: 1 + hook, or a TALKER_ */
 	__u8 rtt_state[2]; /* by hook that sees the data */
 	__u8 pad[3];
 	struct rtt rtt[2];
@@ -140,8 +143,13 @@ _Static_assert(sizeof(struct dir) == 64, "a direction is one cache line");
 _Static_assert(sizeof(struct flow) == 192, "ring.h tells users this figure");
 _Static_assert(sizeof(struct flow_set) == 64 + WAYS * 192, "no holes");
 
+/*
+ * Nobody maps it; but what could be mapped begins at a page. Other arrays begin anywhere, and then a direction's line
+ * is two, each shared with another direction's, which another CPU writes.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1); /* set at load */
 	__type(key, __u32);
 	__type(value, struct flow_set);

@@ -1320,6 +1320,31 @@ static void seek_again_and_again(void **state)
 	}
 }
 
+/* Who talked is noted from then on when somebody asks: what was before is not known, so the first answer is not sought.
+ */
+static void seek_not_before_turns_are_noted(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
+	uint32_t get_len = sizeof(get) - 1, len = sizeof(head) - 1, ask = 100, at = 500;
+	struct clv_packet p;
+
+	send(.seq = 99, .flags = S);
+	p = send(.seq = 499, .flags = S | A, .reply = true)->p;
+	send(.seq = ask, .len = get_len, .data = get);
+	ask += get_len;
+	send(.seq = at, .len = 20, .reply = true);
+	at += 20;
+	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = at + CLV_WINDOW_BYTES, .seek = true);
+	for (int n = 0; n < 2; n++, ask += get_len, at += len + 50000) {
+		tell(&p, .kind = CLV_VERDICT_SKIP, .seq = at);
+		send(.seq = ask, .len = get_len, .data = get);
+		send(.seq = at, .len = len, .data = head, .reply = true);
+		assert_int_equal(got->p.sought, n > 0);
+		for (uint32_t i = 0; i < 50000; i += 2500)
+			send(.seq = at + len + i, .len = 2500, .reply = true);
+	}
+}
+
 static void seek_only_by_privilege(void **state)
 {
 	static const char head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
@@ -2662,6 +2687,7 @@ int main(int argc, char **argv)
 		T(seek_leaves_alone),
 		T(seek_not_when_pipelined),
 		T(seek_again_and_again),
+		T(seek_not_before_turns_are_noted),
 		T(seek_only_by_privilege),
 		T(seek_not_after_a_gap),
 		T(seek_after_a_loss_in_a_body),
