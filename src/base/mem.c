@@ -23,7 +23,7 @@
  * on arenas are cut from pieces as large as a huge page, which the system is asked for.
  */
 #define PIECE_BYTES ((size_t)2 * 1024 * 1024)
-#define PIECE_FROM  ((size_t)16 * 1024 * 1024)
+#define PIECE_FROM  ((size_t)8 * 1024 * 1024)
 #define PIECE_ALL   UINT32_MAX
 /* So much may lie idle. */
 #define IDLE_BYTES ((size_t)4 * 1024 * 1024)

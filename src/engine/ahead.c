@@ -23,10 +23,15 @@ FETCH fetch(const void *p, size_t bytes)
 		__builtin_prefetch((const char *)p + at, 1);
 }
 
-/* The flow that this hash was of, if it is there; its place was fetched before. */
+static const struct clv_expected *expected(const struct clv_engine *e, unsigned back)
+{
+	return &e->ahead.last[(e->ahead.count - back) % CLV_AHEAD];
+}
+
+/* The flow that this packet is of, if it is there; its place was fetched before. */
 static struct clv_flow *flow_of(const struct clv_engine *e, unsigned back)
 {
-	return clv_flows_guess(&e->flows, e->ahead.hash[(e->ahead.count - back) % CLV_AHEAD]);
+	return clv_flows_guess(&e->flows, expected(e, back)->hash);
 }
 
 FETCH fetch_flow(const struct clv_engine *e, const struct clv_flow *f)
@@ -34,13 +39,13 @@ FETCH fetch_flow(const struct clv_engine *e, const struct clv_flow *f)
 	fetch(f, clv_flows_bytes(&e->flows));
 }
 
-FETCH fetch_conn(const struct clv_flow *f)
+FETCH fetch_conn(const struct clv_flow *f, bool speaks)
 {
 	if (!f->closed) { /* it will go to the end of its queue */
 		__builtin_prefetch(f->used.prev, 1);
 		__builtin_prefetch(f->used.next, 1);
 	}
-	if (f->conn)
+	if (speaks && f->conn)
 		fetch(f->conn, sizeof(struct clv_conn));
 }
 
@@ -65,12 +70,15 @@ static __attribute__((noinline)) void expect(struct clv_engine *e, const struct 
 	struct clv_flow *f;
 
 	e->ahead.count++;
-	e->ahead.hash[e->ahead.count % CLV_AHEAD] = clv_flows_fetch(&e->flows, p);
+	e->ahead.last[e->ahead.count % CLV_AHEAD] = (struct clv_expected){
+		.hash = clv_flows_fetch(&e->flows, p),
+		.speaks = p->len || p->tcp_flags & (CLV_TCP_FIN | CLV_TCP_RST),
+	};
 	if ((f = flow_of(e, 2)))
 		fetch_flow(e, f);
 	if ((f = flow_of(e, 4)))
-		fetch_conn(f);
-	if ((f = flow_of(e, 6)) && f->conn)
+		fetch_conn(f, expected(e, 4)->speaks);
+	if (expected(e, 6)->speaks && (f = flow_of(e, 6)) && f->conn)
 		fetch_exchange(f->conn);
 }
 

@@ -24,7 +24,10 @@ struct clv_engine {
 	char *overflow;
 	struct clv_commons commons;
 	struct {
-		uint32_t hash[CLV_AHEAD]; /* of the flows of those expected last */
+		struct clv_expected {
+			uint32_t hash; /* of its flow */
+			bool speaks;   /* not a mere acknowledgement: the conn will hear of it */
+		} last[CLV_AHEAD];
 		uint32_t count;
 	} ahead;
 };

@@ -154,6 +154,8 @@ static void reader_tell_ahead(struct clv_reader *r)
 			.dst = {.addr = clv_addr_v6(rec->daddr), .port = rec->dport},
 			.net = rec->net,
 			.transport = rec->flags & CLV_REC_UDP ? CLV_TRANSPORT_UDP : CLV_TRANSPORT_TCP,
+			.len = rec->len,
+			.tcp_flags = rec->tcp_flags,
 			.side = clv_sides_get(&r->kernel->sides, rec->net,
 					      rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS),
 		};
