@@ -401,16 +401,16 @@ static void give_up_hole(const struct clv_stream_user *u, struct clv_streams *st
  */
 static bool give_up_cause(const struct clv_stream_user *u, struct clv_streams *st)
 {
-	struct clv_segment *w[2] = {first_waiting(st, 0), first_waiting(st, 1)};
+	struct clv_segment *a = first_waiting(st, 0), *b = first_waiting(st, 1);
 
-	if (!w[0] && !w[1])
-		return false;
-	if (w[0] && w[1])
-		w[w[0]->ts_ns <= w[1]->ts_ns ? 0 : 1]->ack = 0;
-	else if (w[0])
-		give_up_hole(u, st, 1, w[0]->ack);
+	if (a && b)
+		(a->ts_ns <= b->ts_ns ? a : b)->ack = 0;
+	else if (a)
+		give_up_hole(u, st, 1, a->ack);
+	else if (b)
+		give_up_hole(u, st, 0, b->ack);
 	else
-		give_up_hole(u, st, 0, w[1]->ack);
+		return false;
 	drain(u, st);
 	return true;
 }

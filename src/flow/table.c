@@ -42,9 +42,10 @@ int clv_flows_init(struct clv_flows *t, struct clv_mem *mem)
 	if (!places)
 		return -ENOMEM;
 	*t = (struct clv_flows){.places = places, .place_count = FIRST_PLACES, .mem = mem};
+	const uintptr_t somewhere = (uintptr_t)places;
 	if (getrandom(t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
 		for (unsigned i = 0; i < 4; i++)
-			t->seed[i] = clv_hash(&places, sizeof(places), i);
+			t->seed[i] = clv_hash(&somewhere, sizeof(somewhere), i);
 	clv_list_init(&t->used);
 	clv_list_init(&t->closed);
 	clv_list_init(&t->datagrams);
