@@ -160,6 +160,7 @@ class ByKustomize(Traced):
         wait_for("the old pods are gone",
                  lambda: not old & {p["metadata"]["name"] for p in self.cluster.pods(app="web")}, 60)
         self.agent.wait_traced(app="web")
+        workload.wait_answers(self.cluster)
         _, found = self.check_run(200, 100)
         self.assertFalse(old & {spans.pod_of(s) for s in found})
 
@@ -170,6 +171,7 @@ class ByKustomize(Traced):
         self.wait_attached(3)
         self.scale(2)
         self.agent.wait_traced(app="web")
+        workload.wait_answers(self.cluster)
         self.check_run(200, 100)
 
     def wait_attached(self, pods):
