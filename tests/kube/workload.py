@@ -52,13 +52,14 @@ def deploy(cluster, namespace="default", replicas=2):
     cluster.apply(*deployments(namespace, replicas))
     for name in ("redis", "web", "client"):
         wait_rollout(cluster, name, namespace)
-    wait_answers(cluster, namespace)
+    wait_answers(cluster, namespace, "")
 
 
-def wait_answers(cluster, namespace="default"):
-    """Until web answers every client, always: a pod that is ready is not yet known to the kube-proxy of each node."""
+def wait_answers(cluster, namespace="default", path="healthz"):
+    """Until web answers every client, always: a pod that is ready is not yet known to the kube-proxy of each node. For
+    /healthz it does not ask redis."""
     for pod in cluster.pods(namespace, app="client"):
-        wait_for("web answers all", lambda p=pod: send(cluster, p, 20, 100) == (20, 0), READY_SECONDS)
+        wait_for("web answers all", lambda p=pod: send(cluster, p, 20, 100, path) == (20, 0), READY_SECONDS)
 
 
 def wait_rollout(cluster, name, namespace="default"):
