@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clock that deadlines go by. Any thread. */
+/* The clock that deadlines go by, and what a thread uses. Any thread. */
 #ifndef CLV_BASE_CLOCK_H
 #define CLV_BASE_CLOCK_H
 
@@ -15,7 +15,16 @@ static inline uint64_t clv_clock_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* That clock in `ms`, as pthread_cond_timedwait() takes it where the condition goes by CLOCK_MONOTONIC. */
+/* Nanoseconds of processor time that the calling thread has had. */
+static inline uint64_t clv_clock_thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* CLOCK_MONOTONIC in `ms`, as pthread_cond_timedwait() takes it where the condition goes by CLOCK_MONOTONIC. */
 static inline struct timespec clv_clock_after(unsigned ms)
 {
 	uint64_t ns = clv_clock_ns() + ms * 1000000ull;

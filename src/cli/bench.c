@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -92,14 +91,6 @@ struct bench {
 	uint64_t allocations;
 };
 
-static double bench_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static void bench_keep(void *ctx, const struct clv_packet *p)
@@ -158,9 +149,9 @@ static int bench_read(struct bench *b)
 		clv_error("%s", why);
 		return err;
 	}
-	double begin_ns = bench_now_ns();
+	uint64_t begin_ns = clv_clock_thread_ns();
 	bench_fill(b, source);
-	b->read_ns = bench_now_ns() - begin_ns;
+	b->read_ns = (double)(clv_clock_thread_ns() - begin_ns);
 	err = bench_judge(b, clv_pcap_error(source));
 	source->ops->close(source);
 	return err;
@@ -308,10 +299,10 @@ static int bench_pass(struct bench *b, enum bench_row row, double *ns)
 	if (!err && b->workers) {
 		err = bench_play_all(b, ns);
 	} else if (!err) {
-		double begin_ns = bench_now_ns();
+		uint64_t begin_ns = clv_clock_thread_ns();
 
 		bench_play(&b->lane[0]);
-		*ns = bench_now_ns() - begin_ns;
+		*ns = (double)(clv_clock_thread_ns() - begin_ns);
 	}
 	b->written[row] = b->memory_peak = b->allocations = 0;
 	for (unsigned i = 0; i < opened; i++)

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -115,14 +114,6 @@ int clv_placement_choose(const uint64_t *left_ns, unsigned count, unsigned here,
 
 /* ---- looking and moving ------------------------------------------------------------------------------------------ */
 
-static uint64_t own_time_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* What each processor had left since the last look; here also what this thread took. False: nothing to compare. */
 static bool look(struct clv_placement *p, unsigned here, uint64_t own_ns)
 {
@@ -163,7 +154,7 @@ int clv_placement_tick(struct clv_placement *p, uint64_t now_ns)
 
 	if (!p || now_ns - p->looked_ns < CLV_PLACEMENT_LOOK_NS)
 		return -1;
-	uint64_t began_ns = own_time_ns(), own_ns = began_ns - p->own_ns;
+	uint64_t began_ns = clv_clock_thread_ns(), own_ns = began_ns - p->own_ns;
 	if (own_ns < COST_SHARE * p->cost_ns)
 		return -1;
 	unsigned here = (unsigned)sched_getcpu();
@@ -172,7 +163,7 @@ int clv_placement_tick(struct clv_placement *p, uint64_t now_ns)
 	if (to >= 0)
 		to = move_to(to, &allowed);
 	p->looked_ns = now_ns;
-	p->own_ns = own_time_ns();
+	p->own_ns = clv_clock_thread_ns();
 	p->cost_ns = p->own_ns - began_ns;
 	return to;
 }

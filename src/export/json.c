@@ -396,9 +396,7 @@ static void json_make(struct clv_common *c)
 		*out++ = ',';
 	}
 	c->json.len[part] = (uint16_t)(out - begin);
-	c->json.state = out - all <= CLV_COMMON_TEXT ? CLV_COMMON_MADE : CLV_COMMON_TOO_LONG;
-	if (c->json.state == CLV_COMMON_MADE)
-		memcpy(c->json.text, all, (size_t)(out - all));
+	clv_common_write(&c->json, all, (size_t)(out - all));
 }
 
 /* What is known of the span's attributes, or NULL. */

@@ -342,9 +342,7 @@ static void otlp_make(struct clv_common *c)
 		begin = out;
 	}
 	c->otlp.len[part] = (uint16_t)(out - begin);
-	c->otlp.state = out - all <= CLV_COMMON_TEXT ? CLV_COMMON_MADE : CLV_COMMON_TOO_LONG;
-	if (c->otlp.state == CLV_COMMON_MADE)
-		memcpy(c->otlp.text, all, (size_t)(out - all));
+	clv_common_write(&c->otlp, all, (size_t)(out - all));
 }
 
 /* What is known of the span's attributes, or NULL. */

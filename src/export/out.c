@@ -13,7 +13,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -247,11 +250,20 @@ static size_t out_bytes(unsigned lanes, bool wait)
 	return live > CLV_OUT_BYTES ? live : CLV_OUT_BYTES;
 }
 
-static bool is_file(int fd)
+/* A file of a system that nobody else can bring to a stand: a server that is gone would hold up the engine. */
+static bool is_local_file(int fd)
 {
+	static const unsigned long local[] = {TMPFS_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+					      OVERLAYFS_SUPER_MAGIC};
+	struct statfs fs;
 	struct stat st;
 
-	return !fstat(fd, &st) && S_ISREG(st.st_mode);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || fstatfs(fd, &fs))
+		return false;
+	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+		if ((unsigned long)fs.f_type == local[i])
+			return true;
+	return false;
 }
 
 int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
@@ -263,7 +275,7 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 		.wait = wait,
 		.stop = stop,
 		.wake = lanes > 1 ? out_wake : NULL,
-		.take = lanes == 1 && !wait && is_file(fd) ? out_write_here : NULL,
+		.take = lanes == 1 && !wait && is_local_file(fd) ? out_write_here : NULL,
 		.ctx = o,
 	};
 	int err = 0;

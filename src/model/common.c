@@ -139,3 +139,10 @@ void clv_commons_keep(struct clv_commons *cs, struct clv_common *c, const struct
 	cs->hash[at] = key->hash;
 	cs->again[at] = true;
 }
+
+void clv_common_write(struct clv_common_text *t, const char *all, size_t bytes)
+{
+	t->state = bytes <= sizeof(t->text) - CLV_COMMON_SLACK ? CLV_COMMON_MADE : CLV_COMMON_TOO_LONG;
+	if (t->state == CLV_COMMON_MADE)
+		memcpy(t->text, all, bytes);
+}

@@ -77,6 +77,9 @@ struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_com
 void clv_commons_keep(struct clv_commons *cs, struct clv_common *c, const struct clv_common_key *key,
 		      const struct clv_attr *attr, unsigned count, bool serving);
 
+/* What an encoder has written, in parts whose lengths it has noted, is kept if it is not too long. */
+void clv_common_write(struct clv_common_text *t, const char *all, size_t bytes);
+
 /* Copies `len` bytes of a text. Stores up to CLV_COMMON_SLACK more. Returns their end. */
 static inline char *clv_common_copy(char *out, const char *text, size_t len)
 {

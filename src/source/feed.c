@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 
 /* How late the thread may notice that it is to end. */
 #define POLL_MS 100
@@ -340,8 +341,7 @@ static uint64_t endpoint_hash(const struct clv_endpoint *e)
 	memcpy(&high, e->addr.b, sizeof(high));
 	memcpy(&low, e->addr.b + sizeof(high), sizeof(low));
 	high ^= 0x9e3779b97f4a7c15u ^ (uint64_t)e->port << 24;
-	unsigned __int128 product = (unsigned __int128)high * (low ^ 0xd6e8feb86659fd93u);
-	return (uint64_t)(product >> 64) ^ (uint64_t)product;
+	return clv_hash_mix(high, low ^ 0xd6e8feb86659fd93u);
 }
 
 unsigned clv_feed_choose(const struct clv_packet *p, unsigned count)
