@@ -31,6 +31,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WINDOW_URGENT_BYTES (704u << 10)
 #define WINDOW_HALF_BYTES   (384u << 10)
 
+/* What a packet begins with, and what else tells of it. */
+enum layer {
+	LAYER_ETHERNET,
+	LAYER_IP,
+	LAYER_SOCKET, /* IP, and there is the socket that it came from or goes to */
+};
+
 /* What the steps of one packet share. */
 struct pass {
 	struct __sk_buff *skb;
@@ -43,10 +50,11 @@ struct pass {
 	__u32 worker; /* who gets its records */
 	__u32 off;    /* of the payload that is dealt with, in the skb */
 	__u8 hook;
-	__u8 flags;     /* for the next record: enum clv_rec_flag */
-	__u8 tcp_flags; /* likewise */
-	__u8 left_out;  /* of this packet: the newest of what is not reported */
-	__u32 rested;   /* which bits of jiffies differ since the direction's packet before: flow_count_due() */
+	__u8 flags;         /* for the next record: enum clv_rec_flag */
+	__u8 tcp_flags;     /* likewise */
+	__u8 left_out : 1;  /* of this packet: the newest of what is not reported */
+	__u8 disturbed : 1; /* another packet may come in the middle: scratch_take() has more */
+	__u32 rested;       /* which bits of jiffies differ since the direction's packet before: flow_count_due() */
 };
 
 /* ---- sending --------------------------------------------------------------------------------------- */
@@ -108,7 +116,7 @@ static __always_inline void send_earlier(struct pass *p, struct clv_rec *r)
 	r->tcp_flags = p->seg->flags & TCP_ACK;
 	r->seq = d->unsent_to;
 	r->len = r->cap = 0;
-	if (emit(p->skb, r, p->off, p->worker << 8, p->st)) {
+	if (emit(p->skb, r, p->off, how_soon(0, p->worker, p->disturbed), p->st)) {
 		d->unsent_from = d->unsent_to;
 		d->retransmits = 0;
 	}
@@ -138,7 +146,7 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	r.seq = seq;
 	r.len = end - seq;
 	r.cap = cap < snaplen ? cap : snaplen;
-	int sent = emit(p->skb, &r, p->off, how_soon(urgent, p->worker), p->st);
+	int sent = emit(p->skb, &r, p->off, how_soon(urgent, p->worker, p->disturbed), p->st);
 
 	if (!d)
 		return 0;
@@ -739,7 +747,7 @@ static __always_inline void pure_ack(struct __sk_buff *skb, const struct segment
 
 /* Whole, or, while its flow's budget is used up, not at all. Where the table was busy nothing is known of it. */
 static __always_inline void datagram(struct __sk_buff *skb, const struct segment *s, const enum clv_hook hook,
-				     __u32 net, struct clv_kstats *st, __u32 jiffy)
+				     const enum layer layer, __u32 net, struct clv_kstats *st, __u32 jiffy)
 {
 	struct flow_key key;
 	struct pass p = {.skb = skb,
@@ -749,6 +757,7 @@ static __always_inline void datagram(struct __sk_buff *skb, const struct segment
 			 .worker = worker_of(s, true),
 			 .off = s->off,
 			 .hook = hook,
+			 .disturbed = layer == LAYER_SOCKET,
 			 .flags = CLV_REC_UDP};
 	__u32 each = skb->gso_size;
 
@@ -772,13 +781,6 @@ static __always_inline void datagram(struct __sk_buff *skb, const struct segment
 	}
 	send(&p, each, each + s->len, s->cap, 0);
 }
-
-/* What a packet begins with, and what else tells of it. */
-enum layer {
-	LAYER_ETHERNET,
-	LAYER_IP,
-	LAYER_SOCKET, /* IP, and there is the socket that it came from or goes to */
-};
 
 static __always_inline int parse(struct __sk_buff *skb, const enum clv_hook hook, const enum layer layer,
 				 struct clv_kstats *st, struct segment *s)
@@ -854,7 +856,7 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 
 	if (__builtin_expect(parsed != PARSED_TCP, 0)) {
 		if (parsed == PARSED_UDP)
-			datagram(skb, &s, hook, net, st, jiffy);
+			datagram(skb, &s, hook, layer, net, st, jiffy);
 		return;
 	}
 	if (!wanted(s.sport, s.dport)) {
@@ -875,7 +877,8 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 			 .worker = worker_of(&s, false),
 			 .off = s.off,
 			 .hook = hook,
-			 .tcp_flags = s.flags};
+			 .tcp_flags = s.flags,
+			 .disturbed = layer == LAYER_SOCKET};
 	bool begins = may_begin(&s, hook, layer);
 
 	if (layer == LAYER_SOCKET && hook == CLV_HOOK_EGRESS && s.flags & TCP_FIN && socket_reads_no_more(skb))

@@ -63,14 +63,67 @@ static __always_inline __u64 wake_flag(void *several, __u32 worker, __u32 urgent
 	return BPF_RB_NO_WAKEUP;
 }
 
-/* How soon a record has to be read, and by whom, in one word: functions have five parameters at most. */
-static __always_inline __u32 how_soon(enum clv_urgency urgent, __u32 worker)
+/* Has the reader to be woken? Then it is by a record in the ring buffer. */
+static __always_inline bool is_due(__u32 worker, __u32 urgent)
 {
-	return worker << 8 | urgent;
+	volatile struct clv_wake *w = &shared.wake[worker & (CLV_WAKES - 1)];
+
+	return w->want_wake || (urgent && w->wake_armed && urgent >= w->wake_armed);
 }
 
 /*
- * One record: `head`, and head->cap bytes of the skb from `off` on. `soon`: how_soon(). 0 when the ring is full
+ * How soon a record has to be read, by whom, and whether anything may come between while it is written, in one word:
+ * functions have five parameters at most.
+ */
+#define SOON_DISTURBED (1u << 31)
+static __always_inline __u32 how_soon(enum clv_urgency urgent, __u32 worker, bool disturbed)
+{
+	return worker << 8 | urgent | (disturbed ? SOON_DISTURBED : 0);
+}
+
+/* Whoever sees `value` there sees all that was written before. An exchange would wait until all of it has arrived. */
+static __always_inline void publish(__u64 *at, __u64 value)
+{
+	barrier();
+	if (stores_in_order)
+		*(volatile __u64 *)at = value;
+	else
+		__sync_lock_test_and_set(at, value);
+}
+
+/*
+ * Into this CPU's own ring, which nobody else writes: on an interface's hook nothing comes between. While it is empty
+ * it begins anew at its beginning, which is in the cache. 0: there is no room.
+ */
+static __always_inline int emit_here(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 worker,
+				     struct clv_kstats *st)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), cap = head->cap, key = worker * cpus + cpu;
+	struct clv_cpu_ring *ring = cpu < cpus ? bpf_map_lookup_elem(&cpu_rings, &key) : NULL;
+
+	barrier_var(cap);
+	if (!ring || cap > CLV_CPU_RING_RECORD - sizeof(*head))
+		return 0;
+	__u64 end = ring->end, read = *(volatile __u64 *)&ring->read, begin = ring->begin;
+
+	if (end == read)
+		ring->begin = end = (end + cpu_ring_bytes - 1) & ~(__u64)(cpu_ring_bytes - 1);
+	else if (end - (begin > read ? begin : read) + CLV_CPU_RING_RECORD > cpu_ring_bytes)
+		return 0;
+	struct clv_rec *r = (void *)&ring->data[(__u32)end & (cpu_ring_bytes - 8)];
+
+	__builtin_memcpy(r, head, sizeof(*r));
+	if (cap > 0 && bpf_skb_load_bytes(skb, off, r->data, cap))
+		r->cap = cap = 0;
+	st->payload_bytes += cap;
+	st->records++;
+	st->record_bytes += clv_cpu_ring_step(cap);
+	publish(&ring->end, end + clv_cpu_ring_step(cap));
+	return 1;
+}
+
+/*
+ * One record: `head`, and head->cap bytes of the skb from `off` on. `soon`: how_soon(). 0 when there is no room
  * (counted).
  */
 __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off, __u32 soon, struct clv_kstats *st)
@@ -78,7 +131,12 @@ __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off
 	if (!head || !st)
 		return 0;
 
-	void *several = ring_of(soon >> 8);
+	__u32 worker = soon >> 8 & (CLV_WAKES - 1), urgent = soon & 0xff;
+
+	if (cpus && !(soon & SOON_DISTURBED) && !is_due(worker, urgent) && emit_here(skb, head, off, worker, st))
+		return 1;
+
+	void *several = ring_of(worker);
 	__u32 cap = head->cap, size = record_size(cap);
 	struct clv_rec *r = bpf_ringbuf_reserve(several ? several : &ring, size, 0);
 
@@ -96,7 +154,7 @@ __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off
 	}
 	st->records++;
 	st->record_bytes += size;
-	bpf_ringbuf_submit(r, wake_flag(several, soon >> 8, soon & 0xff));
+	bpf_ringbuf_submit(r, wake_flag(several, worker, urgent));
 	return 1;
 }
 

@@ -26,8 +26,11 @@ const volatile bool count_flows;  /* struct clv_counts */
 const volatile bool seek_first;   /* a connection's first answer may be sought before user space has said so */
 const volatile bool ports_filtered;
 const volatile __u64 wanted_ports[65536 / 64];
-const volatile __u32 workers;    /* 1 to CLV_WAKES: how many ring buffers */
-const volatile __u32 net_untold; /* of a cgroup that is not in cgroup_net; 0: it is not looked at (tests) */
+const volatile __u32 workers; /* 1 to CLV_WAKES: how many ring buffers */
+const volatile __u32 cpus;    /* so many have rings of their own; 0: none */
+const volatile __u32 cpu_ring_bytes;
+const volatile bool stores_in_order; /* this machine shows a CPU's stores to others in the order that they were made */
+const volatile __u32 net_untold;     /* of a cgroup that is not in cgroup_net; 0: it is not looked at (tests) */
 
 /* ---- words shared with user space ------------------------------------------------------------------ */
 
@@ -190,6 +193,15 @@ struct {
 	__type(key, __u32);
 	__array(values, struct ring_buffer);
 } rings SEC(".maps");
+
+/* By worker * cpus + CPU; none where cpus is 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set at load, as is the size of a value */
+	__type(key, __u32);
+	__type(value, struct clv_cpu_ring);
+} cpu_rings SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

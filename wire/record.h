@@ -96,6 +96,32 @@ static inline __u32 clv_rtt_unpack(__u16 rtt)
 	return (__u32)(rtt & 0xfff) << (rtt >> 12);
 }
 
+/* ---- records of one CPU (mmap-able array "cpu_rings", kernel -> user) ------------------------------- */
+
+/*
+ * What one CPU has for one worker: most records, since here nobody waits for another CPU. What does not fit, is long,
+ * or wakes the reader goes into the ring buffer, so the times of records say in which order they are. Records lie one
+ * behind the other, each at a multiple of 8 bytes; an offset is a position modulo the size, a power of two; the last
+ * record may go on behind that. Positions only grow.
+ */
+struct clv_cpu_ring {
+	__u64 begin; /* of what is not read, unless `read` is ahead of it; written before `end` */
+	__u64 end;   /* written by the CPU, when all before it is complete */
+	__u64 pad1[6];
+	__u64 read; /* written by user space */
+	__u64 pad2[7];
+	__u8 data[];
+};
+
+/* No record in there is longer. */
+#define CLV_CPU_RING_RECORD 2048u
+
+/* Of one with `cap` bytes of payload. */
+static inline __u32 clv_cpu_ring_step(__u32 cap)
+{
+	return ((__u32)sizeof(struct clv_rec) + cap + 7) & ~7u;
+}
+
 /* ---- control words (mmap-able array "ctl", user -> kernel) ---------------------------------------- */
 
 /*
@@ -279,6 +305,7 @@ struct clv_shared {
 };
 
 _Static_assert(sizeof(struct clv_rec) == 88, "clv_rec is part of the wire format");
+_Static_assert(sizeof(struct clv_cpu_ring) == 128, "the two sides write to cache lines of their own");
 _Static_assert(sizeof(struct clv_ctl) == 32, "clv_ctl is part of the wire format");
 _Static_assert(sizeof(struct clv_counts) == 32, "clv_counts is part of the wire format");
 _Static_assert(sizeof(struct clv_piece) == 8, "clv_piece is part of the wire format");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Turns records into packets and verdicts into control words. Owns nothing but its mapping of the ring buffer; never
- * looks into a payload. Runs on its worker's thread, of which there may be several, each with a reader of its own.
+ * Turns records into packets and verdicts into control words. Owns nothing but its mapping of the ring buffer, and
+ * how far that and the CPUs' rings were read; never looks into a payload. Runs on its worker's thread, of which there
+ * may be several, each with a reader of its own.
  *
  * The reader is woken rarely on purpose: while traffic flows it sleeps CLV_DRAIN_MS between drains, and the
  * kernel wakes it early only when room runs out. After some empty drains it asks for one wake-up and blocks.
@@ -140,14 +141,13 @@ static void record_deliver(struct clv_reader *r, const struct clv_rec *rec)
 /* Tells of records before their turn, if anybody wants to know. */
 static void reader_tell_ahead(struct clv_reader *r)
 {
-	const struct clv_rec *rec;
-	uint32_t size;
+	const struct clv_merged *next;
 
-	if (r->ring.peeked <= r->ring.next) /* nobody wanted to know of those before */
-		r->ahead = 0;
-	while (r->ahead < CLV_SOURCE_AHEAD && (rec = clv_ringbuf_peek(&r->ring, &size))) {
+	while (r->ahead < CLV_SOURCE_AHEAD && (next = clv_merge_at(&r->merge, r->ahead + 1))) {
+		const struct clv_rec *rec = next->rec;
+
 		r->ahead++;
-		if (!record_valid(rec, size))
+		if (!record_valid(rec, next->bytes))
 			continue;
 		const struct clv_packet p = {
 			.src = {.addr = clv_addr_v6(rec->saddr), .port = rec->sport},
@@ -165,24 +165,26 @@ static void reader_tell_ahead(struct clv_reader *r)
 	r->ahead -= r->ahead > 0;
 }
 
-/* As much as is to be read now. The record with which it ends counts as read. Was that all there is? */
-static bool reader_read(struct clv_reader *r)
+/* Of what was written until `until_ns`, as much as is to be read now. Was that all there is? */
+static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 {
-	const struct clv_rec *rec;
-	uint32_t size;
+	const struct clv_merged *next;
 	bool more = true;
 
-	while (more && (rec = clv_ringbuf_next(&r->ring, &size))) {
+	r->ahead = 0;
+	clv_merge_begin(&r->merge, until_ns);
+	while (more && (next = clv_merge_at(&r->merge, 0))) {
 		if (r->source.ahead)
 			reader_tell_ahead(r);
-		if (record_valid(rec, size))
-			record_deliver(r, rec);
+		if (record_valid(next->rec, next->bytes))
+			record_deliver(r, next->rec);
 		else
 			r->bad_records++;
+		clv_merge_pass(&r->merge);
 		more = ++r->delivered != CLV_DRAIN_RECORDS &&
-		       !(r->leave_bytes && clv_ringbuf_unread(&r->ring) < r->leave_bytes);
+		       !(r->leave_bytes && clv_merge_unread(&r->merge) < r->leave_bytes);
 	}
-	clv_ringbuf_done(&r->ring);
+	clv_merge_end(&r->merge);
 	return more;
 }
 
@@ -201,7 +203,7 @@ static int reader_drain(struct clv_reader *r)
 
 	reader_renew_lease(r, before);
 	r->delivered = 0;
-	r->cut = !reader_read(r);
+	r->cut = !reader_read(r, before);
 	r->wake->wake_armed = r->held ? CLV_URGENT_NOW : CLV_URGENT_SOON;
 	if (!r->cut)
 		r->settled_ns = before;
@@ -235,7 +237,7 @@ static int min_int(int a, int b)
 /* Nothing is lost when the records stay: there is room for more, and the kernel did not say that a window is short. */
 static bool reader_can_keep(const struct clv_reader *r)
 {
-	return r->wake->wake_armed && clv_ringbuf_unread(&r->ring) < r->wake_bytes;
+	return r->wake->wake_armed && clv_merge_unread(&r->merge) < r->wake_bytes;
 }
 
 /* Held: what can stay does. Otherwise so much is read that others have room, or all, for the sake of a window. */
@@ -246,7 +248,7 @@ static int reader_poll_held(struct clv_reader *r, int ms)
 		reader_wait(r, min_int(ms, CLV_HELD_MS));
 	if (reader_can_keep(r))
 		return 0;
-	r->leave_bytes = clv_ringbuf_unread(&r->ring) < r->wake_bytes ? 0 : r->wake_bytes / 8 * 7;
+	r->leave_bytes = clv_merge_unread(&r->merge) < r->wake_bytes ? 0 : r->wake_bytes / 8 * 7;
 	return reader_drain(r);
 }
 
@@ -404,13 +406,17 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 {
 	/* Edge-triggered: data in the ring are no reason to wake up, only the kernel's asking is. */
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
+	size_t stride = kernel->cpu_ring_stride;
+	void *cpu_rings = stride ? (uint8_t *)kernel->cpu_rings + worker * kernel->cpus * stride : NULL;
 
 	r->source.ops = &reader_ops;
 	r->kernel = kernel;
 	r->wake = &kernel->shared->wake[worker];
 	r->wake_bytes = wake_bytes;
-	int err = clv_ringbuf_open(&r->ring, fd, ring_bytes, sizeof(struct clv_rec) + CLV_REC_MAX_CAP);
+	int err = clv_merge_open(&r->merge, cpu_rings, kernel->cpus, stride, kernel->cpu_ring_bytes);
 
+	if (!err)
+		err = clv_ringbuf_open(&r->merge.ring, fd, ring_bytes, sizeof(struct clv_rec) + CLV_REC_MAX_CAP);
 	if (err)
 		return err;
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -423,7 +429,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 
 void clv_reader_close(struct clv_reader *r)
 {
-	clv_ringbuf_close(&r->ring);
+	clv_merge_close(&r->merge);
 	if (r->epoll_fd >= 0)
 		close(r->epoll_fd);
 }

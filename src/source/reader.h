@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "source/ringbuf.h"
+#include "source/merge.h"
 #include "source/sides.h"
 #include "source/source.h"
 #include "wire/record.h"
@@ -18,6 +18,9 @@ struct clv_kernel {
 	volatile struct clv_shared *shared; /* a clv_wake belongs to its worker */
 	struct clv_ctl *ctl;                /* a slot's words belong to the worker that has its flow */
 	const struct clv_counts *counts;    /* NULL: nobody asked */
+	struct clv_cpu_ring *cpu_rings;     /* by worker and CPU; a CPU's belongs to its worker */
+	size_t cpu_ring_stride;             /* from one to the next; 0: there are none */
+	uint32_t cpus, cpu_ring_bytes;
 	uint32_t slots;
 	uint64_t unix_offset_ns; /* CLOCK_MONOTONIC to Unix time */
 	struct clv_sides sides;
@@ -32,7 +35,7 @@ struct clv_reader {
 	struct clv_source source;
 	struct clv_kernel *kernel;
 	volatile struct clv_wake *wake;
-	struct clv_ringbuf ring;
+	struct clv_merge merge;
 	int epoll_fd;
 	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
 	unsigned idle_drains;

@@ -30,6 +30,14 @@
 
 #define RING_MAPS 24
 
+/* With less than this there is one ring buffer a worker, and nothing else. */
+#define CLV_RING_SPLIT_BYTES (1u << 20)
+/* Of one CPU's, however many there are. */
+#define CPU_RING_LEAST_BYTES (16u << 10)
+#define CPU_RINGS_MOST       1024
+/* "1" where a hook may be interrupted by another one. */
+#define REALTIME_FLAG "/sys/kernel/realtime"
+
 struct clv_ring {
 	struct clv_reader reader[CLV_RING_WORKERS];
 	uint32_t workers;
@@ -44,7 +52,7 @@ struct clv_ring {
 	size_t maps;
 	int prog_fd[2][2]; /* of CLV_LAYER_ETHERNET and CLV_LAYER_CGROUP, by hook; 0: not loaded */
 	struct capture__bss *bss;
-	size_t bss_bytes, ctl_bytes, counts_bytes, shapes_bytes;
+	size_t bss_bytes, ctl_bytes, counts_bytes, shapes_bytes, cpu_rings_bytes;
 	pthread_mutex_t ip_lock;
 	int ip_fd[2]; /* the programs of CLV_LAYER_IP: 0: not asked for yet; or -errno. Under ip_lock */
 };
@@ -233,10 +241,51 @@ static int ring_leave_out_cgroups(struct clv_ring *r)
 	return err ? err : bpf_map__set_autocreate(r->bpf->maps.cgroup_net, false);
 }
 
+/* There, what one CPU does is not done in one go (PREEMPT_RT). */
+static bool is_realtime(void)
+{
+	char flag = '0';
+	int fd = open(REALTIME_FLAG, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, &flag, 1) < 1)
+		flag = '0';
+	close(fd);
+	return flag == '1';
+}
+
+/* Rings for the CPUs that there are; they share so many bytes, a worker. 0: there are no such rings. */
+static int ring_configure_cpus(struct clv_ring *r, uint32_t bytes)
+{
+	struct clv_kernel *k = &r->kernel;
+	struct bpf_map *map = r->bpf->maps.cpu_rings;
+	long page = sysconf(_SC_PAGESIZE), cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (!bytes || cpus < 1 || cpus > CPU_RINGS_MOST || is_realtime())
+		return bpf_map__set_autocreate(map, false);
+	k->cpus = (uint32_t)cpus;
+	k->cpu_ring_bytes = round_up_power(bytes / k->cpus + 1) / 2;
+	if (k->cpu_ring_bytes < CPU_RING_LEAST_BYTES)
+		k->cpu_ring_bytes = CPU_RING_LEAST_BYTES;
+	size_t need = sizeof(struct clv_cpu_ring) + k->cpu_ring_bytes + CLV_CPU_RING_RECORD;
+
+	k->cpu_ring_stride = (need + (size_t)page - 1) / (size_t)page * (size_t)page;
+	r->bpf->rodata->cpus = k->cpus;
+	r->bpf->rodata->cpu_ring_bytes = k->cpu_ring_bytes;
+#ifdef __x86_64__
+	r->bpf->rodata->stores_in_order = true; /* Intel SDM volume 3A, 9.2.2 */
+#endif
+	int err = bpf_map__set_value_size(map, (uint32_t)k->cpu_ring_stride);
+
+	return err ? err : bpf_map__set_max_entries(map, k->cpus * r->workers);
+}
+
 static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE), workers = c->workers ? c->workers : 1;
-	uint32_t bytes = round_up_power((c->ring_bytes ? c->ring_bytes : CLV_RING_BYTES) / workers);
+	uint32_t all = c->ring_bytes ? c->ring_bytes : CLV_RING_BYTES;
+	uint32_t bytes = round_up_power((all < CLV_RING_SPLIT_BYTES ? all : all / 2) / workers);
 	uint32_t flows = round_up_power(c->max_flows ? c->max_flows : CLV_RING_FLOWS);
 	struct capture__rodata *knobs = r->bpf->rodata;
 
@@ -266,6 +315,8 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 		return -EINVAL;
 	if (workers == 1 ? bpf_map__set_autocreate(r->bpf->maps.rings, false)
 			 : bpf_map__set_max_entries(r->bpf->maps.rings, workers))
+		return -EINVAL;
+	if (ring_configure_cpus(r, all < CLV_RING_SPLIT_BYTES ? 0 : all / 4 / workers))
 		return -EINVAL;
 	if (bpf_map__set_max_entries(r->bpf->maps.flows, flows / CLV_WAYS) ||
 	    bpf_map__set_max_entries(r->bpf->maps.ctl, flows) || bpf_map__set_max_entries(r->bpf->maps.ring, bytes))
@@ -301,6 +352,11 @@ static int ring_map_memory(struct clv_ring *r)
 	if (!k->shapes)
 		return -errno;
 	k->shape_count = 1;
+	if (k->cpu_ring_stride)
+		k->cpu_rings = map_array(r->bpf->maps.cpu_rings, (size_t)k->cpus * r->workers, k->cpu_ring_stride,
+					 PROT_READ | PROT_WRITE, &r->cpu_rings_bytes);
+	if (k->cpu_ring_stride && !k->cpu_rings)
+		return -errno;
 	if (!r->bpf->rodata->count_flows)
 		return 0;
 	k->counts = map_array(r->bpf->maps.counts, k->slots, sizeof(*k->counts), PROT_READ, &r->counts_bytes);
@@ -400,6 +456,8 @@ static void ring_unmap(struct clv_ring *r)
 		munmap((void *)(uintptr_t)k->counts, r->counts_bytes);
 	if (k->shapes)
 		munmap(k->shapes, r->shapes_bytes);
+	if (k->cpu_rings)
+		munmap(k->cpu_rings, r->cpu_rings_bytes);
 	if (r->bss)
 		munmap(r->bss, r->bss_bytes);
 }

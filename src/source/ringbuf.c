@@ -53,7 +53,7 @@ int clv_ringbuf_open(struct clv_ringbuf *b, int fd, uint32_t bytes, uint32_t lon
 		.page = page,
 		.mapped_bytes = mapped,
 	};
-	b->read = b->next = b->end = b->told = *b->consumer;
+	b->read = b->peeked = b->end = b->told = *b->consumer;
 	return 0;
 }
 
@@ -91,40 +91,34 @@ static const void *record_at(const struct clv_ringbuf *b, uint64_t pos, uint64_t
 	return at + HEADER;
 }
 
-const void *clv_ringbuf_next(struct clv_ringbuf *b, uint32_t *bytes)
+void clv_ringbuf_look(struct clv_ringbuf *b)
 {
-	for (;;) {
-		b->read = b->next;
-		if (b->read - b->told >= b->batch)
-			tell(b);
-		if (b->read >= b->end)
-			b->end = __atomic_load_n(b->producer, __ATOMIC_ACQUIRE);
-		if (b->read >= b->end)
-			return NULL;
-		const void *record = record_at(b, b->read, &b->next, bytes);
-
-		if (record || b->next == b->read)
-			return record;
-	}
+	b->end = __atomic_load_n(b->producer, __ATOMIC_ACQUIRE);
 }
 
-const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes)
+const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes, uint64_t *behind)
 {
-	uint64_t at = b->peeked > b->next ? b->peeked : b->next;
-	const void *record = NULL;
+	while (b->peeked < b->end) {
+		uint64_t at = b->peeked;
+		const void *record = record_at(b, at, &b->peeked, bytes);
 
-	while (!record && at < b->end) {
-		record = record_at(b, at, &b->peeked, bytes);
-		if (!record && b->peeked == at)
-			return NULL;
-		at = b->peeked;
+		*behind = b->peeked;
+		if (record || b->peeked == at)
+			return record;
 	}
-	return record;
+	return NULL;
+}
+
+void clv_ringbuf_pass(struct clv_ringbuf *b, uint64_t behind)
+{
+	b->read = behind;
+	if (b->read - b->told >= b->batch)
+		tell(b);
 }
 
 void clv_ringbuf_done(struct clv_ringbuf *b)
 {
-	b->read = b->next;
+	b->peeked = b->read;
 	if (b->read != b->told)
 		tell(b);
 }

@@ -18,9 +18,8 @@ struct clv_ringbuf {
 	const uint64_t *producer; /* told by it */
 	const uint8_t *data;
 	uint64_t read;   /* up to here; may be a little more than was told */
-	uint64_t next;   /* `read`, once the record that was returned last is done with */
-	uint64_t end;    /* the producer's position when it was looked at last */
 	uint64_t peeked; /* so far peek() has come */
+	uint64_t end;    /* the producer's position when it was looked at last */
 	uint64_t told;
 	uint32_t bytes, longest, batch;
 	size_t page, mapped_bytes; /* of the producer's page and all behind it */
@@ -33,22 +32,22 @@ struct clv_ringbuf {
 int clv_ringbuf_open(struct clv_ringbuf *b, int fd, uint32_t bytes, uint32_t longest);
 void clv_ringbuf_close(struct clv_ringbuf *b);
 
-/*
- * The next record, aligned to 8 bytes, and its length; NULL when there is none that is complete. Borrowed until the
- * next call. The kernel gets the room of those before it back, many at a time.
- */
-const void *clv_ringbuf_next(struct clv_ringbuf *b, uint32_t *bytes);
+/* From now on peek() knows of what is there now. */
+void clv_ringbuf_look(struct clv_ringbuf *b);
 
 /*
- * A look at what next() will return later: the record behind the one that peek() returned last, or behind that of
- * next(). NULL when there is none that is complete, of those that next() knows of. Borrowed as that of next().
+ * The record behind the one that was returned last, aligned to 8 bytes, its length, and the position behind it; NULL
+ * when there is none that is complete. Borrowed until that position is passed.
  */
-const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes);
+const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes, uint64_t *behind);
 
-/* No more is read for now: the kernel gets all that was, what next() returned last included. */
+/* What lies before this position was read. The kernel gets the room back, many records at a time. */
+void clv_ringbuf_pass(struct clv_ringbuf *b, uint64_t behind);
+
+/* No more is read for now: what was not passed will be peeked at again. */
 void clv_ringbuf_done(struct clv_ringbuf *b);
 
-/* So many bytes were written and not read, the record that was returned last among them. */
+/* So many bytes were written and not read. */
 uint64_t clv_ringbuf_unread(const struct clv_ringbuf *b);
 
 #endif

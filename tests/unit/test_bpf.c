@@ -747,7 +747,7 @@ static void window_with_spare(void **state)
 
 	close_ring();
 	with_spare = true;
-	open_ring((struct clv_ring_config){0});
+	open_ring((struct clv_ring_config){.ring_bytes = 2 << 20}); /* half of it are for long records */
 	with_spare = false;
 	start();
 	for (uint32_t i = 0; i < 500; i++) {
