@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -1034,6 +1035,70 @@ static void port_filter_counts(void **state)
 	assert_int_equal(figure("fragments"), 1);
 	send(.len = 10, .client_port = 40001, .fragment = 0x2000); /* the first one has them */
 	assert_int_equal(figure("unwanted"), LEN(packets) + 1);
+}
+
+/* On this CPU from now on, if there is one of that number. */
+static void go_to_cpu(unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/*
+ * Nobody reads; then the packets of all CPUs come in the order in which they passed: those in the rings of the CPUs,
+ * those that are too long for them, and those for which they had no room.
+ */
+static void rings_of_cpus(void **state)
+{
+	cpu_set_t before;
+	uint8_t frame[4096];
+	uint32_t seq = 100, read = seq;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	close_ring();
+	open_ring((struct clv_ring_config){.ring_bytes = 1 << 20});
+	start();
+	for (uint32_t i = 1; i <= 40 * 25; i++) {
+		struct seg s = {.seq = seq, .len = i % 10 ? i % 60 + 1 : 3000};
+		size_t len = build(frame, &s);
+
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len);
+		go_to_cpu(i / 3 % 2); /* there may be one only */
+		assert_int_equal(
+			bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, CLV_LAYER_ETHERNET), &opts), 0);
+		seq += s.len;
+		if (i % 40)
+			continue;
+		got_count = 0;
+		drain();
+		assert_int_equal(got_count, 40);
+		for (size_t n = 0; n < got_count; n++) {
+			assert_int_equal(got[n].p.seq, read);
+			assert_int_equal(got[n].p.payload.len, got[n].p.len);
+			read += got[n].p.len;
+		}
+		tell(&got[0].p, .kind = CLV_VERDICT_WINDOW, .seq = seq + (1 << 19));
+	}
+	sched_setaffinity(0, sizeof(before), &before);
+	assert_int_equal(read, seq);
+
+	/* More than a CPU's ring has room for: the rest went into the ring buffer. */
+	close_ring();
+	open_ring((struct clv_ring_config){.ring_bytes = 1 << 20});
+	struct seg s = {.seq = 1, .len = 400, .flags = 0x02};
+	size_t len = build(frame, &s);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len, .repeat = 1100);
+	uint32_t bytes = 0;
+
+	assert_int_equal(bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, CLV_LAYER_ETHERNET), &opts),
+			 0);
+	drain_only(&bytes);
+	assert_int_equal(bytes, 1100 * 400);
+	assert_int_equal(figure("records"), 1100);
+	assert_int_equal(figure("ring_full"), 0);
 }
 
 static void full_ring(void **state)
@@ -2678,6 +2743,7 @@ int main(int argc, char **argv)
 		T(port_filter),
 		T(port_filter_counts),
 		T(port_filter_lease),
+		T(rings_of_cpus),
 		T(full_ring),
 		T(lease),
 		T(idle_reader_is_woken),
