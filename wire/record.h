@@ -189,7 +189,7 @@ struct clv_ctl {
 /* Bytes of a direction that are copied before user space has said anything about it. */
 #define CLV_WINDOW_BYTES (64u * 1024u)
 /*
- * That many more as long as the ring is less than a quarter full: a body passes faster than any reader can speak.
+ * That many more as long as the ring buffer is less than half full: a body passes faster than any reader can speak.
  */
 #define CLV_WINDOW_SPARE_BYTES (704u * 1024u)
 /* A window end farther ahead than this is not believed: the word is older than half the sequence space. */
@@ -284,8 +284,8 @@ enum clv_urgency {
  * One worker's, on a cache line of its own.
  * want_wake: user space sets it to 1 before it blocks without a timer; the first record clears it and wakes.
  * wake_armed: user space sets it after each drain, to the least urgency that wakes it: CLV_URGENT_SOON, or
- * CLV_URGENT_NOW when it leaves what can wait in the ring. A window that is as short as that or a quarter-full ring
- * clears it and wakes, once.
+ * CLV_URGENT_NOW when it leaves what can wait in the ring. A window that is as short as that or a ring buffer in
+ * which so much waits that room may get short clears it and wakes, once.
  */
 struct clv_wake {
 	__u32 want_wake;

@@ -491,7 +491,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			  .fallback = "8M",
 			  .pattern = SIZE_PATTERN,
 			  .expect = "it must be a size from 4K to 1G, as in 8M",
-			  .help = "Ring buffer between kernel and clovisor, a power of two"},
+			  .help = "Room between the kernel half and clovisor"},
 	[CLV_SET_MAX_FLOWS] = {.key = "capture.max_flows",
 			       .option = "max-flows",
 			       .arg = "N",

@@ -260,10 +260,19 @@ static int min_int(int a, int b)
 /* Nothing is lost when the records stay: there is room for more, and the kernel did not say that a window is short. */
 static bool reader_can_keep(const struct clv_reader *r)
 {
-	return r->wake->wake_armed && clv_merge_unread(&r->merge) < r->wake_bytes;
+	return r->wake->wake_armed && clv_merge_unread(&r->merge) < r->keep_bytes;
 }
 
-/* Held: what can stay does. Otherwise so much is read that others have room, or all, for the sake of a window. */
+/* Held, and not all can stay: so much is read that others have room, or all, for the sake of a window. */
+static uint32_t reader_leave_bytes(const struct clv_reader *r)
+{
+	uint64_t unread = clv_merge_unread(&r->merge), step = r->wake_bytes / 8;
+	bool short_of_room = unread >= r->keep_bytes || clv_ringbuf_unread(&r->merge.ring) >= r->wake_bytes;
+
+	return short_of_room && unread > step ? (uint32_t)(unread - step) : 0;
+}
+
+/* Held: what can stay does. */
 static int reader_poll_held(struct clv_reader *r, int ms)
 {
 	reader_renew_lease(r, clv_clock_ns());
@@ -271,7 +280,7 @@ static int reader_poll_held(struct clv_reader *r, int ms)
 		reader_wait(r, min_int(ms, CLV_HELD_MS));
 	if (reader_can_keep(r))
 		return 0;
-	r->leave_bytes = clv_merge_unread(&r->merge) < r->wake_bytes ? 0 : r->wake_bytes / 8 * 7;
+	r->leave_bytes = reader_leave_bytes(r);
 	return reader_drain(r);
 }
 
@@ -396,7 +405,7 @@ static void reader_hold(struct clv_source *s, bool hold)
 	struct clv_reader *r = (struct clv_reader *)s;
 
 	r->held = hold;
-	r->leave_bytes = hold ? r->wake_bytes : 0;
+	r->leave_bytes = hold ? r->keep_bytes : 0;
 	r->cut |= !hold; /* what waits does not wait longer */
 	r->wake->wake_armed = hold ? CLV_URGENT_NOW : CLV_URGENT_SOON;
 }
@@ -436,6 +445,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 	r->kernel = kernel;
 	r->wake = &kernel->shared->wake[worker];
 	r->wake_bytes = wake_bytes;
+	r->keep_bytes = wake_bytes + kernel->cpus * kernel->cpu_ring_bytes;
 	int err = clv_merge_open(&r->merge, cpu_rings, kernel->cpus, stride, kernel->cpu_ring_bytes);
 
 	if (!err)

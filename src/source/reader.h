@@ -39,10 +39,11 @@ struct clv_reader {
 	int epoll_fd;
 	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
 	unsigned idle_drains;
-	bool asked; /* for a wake-up, and every record since would bring it */
-	bool cut;   /* the last drain left something */
-	bool held;  /* what can stay in the ring does */
-	uint32_t wake_bytes;
+	bool asked;                   /* for a wake-up, and every record since would bring it */
+	bool cut;                     /* the last drain left something */
+	bool held;                    /* what can stay in the ring does */
+	uint32_t wake_bytes;          /* in the ring buffer, and its reader is woken */
+	uint32_t keep_bytes;          /* and the CPUs' rings are full: so much may stay while it is held */
 	_Atomic uint64_t bad_records; /* any thread may read it */
 
 	/* the drain that is running */

@@ -299,7 +299,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	knobs->set_mask = flows / CLV_WAYS - 1;
 	knobs->snaplen = c->snaplen && c->snaplen < CLV_REC_MAX_CAP ? c->snaplen : CLV_REC_MAX_CAP;
 	knobs->workers = workers;
-	knobs->wake_bytes = bytes / 4;
+	knobs->wake_bytes = all < CLV_RING_SPLIT_BYTES ? bytes / 4 : bytes / 2;
 	knobs->roomy_bytes = bytes / 2;
 	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
 	knobs->measure = c->measure;

@@ -3,7 +3,7 @@
  * The live source: the loaded BPF object, its ring buffer read into packets, verdicts stored into the map that
  * the programs read. Attaching them to interfaces and cgroups is attach.h's business.
  *
- * The packets come by one ring buffer a worker. The kernel chooses it by the addresses and ports of a packet, the same
+ * The packets come by one ring buffer a worker, and rings of the CPUs besides (merge.h). The kernel chooses whose by the addresses and ports of a packet, the same
  * for both directions and at every place of capture: so a connection is one worker's from its first packet to its last.
  *
  * One thread opens and closes; in between each source may be polled, told verdicts and held by a thread of its own.
@@ -23,8 +23,9 @@
 
 #define CLV_RING_WORKERS CLV_WAKES
 /*
- * A small request and its answer take 800 bytes: a tenth of a second of 50,000 of them a second. All of it counts as
- * memory of this process.
+ * A quarter of it are the rings of the CPUs: a small request and its answer take 500 bytes there, so this is a twentieth
+ * of a second of 80,000 of them a second. Half of it is the ring buffer for the rest. What there is counts as memory of
+ * this process.
  */
 #define CLV_RING_BYTES (8u << 20)
 /* 192 B each in the kernel, allocated at load. */
@@ -32,7 +33,7 @@
 
 struct clv_ring_config {
 	uint32_t workers;      /* how many ring buffers; at most CLV_RING_WORKERS; 0: one */
-	uint32_t ring_bytes;   /* of all together; a share is rounded up to a power of two; 0: CLV_RING_BYTES */
+	uint32_t ring_bytes;   /* of all together, about: shares are rounded to powers of two; 0: CLV_RING_BYTES */
 	uint32_t max_flows;    /* rounded up to a power of two; 0: CLV_RING_FLOWS */
 	uint32_t snaplen;      /* payload bytes a record carries at most; 0: all */
 	const uint16_t *ports; /* with any, only packets from or to one of them; copied */
