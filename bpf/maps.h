@@ -198,9 +198,9 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* set at load, as is the size of a value */
-	__type(key, __u32);
-	__type(value, struct clv_cpu_ring);
+	__uint(max_entries, 1); /* set at load, as is the size of a value, a struct clv_cpu_ring */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct clv_cpu_ring));
 } cpu_rings SEC(".maps");
 
 struct {
