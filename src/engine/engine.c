@@ -270,8 +270,10 @@ static __attribute__((noinline)) void happen(struct clv_engine *e, uint64_t now_
 	while ((f = first_overdue(e, &deadline_ns)) && deadline_ns <= now_ns)
 		give_up(e, f, deadline_ns);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
-	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
+	       f->wait_since_ns + CLV_LINGER_NS <= now_ns) {
 		flow_remove(e, f, CLV_FLOW_IDLE);
+		clv_engine_expect_end(e);
+	}
 	while ((f = clv_list_first(&e->flows.syn, struct clv_flow, syn)) && f->last_ns + CLV_SYN_NS <= now_ns) {
 		clv_watch_given_up(e, f);
 		clv_ledger_end(e, f, CLV_FLOW_FAILED);

@@ -40,6 +40,9 @@ void clv_engine_due(struct clv_engine *e, uint64_t ns);
 /* The flow's connection is over; it lingers. */
 void clv_engine_close(struct clv_engine *e, struct clv_flow *f);
 
+/* A flow that lingered was removed: what the next ones will need for that is fetched (ahead.c). */
+void clv_engine_expect_end(const struct clv_engine *e);
+
 /* Does the configuration want requests to `server`, made by the observed endpoint (`client_side`) or to it? */
 bool clv_engine_wants(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool client_side);
 /* The protocol that a --port rule names for this server port, or NULL. */

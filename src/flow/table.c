@@ -200,6 +200,13 @@ uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_packet *p)
 	return hash;
 }
 
+void clv_flows_fetch_place(const struct clv_flows *t, const struct clv_flow *f)
+{
+	const struct words w = words_of_key(&f->key);
+
+	__builtin_prefetch(&t->places[home(t, hash_of(t, &w))]);
+}
+
 struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash)
 {
 	size_t at = home(t, hash);

@@ -86,6 +86,8 @@ struct clv_flow_key clv_flow_key_of(const struct clv_packet *p, int *dir);
 
 /* Fetches a flow's place into the cache. Returns the key's hash. */
 uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_packet *p);
+/* The same, of a flow that will be removed. */
+void clv_flows_fetch_place(const struct clv_flows *t, const struct clv_flow *f);
 /* The flow of a packet's connection, NULL when there is none; and the stream that the packet belongs to. */
 struct clv_flow *clv_flows_seek(const struct clv_flows *t, const struct clv_packet *p, int *dir, uint32_t *hash);
 struct clv_flow *clv_flows_find(const struct clv_flows *t, const struct clv_flow_key *key, uint32_t *hash);
