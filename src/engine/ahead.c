@@ -7,6 +7,8 @@
  */
 #include "engine/engine.h"
 
+#include <stddef.h>
+
 #include "engine/conn.h"
 #include "engine/engine_internal.h"
 
@@ -25,25 +27,27 @@ FETCH fetch(const void *p, size_t bytes)
 		__builtin_prefetch((const char *)p + at, 1);
 }
 
-static const struct clv_expected *expected(const struct clv_engine *e, unsigned back)
+static struct clv_expected *expected(struct clv_engine *e, unsigned back)
 {
 	return &e->ahead.last[(e->ahead.count - back) % CLV_AHEAD];
 }
 
-/* The flow that this packet is of, if it is there; its place was fetched before. */
-static struct clv_flow *flow_of(const struct clv_engine *e, unsigned back)
+/* The flow that was found for this packet before, if it is still there. */
+static struct clv_flow *flow_of(const struct clv_engine *e, const struct clv_expected *x)
 {
-	return clv_flows_guess(&e->flows, expected(e, back)->hash);
+	return clv_flows_at(&e->flows, x->place, x->hash);
 }
 
 FETCH fetch_flow(const struct clv_engine *e, const struct clv_flow *f)
 {
-	fetch(f, clv_flows_bytes(&e->flows));
+	fetch(f, offsetof(struct clv_flow, syn));
+	if (e->flows.watched)
+		fetch(&f->syn, sizeof(*f) - offsetof(struct clv_flow, syn));
 }
 
-FETCH fetch_conn(const struct clv_flow *f, bool speaks)
+FETCH fetch_conn(const struct clv_engine *e, const struct clv_flow *f, bool speaks)
 {
-	if (!f->closed) { /* it will go to the end of its queue */
+	if (!f->closed && clv_flows_moves(&e->flows, f)) { /* it will go to the end of its queue */
 		__builtin_prefetch(f->used.prev, 1);
 		__builtin_prefetch(f->used.next, 1);
 	}
@@ -69,18 +73,22 @@ bool clv_engine_wants_ahead(const struct clv_engine *e)
 /* Apart from the question whether it is worth it, which is all that most packets are asked. */
 static __attribute__((noinline)) void expect(struct clv_engine *e, const struct clv_packet *p)
 {
+	struct clv_expected *x;
 	struct clv_flow *f;
 
 	e->ahead.count++;
-	e->ahead.last[e->ahead.count % CLV_AHEAD] = (struct clv_expected){
+	*expected(e, 0) = (struct clv_expected){
 		.hash = clv_flows_fetch(&e->flows, p),
 		.speaks = p->len || p->tcp_flags & (CLV_TCP_FIN | CLV_TCP_RST),
 	};
-	if ((f = flow_of(e, 2)))
+	x = expected(e, 2);
+	if ((f = clv_flows_guess(&e->flows, x->hash, &x->place)))
 		fetch_flow(e, f);
-	if ((f = flow_of(e, 4)))
-		fetch_conn(f, expected(e, 4)->speaks);
-	if (expected(e, 6)->speaks && (f = flow_of(e, 6)) && f->conn)
+	x = expected(e, 4);
+	if ((f = flow_of(e, x)))
+		fetch_conn(e, f, x->speaks);
+	x = expected(e, 6);
+	if (x->speaks && (f = flow_of(e, x)) && f->conn)
 		fetch_exchange(f->conn);
 }
 

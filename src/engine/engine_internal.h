@@ -25,8 +25,9 @@ struct clv_engine {
 	struct clv_commons commons;
 	struct {
 		struct clv_expected {
-			uint32_t hash; /* of its flow */
-			bool speaks;   /* not a mere acknowledgement: the conn will hear of it */
+			uint32_t hash;  /* of its flow */
+			uint32_t place; /* where that was found, once it was looked for */
+			bool speaks;    /* not a mere acknowledgement: the conn will hear of it */
 		} last[CLV_AHEAD];
 		uint32_t count;
 	} ahead;
