@@ -379,14 +379,15 @@ static inline void *warm_take(struct clv_mem *m, unsigned class)
 	return w->count ? w->block[--w->count] : NULL;
 }
 
-static inline void warm_put(struct clv_mem *m, unsigned class, size_t bytes, void *p)
+static inline bool warm_put(struct clv_mem *m, unsigned class, void *p)
 {
 	struct clv_mem_warm *w = &m->warm[class];
 
 	if (w->count == CLV_MEM_WARM)
-		warm_give(m, class, bytes, CLV_MEM_WARM / 2);
+		return false;
 	w->block[w->count++] = p;
 	m->any_warm = true;
+	return true;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
@@ -425,6 +426,21 @@ void *clv_mem_zalloc(struct clv_mem *m, size_t size)
 	return p;
 }
 
+/* A block for which there is no place where it is quickly found again. */
+static __attribute__((noinline)) void put(struct clv_mem *m, struct block_class class, void *p)
+{
+	if (m->any_warm && !may_keep_warm(m))
+		warm_give_all(m);
+	if (class.bytes >= LARGE_BYTES) {
+		put_large(m, class.index, class.bytes, p);
+	} else if (may_keep_warm(m)) {
+		warm_give(m, class.index, class.bytes, m->warm[class.index].count / 2);
+		warm_put(m, class.index, p);
+	} else {
+		put_small(m, class.index, class.bytes, p);
+	}
+}
+
 void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 {
 	if (!p)
@@ -432,12 +448,6 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 	struct block_class class = class_of(size);
 
 	m->used_bytes -= class.bytes;
-	if (!may_keep_warm(m) && m->any_warm)
-		warm_give_all(m);
-	if (class.bytes >= LARGE_BYTES)
-		put_large(m, class.index, class.bytes, p);
-	else if (may_keep_warm(m))
-		warm_put(m, class.index, class.bytes, p);
-	else
-		put_small(m, class.index, class.bytes, p);
+	if (class.bytes >= LARGE_BYTES || !may_keep_warm(m) || !warm_put(m, class.index, p))
+		put(m, class, p);
 }
