@@ -435,7 +435,8 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 		return;
 	}
 	struct clv_conn *c = f->conn;
-	f->hinted |= p->sought | p->walked;
+	if (p->sought | p->walked)
+		f->hinted = true;
 	/* A mere acknowledgement: the conn, which it has nothing to say to, may not be in the cache. */
 	if (c && (p->len || p->hole_len || p->retransmits || f->hinted)) {
 		c->retransmits += p->retransmits;
@@ -547,7 +548,8 @@ static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, co
 		take_kernel_ref(f, d, p);
 	if (f->watched)
 		clv_ledger_begin(e, f, d, p);
-	f->hinted |= p->sought;
+	if (p->sought)
+		f->hinted = true;
 	c->packet_sought = p->sought;
 	c->half[d].walked = false;
 	clv_conn_packet(c, d, p, f->streams.s[d].next - p->len);

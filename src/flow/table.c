@@ -295,9 +295,11 @@ static void begin_season(struct clv_flows *t, uint64_t since_ns)
 	t->until_ns = since_ns + CLV_FLOWS_SEASON_NS;
 }
 
-void clv_flows_turn(struct clv_flows *t, uint64_t now_ns)
+bool clv_flows_move_now(struct clv_flows *t, const struct clv_flow *f, uint64_t now_ns)
 {
-	begin_season(t, now_ns);
+	if (now_ns >= t->until_ns)
+		begin_season(t, now_ns);
+	return f->season != t->season;
 }
 
 /* So many are there from now on that their order is kept by seasons: up to here it is right. */

@@ -125,14 +125,14 @@ size_t clv_flows_bytes(const struct clv_flows *t);
 /* Frees the flow and what waits in its streams. */
 void clv_flows_remove(struct clv_flows *t, struct clv_flow *f);
 
-/* Another season begins. */
-void clv_flows_turn(struct clv_flows *t, uint64_t now_ns);
-
 /* Will the flow move with its next packet? */
 static inline bool clv_flows_moves(const struct clv_flows *t, const struct clv_flow *f)
 {
 	return !t->rough || f->season != t->season;
 }
+
+/* Of flows that are kept in order by seasons: does this one move, now? */
+bool clv_flows_move_now(struct clv_flows *t, const struct clv_flow *f, uint64_t now_ns);
 
 /* A packet came: moves the flow to the end of the queue it is in. */
 static inline void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint64_t now_ns)
@@ -144,9 +144,7 @@ static inline void clv_flows_touch(struct clv_flows *t, struct clv_flow *f, uint
 		clv_list_touch(&t->datagrams, &f->used);
 		return;
 	}
-	if (t->rough && now_ns >= t->until_ns)
-		clv_flows_turn(t, now_ns);
-	if (!clv_flows_moves(t, f))
+	if (t->rough && !clv_flows_move_now(t, f, now_ns))
 		return;
 	f->season = t->season;
 	clv_list_touch(&t->used, &f->used);
