@@ -15,6 +15,8 @@
 #include "base/hash.h"
 
 #define FIRST_PLACES 1024
+/* Seasons are compared within a half of their numbers; flows are removed after some forty. */
+#define SEASONS_BACK 16384u
 /* From this size on the table asks for huge pages: its places are looked at in no order. */
 #define HUGE_BYTES ((size_t)2 * 1024 * 1024)
 
@@ -293,6 +295,9 @@ static void begin_season(struct clv_flows *t, uint64_t since_ns)
 	t->season++;
 	t->since_ns[t->season % CLV_FLOWS_SEASONS] = since_ns;
 	t->until_ns = since_ns + CLV_FLOWS_SEASON_NS;
+	/* Where nobody ever asks, what was in order last must not seem to lie ahead. No flow is from so long ago. */
+	if ((uint16_t)(t->season - t->sorted) > SEASONS_BACK)
+		t->sorted = (uint16_t)(t->season - SEASONS_BACK);
 }
 
 bool clv_flows_move_now(struct clv_flows *t, const struct clv_flow *f, uint64_t now_ns)

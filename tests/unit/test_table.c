@@ -235,6 +235,33 @@ static void oldest_of_many(void **state)
 	close_bed(&b);
 }
 
+/* The same after so many seasons that their numbers began anew, when nobody has asked for the oldest in all of them. */
+static void oldest_after_long(void **state)
+{
+	enum { COUNT = CLV_FLOWS_MANY + 1, ODD = 7919, ROUNDS = 50, SEASONS = 800 };
+	uint64_t now_ns = 0;
+	struct bed b;
+
+	open_bed(&b);
+	for (uint32_t n = 0; n < COUNT; n++)
+		clv_flows_touch(&b.t, add(&b, n), ++now_ns);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < SEASONS; i++)
+			clv_flows_touch(&b.t, find(&b, 0), now_ns += CLV_FLOWS_SEASON_NS);
+		for (uint32_t n = 0; n < COUNT; n++)
+			clv_flows_touch(&b.t, find(&b, n), ++now_ns);
+	}
+	for (uint32_t i = 0; i < COUNT; i++)
+		clv_flows_touch(&b.t, find(&b, i * ODD % COUNT), ++now_ns);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct clv_flow *f = clv_flows_oldest(&b.t, NULL);
+
+		assert_ptr_equal(f, find(&b, i * ODD % COUNT));
+		clv_flows_remove(&b.t, f);
+	}
+	close_bed(&b);
+}
+
 /* A flow that is closed and comes back within a season is in its queue again, behind all others. */
 static void comes_back_among_many(void **state)
 {
@@ -290,6 +317,7 @@ int main(void)
 		cmocka_unit_test(grows),
 		cmocka_unit_test(oldest_first),
 		cmocka_unit_test(oldest_of_many),
+		cmocka_unit_test(oldest_after_long),
 		cmocka_unit_test(comes_back_among_many),
 		cmocka_unit_test(waiting),
 		cmocka_unit_test(sought_by_packet),
