@@ -339,7 +339,66 @@ static void put_small(struct clv_mem *m, unsigned class, size_t bytes, struct bl
 		arena_unused(m, a);
 }
 
+/* ---- what was in use a moment ago -------------------------------------------------------------------------------- */
+
+/*
+ * It is in the processor's cache, and so is not the head of its arena, once there are many: so the next one to ask gets
+ * it, and the arena hears nothing of it. What is kept so keeps an arena each, which must not be much beside what is in
+ * use.
+ */
+static inline bool may_keep_warm(const struct clv_mem *m)
+{
+	return m->held_bytes <= 2 * m->used_bytes + IDLE_BYTES / 2;
+}
+
+/* The first `count` blocks of a class, which were freed before the others, go back to their arenas. */
+static __attribute__((noinline)) void warm_give(struct clv_mem *m, unsigned class, size_t bytes, uint64_t count)
+{
+	struct clv_mem_warm *w = &m->warm[class];
+
+	for (uint64_t i = 0; i < count; i++)
+		put_small(m, class, bytes, w->block[i]);
+	w->count -= count;
+	memmove(w->block, w->block + count, w->count * sizeof(w->block[0]));
+}
+
+static __attribute__((noinline)) void warm_give_all(struct clv_mem *m)
+{
+	for (size_t bytes = CLV_MEM_MIN; bytes < LARGE_BYTES; bytes = class_of(bytes + 1).bytes) {
+		unsigned class = class_of(bytes).index;
+
+		warm_give(m, class, bytes, m->warm[class].count);
+	}
+	m->any_warm = false;
+}
+
+static inline void *warm_take(struct clv_mem *m, unsigned class)
+{
+	struct clv_mem_warm *w = &m->warm[class];
+
+	return w->count ? w->block[--w->count] : NULL;
+}
+
+static inline bool warm_put(struct clv_mem *m, unsigned class, void *p)
+{
+	struct clv_mem_warm *w = &m->warm[class];
+
+	if (w->count == CLV_MEM_WARM)
+		return false;
+	w->block[w->count++] = p;
+	m->any_warm = true;
+	return true;
+}
+
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
+
+static inline void *take(struct clv_mem *m, struct block_class class)
+{
+	if (class.bytes >= LARGE_BYTES)
+		return take_large(m, class.index, class.bytes);
+	void *p = warm_take(m, class.index);
+	return p ? p : take_small(m, class.index, class.bytes);
+}
 
 void *clv_mem_alloc(struct clv_mem *m, size_t size)
 {
@@ -349,8 +408,7 @@ void *clv_mem_alloc(struct clv_mem *m, size_t size)
 
 	if (class.bytes > m->budget_bytes - m->used_bytes)
 		return NULL;
-	void *p = class.bytes >= LARGE_BYTES ? take_large(m, class.index, class.bytes)
-					     : take_small(m, class.index, class.bytes);
+	void *p = take(m, class);
 	if (!p)
 		return NULL;
 	m->used_bytes += class.bytes;
@@ -368,6 +426,21 @@ void *clv_mem_zalloc(struct clv_mem *m, size_t size)
 	return p;
 }
 
+/* A block for which there is no place where it is quickly found again. */
+static __attribute__((noinline)) void put(struct clv_mem *m, struct block_class class, void *p)
+{
+	if (m->any_warm && !may_keep_warm(m))
+		warm_give_all(m);
+	if (class.bytes >= LARGE_BYTES) {
+		put_large(m, class.index, class.bytes, p);
+	} else if (may_keep_warm(m)) {
+		warm_give(m, class.index, class.bytes, m->warm[class.index].count / 2);
+		warm_put(m, class.index, p);
+	} else {
+		put_small(m, class.index, class.bytes, p);
+	}
+}
+
 void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 {
 	if (!p)
@@ -375,8 +448,6 @@ void clv_mem_free(struct clv_mem *m, void *p, size_t size)
 	struct block_class class = class_of(size);
 
 	m->used_bytes -= class.bytes;
-	if (class.bytes >= LARGE_BYTES)
-		put_large(m, class.index, class.bytes, p);
-	else
-		put_small(m, class.index, class.bytes, p);
+	if (class.bytes >= LARGE_BYTES || !may_keep_warm(m) || !warm_put(m, class.index, p))
+		put(m, class, p);
 }

@@ -29,6 +29,14 @@
 #define CLV_MEM_LARGE_SHIFT 14
 #define CLV_MEM_SMALL       (CLV_MEM_UP_TO(CLV_MEM_LARGE_SHIFT) - 1)
 
+/* Small blocks of a class that were freed last: of it and its count are two lines of the cache. */
+#define CLV_MEM_WARM 15
+
+struct clv_mem_warm {
+	uint64_t count;
+	void *block[CLV_MEM_WARM];
+};
+
 struct clv_mem {
 	size_t budget_bytes; /* what may be in use at once */
 	size_t used_bytes;   /* in use now, by class size */
@@ -40,6 +48,8 @@ struct clv_mem {
 	struct clv_node pieces, full_pieces;    /* that arenas are cut from, once there are many */
 	struct clv_node partial[CLV_MEM_SMALL]; /* by class: the arenas that have a free block */
 	void *large[CLV_MEM_CLASSES - CLV_MEM_SMALL];
+	struct clv_mem_warm warm[CLV_MEM_SMALL]; /* by class: to be given out next, while so little is no matter */
+	bool any_warm;
 };
 
 void clv_mem_init(struct clv_mem *m, size_t budget_bytes);

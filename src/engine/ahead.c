@@ -7,12 +7,16 @@
  */
 #include "engine/engine.h"
 
+#include <stddef.h>
+
 #include "engine/conn.h"
 #include "engine/engine_internal.h"
 
 /* As long as no more is in use, all of it stays in the cache anyway. */
 #define AHEAD_BYTES ((size_t)4 * 1024 * 1024)
 #define CACHE_LINE  64
+/* So much of a request's facts and head, behind its exchange: they are read when its answer comes. */
+#define HEAD_BYTES (4 * CACHE_LINE)
 
 /* Without a call: gcc takes a function that only prefetches for one that does nothing, and leaves the call out. */
 #define FETCH static inline __attribute__((always_inline)) void
@@ -23,25 +27,27 @@ FETCH fetch(const void *p, size_t bytes)
 		__builtin_prefetch((const char *)p + at, 1);
 }
 
-static const struct clv_expected *expected(const struct clv_engine *e, unsigned back)
+static struct clv_expected *expected(struct clv_engine *e, unsigned back)
 {
 	return &e->ahead.last[(e->ahead.count - back) % CLV_AHEAD];
 }
 
-/* The flow that this packet is of, if it is there; its place was fetched before. */
-static struct clv_flow *flow_of(const struct clv_engine *e, unsigned back)
+/* The flow that was found for this packet before, if it is still there. */
+static struct clv_flow *flow_of(const struct clv_engine *e, const struct clv_expected *x)
 {
-	return clv_flows_guess(&e->flows, expected(e, back)->hash);
+	return clv_flows_at(&e->flows, x->place, x->hash);
 }
 
 FETCH fetch_flow(const struct clv_engine *e, const struct clv_flow *f)
 {
-	fetch(f, clv_flows_bytes(&e->flows));
+	fetch(f, offsetof(struct clv_flow, syn));
+	if (e->flows.watched)
+		fetch(&f->syn, sizeof(*f) - offsetof(struct clv_flow, syn));
 }
 
-FETCH fetch_conn(const struct clv_flow *f, bool speaks)
+FETCH fetch_conn(const struct clv_engine *e, const struct clv_flow *f, bool speaks)
 {
-	if (!f->closed) { /* it will go to the end of its queue */
+	if (!f->closed && clv_flows_moves(&e->flows, f)) { /* it will go to the end of its queue */
 		__builtin_prefetch(f->used.prev, 1);
 		__builtin_prefetch(f->used.next, 1);
 	}
@@ -56,7 +62,7 @@ FETCH fetch_exchange(const struct clv_conn *c)
 	if (c->state && c->state != c->room)
 		fetch(c->state, 2 * CACHE_LINE);
 	if (x)
-		fetch(x, sizeof(*x) + 2 * CACHE_LINE);
+		fetch(x, sizeof(*x) + HEAD_BYTES);
 }
 
 bool clv_engine_wants_ahead(const struct clv_engine *e)
@@ -67,18 +73,22 @@ bool clv_engine_wants_ahead(const struct clv_engine *e)
 /* Apart from the question whether it is worth it, which is all that most packets are asked. */
 static __attribute__((noinline)) void expect(struct clv_engine *e, const struct clv_packet *p)
 {
+	struct clv_expected *x;
 	struct clv_flow *f;
 
 	e->ahead.count++;
-	e->ahead.last[e->ahead.count % CLV_AHEAD] = (struct clv_expected){
+	*expected(e, 0) = (struct clv_expected){
 		.hash = clv_flows_fetch(&e->flows, p),
 		.speaks = p->len || p->tcp_flags & (CLV_TCP_FIN | CLV_TCP_RST),
 	};
-	if ((f = flow_of(e, 2)))
+	x = expected(e, 2);
+	if ((f = clv_flows_guess(&e->flows, x->hash, &x->place)))
 		fetch_flow(e, f);
-	if ((f = flow_of(e, 4)))
-		fetch_conn(f, expected(e, 4)->speaks);
-	if (expected(e, 6)->speaks && (f = flow_of(e, 6)) && f->conn)
+	x = expected(e, 4);
+	if ((f = flow_of(e, x)))
+		fetch_conn(e, f, x->speaks);
+	x = expected(e, 6);
+	if (x->speaks && (f = flow_of(e, x)) && f->conn)
 		fetch_exchange(f->conn);
 }
 
@@ -86,4 +96,15 @@ void clv_engine_expect(struct clv_engine *e, const struct clv_packet *p)
 {
 	if (clv_engine_wants_ahead(e))
 		expect(e, p);
+}
+
+/* Flows go in the order in which they were closed, one every few packets. */
+void clv_engine_expect_end(const struct clv_engine *e)
+{
+	const struct clv_node *queue = &e->flows.closed, *next = queue->next;
+
+	if (!clv_engine_wants_ahead(e) || next == queue || next->next == queue)
+		return;
+	clv_flows_fetch_place(&e->flows, clv_list_entry(next, struct clv_flow, used));
+	fetch_flow(e, clv_list_entry(next->next, struct clv_flow, used));
 }

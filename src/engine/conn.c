@@ -710,8 +710,11 @@ static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct r
 {
 	struct clv_half *h = &c->half[d];
 	bool more_coming = in->added < r->bytes.len;
+	uint32_t used = fed->used;
+
 	/* What is bad goes, or it would be found again. */
-	uint32_t used = fed->v == CLV_FED_BAD && !fed->used && in->bytes.len ? 1 : fed->used;
+	if (fed->v == CLV_FED_BAD && !used && in->bytes.len)
+		used = 1;
 
 	assert(used <= in->bytes.len);
 	consume(c, h, r, in, used);

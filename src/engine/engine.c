@@ -137,7 +137,7 @@ static bool evict(struct clv_engine *e)
 	struct clv_flow *f = clv_list_first(&e->flows.closed, struct clv_flow, used);
 
 	if (!f || f == e->busy) {
-		f = oldest_but_busy(e, &e->flows.used);
+		f = clv_flows_oldest(&e->flows, e->busy);
 		struct clv_flow *datagrams = oldest_but_busy(e, &e->flows.datagrams);
 
 		if (!f || (datagrams && datagrams->last_ns < f->last_ns))
@@ -256,8 +256,13 @@ static void look_ahead(struct clv_engine *e)
 		clv_engine_due(e, f->last_ns + CLV_SYN_NS);
 	if ((f = clv_list_first(&t->datagrams, struct clv_flow, used)))
 		clv_engine_due(e, f->last_ns + CLV_DATAGRAM_IDLE_NS);
-	if ((f = clv_list_first(&t->used, struct clv_flow, used)))
-		clv_engine_due(e, f->last_ns + CLV_IDLE_NS);
+	if (clv_flows_quiet_since(t) != UINT64_MAX)
+		clv_engine_due(e, clv_flows_quiet_since(t) + CLV_IDLE_NS);
+}
+
+static bool is_idle(uint64_t last_ns, uint64_t now_ns)
+{
+	return last_ns <= now_ns && now_ns - last_ns >= CLV_IDLE_NS;
 }
 
 /* Everything that was to happen before now_ns happens. */
@@ -270,8 +275,10 @@ static __attribute__((noinline)) void happen(struct clv_engine *e, uint64_t now_
 	while ((f = first_overdue(e, &deadline_ns)) && deadline_ns <= now_ns)
 		give_up(e, f, deadline_ns);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)) &&
-	       f->wait_since_ns + CLV_LINGER_NS <= now_ns)
+	       f->wait_since_ns + CLV_LINGER_NS <= now_ns) {
 		flow_remove(e, f, CLV_FLOW_IDLE);
+		clv_engine_expect_end(e);
+	}
 	while ((f = clv_list_first(&e->flows.syn, struct clv_flow, syn)) && f->last_ns + CLV_SYN_NS <= now_ns) {
 		clv_watch_given_up(e, f);
 		clv_ledger_end(e, f, CLV_FLOW_FAILED);
@@ -279,7 +286,8 @@ static __attribute__((noinline)) void happen(struct clv_engine *e, uint64_t now_
 	while ((f = clv_list_first(&e->flows.datagrams, struct clv_flow, used)) &&
 	       f->last_ns + CLV_DATAGRAM_IDLE_NS <= now_ns)
 		flow_remove(e, f, CLV_FLOW_IDLE);
-	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used)) && f->last_ns + CLV_IDLE_NS <= now_ns) {
+	while (is_idle(clv_flows_quiet_since(&e->flows), now_ns) && (f = clv_flows_oldest(&e->flows, NULL)) &&
+	       is_idle(f->last_ns, now_ns)) {
 		clv_watch_given_up(e, f);
 		flow_remove(e, f, end_of(f, CLV_FLOW_IDLE));
 	}
@@ -427,7 +435,10 @@ static void take_payload(struct clv_engine *e, struct clv_flow *f, int d, const 
 		return;
 	}
 	struct clv_conn *c = f->conn;
-	if (c) {
+	if (p->sought | p->walked)
+		f->hinted = true;
+	/* A mere acknowledgement: the conn, which it has nothing to say to, may not be in the cache. */
+	if (c && (p->len || p->hole_len || p->retransmits || f->hinted)) {
 		c->retransmits += p->retransmits;
 		c->packet_sought = p->sought;
 		c->half[d].walked = false;
@@ -537,6 +548,8 @@ static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, co
 		take_kernel_ref(f, d, p);
 	if (f->watched)
 		clv_ledger_begin(e, f, d, p);
+	if (p->sought)
+		f->hinted = true;
 	c->packet_sought = p->sought;
 	c->half[d].walked = false;
 	clv_conn_packet(c, d, p, f->streams.s[d].next - p->len);
@@ -581,6 +594,7 @@ size_t clv_engine_open(struct clv_engine *e, uint64_t now_ns, uint64_t least_ns,
 	const struct clv_node *const queues[] = {&e->flows.used, &e->flows.datagrams};
 	size_t n = 0;
 
+	clv_flows_sort(&e->flows);
 	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
 		for (const struct clv_node *at = queues[i]->next; at != queues[i]; at = at->next) {
 			struct clv_flow *f = clv_list_entry(at, struct clv_flow, used);
@@ -595,7 +609,7 @@ void clv_engine_flush(struct clv_engine *e)
 {
 	struct clv_flow *f;
 
-	while ((f = clv_list_first(&e->flows.used, struct clv_flow, used))) {
+	while ((f = clv_flows_oldest(&e->flows, NULL))) {
 		e->busy = f;
 		while (!is_over(f) && clv_streams_give_up(&e->streams, &f->streams))
 			;

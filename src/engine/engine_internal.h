@@ -25,8 +25,9 @@ struct clv_engine {
 	struct clv_commons commons;
 	struct {
 		struct clv_expected {
-			uint32_t hash; /* of its flow */
-			bool speaks;   /* not a mere acknowledgement: the conn will hear of it */
+			uint32_t hash;  /* of its flow */
+			uint32_t place; /* where that was found, once it was looked for */
+			bool speaks;    /* not a mere acknowledgement: the conn will hear of it */
 		} last[CLV_AHEAD];
 		uint32_t count;
 	} ahead;
@@ -39,6 +40,9 @@ void *clv_engine_alloc(struct clv_engine *e, size_t size);
 void clv_engine_due(struct clv_engine *e, uint64_t ns);
 /* The flow's connection is over; it lingers. */
 void clv_engine_close(struct clv_engine *e, struct clv_flow *f);
+
+/* A flow that lingered was removed: what the next ones will need for that is fetched (ahead.c). */
+void clv_engine_expect_end(const struct clv_engine *e);
 
 /* Does the configuration want requests to `server`, made by the observed endpoint (`client_side`) or to it? */
 bool clv_engine_wants(const struct clv_engine *e, uint32_t net, const struct clv_endpoint *server, bool client_side);

@@ -15,6 +15,8 @@
 #include "base/hash.h"
 
 #define FIRST_PLACES 1024
+/* Seasons are compared within a half of their numbers; flows are removed after some forty. */
+#define SEASONS_BACK 16384u
 /* From this size on the table asks for huge pages: its places are looked at in no order. */
 #define HUGE_BYTES ((size_t)2 * 1024 * 1024)
 
@@ -200,12 +202,20 @@ uint32_t clv_flows_fetch(const struct clv_flows *t, const struct clv_packet *p)
 	return hash;
 }
 
-struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash)
+void clv_flows_fetch_place(const struct clv_flows *t, const struct clv_flow *f)
+{
+	const struct words w = words_of_key(&f->key);
+
+	__builtin_prefetch(&t->places[home(t, hash_of(t, &w))]);
+}
+
+struct clv_flow *clv_flows_guess(const struct clv_flows *t, uint32_t hash, uint32_t *place)
 {
 	size_t at = home(t, hash);
 
 	while (t->places[at].flow && t->places[at].hash != hash)
 		at = next_place(t, at);
+	*place = (uint32_t)at;
 	return t->places[at].flow;
 }
 
@@ -273,6 +283,138 @@ size_t clv_flows_bytes(const struct clv_flows *t)
 	return t->watched ? offsetof(struct clv_flow, ledger) : offsetof(struct clv_flow, syn);
 }
 
+/* ---- seasons ----------------------------------------------------------------------------------------------------- */
+
+static struct clv_flow *flow_at(const struct clv_node *n)
+{
+	return clv_list_entry(n, struct clv_flow, used);
+}
+
+static void begin_season(struct clv_flows *t, uint64_t since_ns)
+{
+	t->season++;
+	t->since_ns[t->season % CLV_FLOWS_SEASONS] = since_ns;
+	t->until_ns = since_ns + CLV_FLOWS_SEASON_NS;
+	/* Where nobody ever asks, what was in order last must not seem to lie ahead. No flow is from so long ago. */
+	if ((uint16_t)(t->season - t->sorted) > SEASONS_BACK)
+		t->sorted = (uint16_t)(t->season - SEASONS_BACK);
+}
+
+bool clv_flows_move_now(struct clv_flows *t, const struct clv_flow *f, uint64_t now_ns)
+{
+	if (now_ns >= t->until_ns)
+		begin_season(t, now_ns);
+	return f->season != t->season;
+}
+
+/* So many are there from now on that their order is kept by seasons: up to here it is right. */
+static void go_rough(struct clv_flows *t)
+{
+	t->rough = true;
+	t->sorted = t->season;
+	begin_season(t, clv_list_empty(&t->used) ? 0 : flow_at(t->used.prev)->last_ns);
+}
+
+static bool is_sorted(const struct clv_flows *t, const struct clv_flow *f)
+{
+	return !t->rough || (int16_t)(f->season - t->sorted) <= 0;
+}
+
+/* Two rings without a head, each by its first node, of which the first's come first where the times are the same. */
+static struct clv_node *merged(struct clv_node *a, struct clv_node *b)
+{
+	struct clv_node *first = NULL, **at = &first;
+
+	while (a && b) {
+		struct clv_node **from = flow_at(b)->last_ns < flow_at(a)->last_ns ? &b : &a;
+
+		*at = *from;
+		at = &(*from)->next;
+		*from = *at;
+	}
+	*at = a ? a : b;
+	return first;
+}
+
+/* By their last packet; those whose packets came at once stay as they stand. Chains end with NULL. */
+static struct clv_node *sorted(struct clv_node *chain)
+{
+	struct clv_node *runs[32] = {NULL}, *all = NULL; /* runs[i]: none, or 2^i flows in order */
+
+	while (chain) {
+		struct clv_node *run = chain;
+		unsigned i = 0;
+
+		chain = chain->next;
+		run->next = NULL;
+		for (; i < 31 && runs[i]; i++) {
+			run = merged(runs[i], run);
+			runs[i] = NULL;
+		}
+		runs[i] = runs[i] ? merged(runs[i], run) : run;
+	}
+	for (unsigned i = 0; i < 32; i++)
+		all = merged(runs[i], all);
+	return all;
+}
+
+/* Puts the season in order that begins with this node; all that stands before it is. */
+static void sort_season(struct clv_flows *t, struct clv_node *from)
+{
+	struct clv_node *before = from->prev, *to = from;
+	uint16_t season = flow_at(from)->season;
+
+	/* What is in order now must not be touched where it stands. */
+	if (season == t->season)
+		begin_season(t, t->since_ns[season % CLV_FLOWS_SEASONS]);
+	while (to != &t->used && flow_at(to)->season == season)
+		to = to->next;
+	to->prev->next = NULL;
+	before->next = sorted(from);
+	struct clv_node *at = before;
+	for (; at->next; at = at->next)
+		at->next->prev = at;
+	at->next = to;
+	to->prev = at;
+	t->sorted = season;
+}
+
+/* The flow behind this place in the queue, which is in order so far. */
+static struct clv_flow *next_oldest(struct clv_flows *t, const struct clv_node *at)
+{
+	if (at->next == &t->used)
+		return NULL;
+	if (!is_sorted(t, flow_at(at->next)))
+		sort_season(t, at->next);
+	return flow_at(at->next);
+}
+
+struct clv_flow *clv_flows_oldest(struct clv_flows *t, const struct clv_flow *busy)
+{
+	struct clv_flow *f = next_oldest(t, &t->used);
+
+	return f && f == busy ? next_oldest(t, &f->used) : f;
+}
+
+uint64_t clv_flows_quiet_since(const struct clv_flows *t)
+{
+	const struct clv_flow *f = clv_list_first(&t->used, struct clv_flow, used);
+
+	if (!f)
+		return UINT64_MAX;
+	if (is_sorted(t, f))
+		return f->last_ns;
+	return (uint16_t)(t->season - f->season) < CLV_FLOWS_SEASONS ? t->since_ns[f->season % CLV_FLOWS_SEASONS] : 0;
+}
+
+void clv_flows_sort(struct clv_flows *t)
+{
+	for (const struct clv_node *at = &t->used; next_oldest(t, at); at = at->next)
+		;
+}
+
+/* ---- flows ------------------------------------------------------------------------------------------------------- */
+
 struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *key, uint32_t hash)
 {
 	if (full(t) && !grow(t))
@@ -287,6 +429,9 @@ struct clv_flow *clv_flows_add(struct clv_flows *t, const struct clv_flow_key *k
 	clv_list_init(&f->wait);
 	if (f->watched)
 		clv_list_init(&f->syn);
+	if (!t->rough && t->count >= CLV_FLOWS_MANY)
+		go_rough(t);
+	f->season = t->season;
 	clv_list_init(&f->used);
 	clv_list_append(queue_of(t, f), &f->used);
 	put(t, (struct clv_flow_place){.flow = f, .hash = hash});
@@ -304,6 +449,10 @@ void clv_flows_remove(struct clv_flows *t, struct clv_flow *f)
 		clv_list_remove(&f->syn);
 	clv_streams_fini(t->mem, &f->streams);
 	clv_mem_free(t->mem, f, clv_flows_bytes(t));
+	if (t->rough && t->count < CLV_FLOWS_MANY / 2) {
+		clv_flows_sort(t);
+		t->rough = false;
+	}
 }
 
 void clv_flows_close(struct clv_flows *t, struct clv_flow *f)
@@ -314,6 +463,7 @@ void clv_flows_close(struct clv_flows *t, struct clv_flow *f)
 	f->blocked = CLV_BLOCKED_NO;
 	clv_streams_fini(t->mem, &f->streams);
 	clv_list_touch(&t->closed, &f->used);
+	f->season = (uint16_t)(t->season - 1); /* should it come back, it moves */
 }
 
 void clv_flows_wait(struct clv_flows *t, struct clv_flow *f, enum clv_blocked blocked, bool moved, uint64_t now_ns)

@@ -36,34 +36,38 @@ struct clv_kernel_ref {
 /* A net from here on is a cgroup (wire/record.h). */
 #define CLV_PACKET_CGROUP 0x80000000u
 
+/* By lines of the cache, of which it takes two: what tells its flow and its place there comes first. */
 struct clv_packet {
 	uint64_t ts_ns; /* Unix time */
 	struct clv_endpoint src, dst;
-	uint32_t net;      /* the place of capture, part of the flow's identity: an ifindex or a cgroup when live, 0 in
-			    foreign files */
-	uint8_t transport; /* enum clv_transport; of a datagram seq, ack, holes and flags are 0 */
-	uint32_t seq;      /* of the payload's first byte; for a SYN, the SYN's own */
+	uint32_t net; /* the place of capture, part of the flow's identity: an ifindex or a cgroup when live, 0 in
+		       foreign files */
+	uint32_t seq; /* of the payload's first byte; for a SYN, the SYN's own */
 	uint32_t ack;
-	uint32_t len;             /* payload bytes on the wire */
+	uint32_t len;      /* payload bytes on the wire */
+	uint8_t transport; /* enum clv_transport; of a datagram seq, ack, holes and flags are 0 */
+	uint8_t tcp_flags; /* enum clv_tcp_flag */
+	uint8_t side;      /* enum clv_side */
+	bool sought;       /* the kernel skips the body behind this head on its own */
+
 	struct clv_slice payload; /* the first ones of them, as far as captured; payload.len <= len */
 	uint32_t hole_seq;        /* bytes of this direction that the kernel saw and left out on purpose, */
 	uint32_t hole_len;        /*   not reported before; 0 in foreign files */
-	uint16_t retransmits;     /* segments of this direction seen again since its last packet, not delivered */
 	/*
 	 * What this direction has carried since the kernel knows the flow, ignored packets and pure acknowledgements
 	 * too, bytes from the IP header on. As of now, which may be a little after this packet. 0: not known. Of a flow
 	 * that is ignored, packets without payload come now and then to tell it.
 	 */
 	uint64_t total_packets, total_bytes;
-	uint64_t rtt_ns;   /* how long earlier data of this direction took to be acknowledged; 0: no new sample */
-	uint8_t tcp_flags; /* enum clv_tcp_flag */
-	uint8_t side;      /* enum clv_side */
-	bool sought;       /* the kernel skips the body behind this head on its own */
-	bool probe;        /* taken in probe mode: neighbours may be missing */
-	bool walked;       /* the kernel walks over the frames of this direction: holes are what they carry */
-	bool last;         /* of the observed endpoint's FIN: it reads no more, and what still comes will not be seen */
+	uint64_t rtt_ns; /* how long earlier data of this direction took to be acknowledged; 0: no new sample */
 	struct clv_kernel_ref kernel;
+	uint16_t retransmits; /* segments of this direction seen again since its last packet, not delivered */
+	bool probe;           /* taken in probe mode: neighbours may be missing */
+	bool walked;          /* the kernel walks over the frames of this direction: holes are what they carry */
+	bool last; /* of the observed endpoint's FIN: it reads no more, and what still comes will not be seen */
 };
+
+_Static_assert(sizeof(struct clv_packet) == 128, "a packet takes two lines of the cache");
 
 /* What a consumer tells the kernel about one direction of one flow. */
 enum clv_verdict_kind {

@@ -6,6 +6,8 @@
 #ifndef CLV_SOURCE_BATCH_H
 #define CLV_SOURCE_BATCH_H
 
+#include <stdalign.h>
+
 #include "model/packet.h"
 
 /* Frames of a batch. */
@@ -23,7 +25,7 @@ struct clv_batch {
 	unsigned count;  /* packets that they are */
 	bool moved;      /* the room was taken, and is where the next frames are looked for */
 	uint64_t counts[CLV_BATCH_COUNTS];
-	struct clv_packet packet[CLV_BATCH_FRAMES];
+	alignas(64) struct clv_packet packet[CLV_BATCH_FRAMES]; /* no packet in three lines of the cache */
 };
 
 #endif

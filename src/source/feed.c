@@ -361,7 +361,7 @@ static struct clv_feed *feed_alloc(void)
 	if (!f)
 		return NULL;
 	memset(f, 0, sizeof(*f));
-	f->slots = malloc(CLV_FEED_BATCHES * sizeof(*f->slots));
+	f->slots = aligned_alloc(alignof(struct slot), CLV_FEED_BATCHES * sizeof(*f->slots));
 	f->rooms = malloc(CLV_FEED_ROOMS * (size_t)CLV_ROOM_BYTES);
 	if (f->slots && f->rooms)
 		return f;

@@ -270,8 +270,9 @@ static void pcap_source_taken(struct clv_source *s, const struct clv_batch *b)
 static int pcap_source_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int timeout_ms)
 {
 	struct clv_pcap *p = (struct clv_pcap *)s;
-	struct clv_batch *b = p->batch = p->batch ? p->batch : malloc(sizeof(*p->batch));
-
+	if (!p->batch)
+		p->batch = aligned_alloc(alignof(struct clv_batch), sizeof(*p->batch));
+	struct clv_batch *b = p->batch;
 	p->room = p->room ? p->room : malloc(CLV_ROOM_BYTES);
 	if (!b || !p->room)
 		return -ENOMEM;

@@ -483,6 +483,55 @@ static void test_foreign_option(void **state)
 	check_packet(&p, true, "hi");
 }
 
+/* The frame that most are has a way of its own, which must come to the same as behind another link header. */
+static void test_usual_as_any_other(void **state)
+{
+	struct frame usual = {0}, other = {.len = 2}; /* SLL: two bytes more before the type */
+	uint64_t random = 88172645463325252u;
+	unsigned segments = 0;
+
+	for (struct frame *f = &usual; f; f = f == &usual ? &other : NULL) {
+		add_ethernet(f, 0x0800);
+		add_ip4(f, 6, 0, 0);
+		add_tcp(f, "GET / HTTP/1.1\r\n\r\n");
+	}
+	for (unsigned i = 0; i < 200000; i++) {
+		struct frame a = usual, b = other;
+		struct clv_packet p, q;
+		uint8_t payload[sizeof(a.b)];
+
+		for (unsigned n = 0; n < 1 + i % 3; n++) {
+			random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+			size_t at = 14 + random % 40; /* somewhere in IP's header or TCP's; the lengths, mostly */
+
+			at = random >> 32 & 1 ? 16 + (random >> 33 & 1) : at;
+			a.b[at] = b.b[at + 2] = (uint8_t)(random >> 40) % (at == 16 ? 2 : 256);
+		}
+		size_t cap = 14 + (random >> 48) % (a.len - 13);
+		enum clv_decoded d = decode_cut(CLV_LINK_ETHERNET, &a, cap, CLV_DECODE_SIDE_AUTO, &p);
+
+		if (d == CLV_DECODED_TCP)
+			memcpy(payload, p.payload.data, p.payload.len);
+		assert_int_equal(d, decode_cut(CLV_LINK_SLL, &b, cap + 2, CLV_DECODE_SIDE_AUTO, &q));
+		if (d != CLV_DECODED_TCP)
+			continue;
+		segments++;
+		assert_int_equal(p.payload.len, q.payload.len);
+		assert_memory_equal(payload, q.payload.data, q.payload.len);
+		assert_memory_equal(&p.src, &q.src, sizeof(p.src));
+		assert_memory_equal(&p.dst, &q.dst, sizeof(p.dst));
+		assert_int_equal(p.seq, q.seq);
+		assert_int_equal(p.ack, q.ack);
+		assert_int_equal(p.len, q.len);
+		assert_int_equal(p.transport, q.transport);
+		assert_int_equal(p.tcp_flags, q.tcp_flags);
+		assert_int_equal(p.side, q.side);
+		assert_false(p.net || p.hole_len || p.total_packets || p.rtt_ns || p.retransmits || p.kernel.gen);
+		assert_false(p.sought || p.probe || p.walked || p.last);
+	}
+	assert_true(segments > 1000);
+}
+
 static void test_random_bytes(void **state)
 {
 	static const int links[] = {CLV_LINK_ETHERNET, CLV_LINK_RAW, CLV_LINK_NULL, CLV_LINK_SLL, CLV_LINK_SLL2};
@@ -524,6 +573,7 @@ int main(void)
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_ip_longer_than_frame),
 		cmocka_unit_test(test_foreign_option),
+		cmocka_unit_test(test_usual_as_any_other),
 		cmocka_unit_test(test_random_bytes),
 	};
 

@@ -186,9 +186,51 @@ static void small_blocks_go_back(void **state)
 	clv_mem_fini(&m);
 }
 
+/* What was freed last is given out first, wherever it lies: it is in the cache. */
+static void last_freed_comes_first(void **state)
+{
+	enum { BLOCKS = 1000 }; /* of some arenas */
+	struct clv_mem m;
+	void *p[BLOCKS];
+
+	clv_mem_init(&m, 64 << 20);
+	for (size_t i = 0; i < BLOCKS; i++)
+		p[i] = clv_mem_alloc(&m, 320);
+	for (size_t i = 0; i < BLOCKS; i += 300)
+		clv_mem_free(&m, p[i], 320);
+	for (size_t i = 900; i; i -= 300)
+		assert_ptr_equal(clv_mem_alloc(&m, 320), p[i]);
+	clv_mem_fini(&m);
+}
+
+/* Sizes that were in use together and are not any more: what is kept of each holds no arena for good. */
+static void warm_blocks_go_back(void **state)
+{
+	enum { EACH = 64 << 10, SIZES = 20 };
+	static void *p[SIZES][EACH / 256];
+	struct clv_mem m;
+
+	clv_mem_init(&m, 64 << 20);
+	void *stays = clv_mem_alloc(&m, 4096);
+	for (size_t round = 0; round < 8; round++) {
+		for (size_t i = 0; i < EACH / 256; i++)
+			for (size_t s = 0; s < SIZES; s++)
+				p[s][i] = clv_mem_alloc(&m, 300 + 300 * s);
+		for (size_t i = 0; i < EACH / 256; i++)
+			for (size_t s = 0; s < SIZES; s++)
+				clv_mem_free(&m, p[s][i], 300 + 300 * s);
+		assert_int_equal(m.used_bytes, 4096);
+		assert_true(m.held_bytes <= (4 << 20) + EACH);
+	}
+	clv_mem_free(&m, stays, 4096);
+	clv_mem_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(last_freed_comes_first),
+		cmocka_unit_test(warm_blocks_go_back),
 		cmocka_unit_test(classes),
 		cmocka_unit_test(every_class_is_one_size),
 #ifndef __SANITIZE_ADDRESS__

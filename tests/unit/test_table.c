@@ -161,7 +161,7 @@ static void sought_by_packet(void **state)
 
 	open_bed(&bed);
 	for (int side = CLV_SIDE_UNKNOWN; side <= CLV_SIDE_OUT; side++) {
-		uint32_t hash, same;
+		uint32_t hash, same, place;
 		int d, other;
 
 		p.side = (uint8_t)side;
@@ -172,7 +172,8 @@ static void sought_by_packet(void **state)
 		assert_ptr_equal(clv_flows_find(&bed.t, &k, &same), f);
 		assert_int_equal(same, hash);
 		assert_int_equal(clv_flows_fetch(&bed.t, &p), hash);
-		assert_ptr_equal(clv_flows_guess(&bed.t, hash), f);
+		assert_ptr_equal(clv_flows_guess(&bed.t, hash, &place), f);
+		assert_ptr_equal(clv_flows_at(&bed.t, place, hash), f);
 		assert_ptr_equal(clv_flows_seek(&bed.t, &p, &other, &hash), f);
 
 		struct clv_packet back = p, odd[] = {p, p, p, p, p, p};
@@ -190,8 +191,96 @@ static void sought_by_packet(void **state)
 		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 			assert_null(clv_flows_seek(&bed.t, &odd[i], &other, &hash));
 		clv_flows_remove(&bed.t, f);
+		assert_null(clv_flows_at(&bed.t, place, hash));
 	}
 	close_bed(&bed);
+}
+
+/*
+ * Of many, flows are moved once a season only; all the same they are told in the order of their last packets, whether
+ * they are as many as that now or were before.
+ */
+static void oldest_of_many(void **state)
+{
+	enum { COUNT = 2 * CLV_FLOWS_MANY, ODD = 7919 }; /* no divisor in common */
+	const uint64_t step_ns = CLV_FLOWS_SEASON_NS / CLV_FLOWS_MANY;
+	uint64_t now_ns = 0, last_ns = 0;
+	struct clv_flow *f;
+	struct bed b;
+
+	open_bed(&b);
+	for (uint32_t n = 0; n < COUNT; n++)
+		clv_flows_touch(&b.t, add(&b, n), ++now_ns);
+	assert_true(b.t.rough);
+	for (uint32_t i = 0; i < 3 * COUNT; i++) {
+		f = find(&b, i * ODD % COUNT);
+		clv_flows_touch(&b.t, f, now_ns += i % 2 ? step_ns : 0);
+		if (i % 5000 == 0) { /* in the middle of a season */
+			struct clv_flow *oldest = clv_flows_oldest(&b.t, NULL);
+
+			assert_ptr_equal(clv_flows_oldest(&b.t, oldest),
+					 clv_list_entry(oldest->used.next, struct clv_flow, used));
+			assert_true(clv_flows_quiet_since(&b.t) == oldest->last_ns);
+		}
+	}
+	assert_true(clv_flows_quiet_since(&b.t) <= clv_flows_oldest(&b.t, NULL)->last_ns);
+	for (size_t left = COUNT; (f = clv_flows_oldest(&b.t, NULL)); left--) {
+		assert_true(f->last_ns >= last_ns);
+		last_ns = f->last_ns;
+		assert_int_equal(b.t.rough, left >= CLV_FLOWS_MANY / 2);
+		clv_flows_remove(&b.t, f);
+	}
+	assert_int_equal(b.t.count, 0);
+	assert_true(clv_flows_quiet_since(&b.t) == UINT64_MAX);
+	close_bed(&b);
+}
+
+/* The same after so many seasons that their numbers began anew, when nobody has asked for the oldest in all of them. */
+static void oldest_after_long(void **state)
+{
+	enum { COUNT = CLV_FLOWS_MANY + 1, ODD = 7919, ROUNDS = 50, SEASONS = 800 };
+	uint64_t now_ns = 0;
+	struct bed b;
+
+	open_bed(&b);
+	for (uint32_t n = 0; n < COUNT; n++)
+		clv_flows_touch(&b.t, add(&b, n), ++now_ns);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < SEASONS; i++)
+			clv_flows_touch(&b.t, find(&b, 0), now_ns += CLV_FLOWS_SEASON_NS);
+		for (uint32_t n = 0; n < COUNT; n++)
+			clv_flows_touch(&b.t, find(&b, n), ++now_ns);
+	}
+	for (uint32_t i = 0; i < COUNT; i++)
+		clv_flows_touch(&b.t, find(&b, i * ODD % COUNT), ++now_ns);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct clv_flow *f = clv_flows_oldest(&b.t, NULL);
+
+		assert_ptr_equal(f, find(&b, i * ODD % COUNT));
+		clv_flows_remove(&b.t, f);
+	}
+	close_bed(&b);
+}
+
+/* A flow that is closed and comes back within a season is in its queue again, behind all others. */
+static void comes_back_among_many(void **state)
+{
+	struct bed b;
+
+	open_bed(&b);
+	for (uint32_t n = 0; n <= CLV_FLOWS_MANY; n++)
+		clv_flows_touch(&b.t, add(&b, n), 1);
+	struct clv_flow *f = find(&b, 5);
+	clv_flows_touch(&b.t, f, 2);
+	clv_flows_touch(&b.t, f, 3);
+	clv_flows_close(&b.t, f);
+	assert_ptr_equal(first(&b.t.closed), f);
+	f->closed = false;
+	clv_flows_touch(&b.t, f, 4);
+	assert_null(first(&b.t.closed));
+	clv_flows_sort(&b.t);
+	assert_ptr_equal(b.t.used.prev, &f->used);
+	close_bed(&b);
 }
 
 /* One client's ports in a row stand nearly as well apart as chance would have it, whatever the seed. */
@@ -227,6 +316,9 @@ int main(void)
 		cmocka_unit_test(keys),
 		cmocka_unit_test(grows),
 		cmocka_unit_test(oldest_first),
+		cmocka_unit_test(oldest_of_many),
+		cmocka_unit_test(oldest_after_long),
+		cmocka_unit_test(comes_back_among_many),
 		cmocka_unit_test(waiting),
 		cmocka_unit_test(sought_by_packet),
 		cmocka_unit_test(ports_in_a_row),
