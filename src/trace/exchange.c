@@ -21,8 +21,15 @@ void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream)
 /* ---- by id ------------------------------------------------------------------------------------------------------- */
 
 /*
- * Those that wait are the nodes of a binary tree, in which the bits of its scattered id lead to each: the highest one
- * from the first node to the second, and so on. It needs no balance and no memory of its own, and no choice of ids
+ * Few that wait are looked through, the oldest first: mostly it is the one. More than so many are found by a tree,
+ * which is made when it is needed, and goes when they are few again.
+ */
+#define FEW       16u
+#define FEW_AGAIN (FEW / 4)
+
+/*
+ * Those that wait are then the nodes of a binary tree, in which the bits of its scattered id lead to each: the highest
+ * one from the first node to the second, and so on. It needs no balance and no memory of its own, and no choice of ids
  * makes a way longer than an id has bits.
  */
 static uint64_t way_to(uint64_t id)
@@ -44,16 +51,21 @@ static void tree_add(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	x->below[0] = x->below[1] = NULL;
 	*place_for(xs, x->id) = x;
-	xs->touched = x;
+}
+
+static __attribute__((noinline)) void tree_make(struct clv_exchanges *xs)
+{
+	xs->by_ids = NULL;
+	xs->tree = true;
+	for (struct clv_exchange *x = clv_exchanges_first(xs); x; x = clv_exchanges_next(xs, x))
+		tree_add(xs, x);
 }
 
 /* Any that has none below it takes the place of one that goes: its own way leads there, too. */
-static void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
+static __attribute__((noinline)) void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
 {
 	struct clv_exchange **at = &xs->by_ids, **last;
 
-	if (xs->touched == x)
-		xs->touched = NULL;
 	for (uint64_t way = way_to(x->id); *at != x; way <<= 1)
 		at = &(*at)->below[way >> 63];
 	for (last = at; (*last)->below[0] || (*last)->below[1];)
@@ -72,32 +84,71 @@ static bool answered(const struct clv_exchange *x)
 	return x->response.ts_ns != 0;
 }
 
-/* `unanswered`: only one that waits for its answer. */
-static struct clv_exchange *tree_find(struct clv_exchanges *xs, uint64_t id, bool unanswered)
+/* Is it of this id? `unanswered`: and waits for its answer. */
+static inline bool is_of(const struct clv_exchange *x, uint64_t id, bool unanswered)
+{
+	return x->id == id && !(unanswered && (answered(x) || x->oneway));
+}
+
+static __attribute__((noinline)) struct clv_exchange *tree_find(const struct clv_exchanges *xs, uint64_t id,
+								bool unanswered)
 {
 	struct clv_exchange *x = xs->by_ids;
 
-	for (uint64_t way = way_to(id); x; x = x->below[way >> 63], way <<= 1)
-		if (x->id == id && !(unanswered && (answered(x) || x->oneway)))
-			break;
+	for (uint64_t way = way_to(id); x && !is_of(x, id, unanswered); way <<= 1)
+		x = x->below[way >> 63];
+	return x;
+}
+
+static inline struct clv_exchange *seek(struct clv_exchanges *xs, uint64_t id, bool unanswered)
+{
+	struct clv_exchange *x;
+
+	if (xs->tree)
+		x = tree_find(xs, id, unanswered);
+	else
+		for (x = clv_exchanges_first(xs); x && !is_of(x, id, unanswered);)
+			x = clv_exchanges_next(xs, x);
 	if (x)
 		xs->touched = x;
 	return x;
 }
 
+/* One that is the last of those that wait, and counted. */
+static inline void note_id(struct clv_exchanges *xs, struct clv_exchange *x)
+{
+	xs->touched = x;
+	if (xs->tree)
+		tree_add(xs, x);
+	else if (xs->count > FEW)
+		tree_make(xs);
+}
+
+/* One that is counted no more. */
+static inline void forget_id(struct clv_exchanges *xs, const struct clv_exchange *x)
+{
+	if (xs->touched == x)
+		xs->touched = NULL;
+	if (!xs->tree)
+		return;
+	if (xs->count > FEW_AGAIN)
+		tree_remove(xs, x);
+	else
+		xs->tree = false;
+}
+
 void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id)
 {
 	xs->by_id = by_id;
-	xs->by_ids = xs->touched = NULL;
-	for (struct clv_exchange *x = clv_exchanges_first(xs); by_id && x; x = clv_exchanges_next(xs, x))
-		tree_add(xs, x);
+	xs->touched = NULL;
+	xs->tree = false;
+	if (by_id && xs->count > FEW)
+		tree_make(xs);
 }
 
-struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id)
+struct clv_exchange *clv_exchanges_seek(struct clv_exchanges *xs, uint64_t id)
 {
-	struct clv_exchange *x = xs->touched;
-
-	return x && x->id == id ? x : tree_find(xs, id, false);
+	return seek(xs, id, false);
 }
 
 /* ---- requests and answers ---------------------------------------------------------------------------------------- */
@@ -117,16 +168,6 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	if (last->unsure && !answered(last))
 		return last->request.ack_seq == at->ack_seq;
 	return true;
-}
-
-static inline bool is_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
-{
-	return xs->count >= CLV_PENDING_MAX || msg->facts_size + msg->head.len > CLV_PENDING_BYTES - xs->bytes;
-}
-
-bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
-{
-	return is_full(xs, msg);
 }
 
 /* Notes all that is known when a request begins. */
@@ -171,7 +212,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	if (!xs->by_id && shows_pipelining(xs, at))
 		xs->pipelined = true;
 	xs->lost = false;
-	if (is_full(xs, msg))
+	if (clv_exchanges_full(xs, msg))
 		return NULL;
 	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + facts_size + head_len);
 	if (!x)
@@ -184,9 +225,9 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
 	xs->any = true;
 	clv_list_append(&xs->pending, &x->node);
-	if (xs->by_id)
-		tree_add(xs, x);
 	xs->count++;
+	if (xs->by_id)
+		note_id(xs, x);
 	xs->bytes += facts_size + (uint32_t)head_len;
 	return x;
 }
@@ -214,7 +255,7 @@ static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg,
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
 	if (xs->by_id)
-		return tree_find(xs, msg->id, true);
+		return seek(xs, msg->id, true);
 	uint32_t from = answer_from(xs, msg, at);
 	struct clv_exchange *x = clv_exchanges_first(xs);
 	while (x && (answered(x) || x->oneway))
@@ -291,9 +332,9 @@ void clv_exchanges_doubt(struct clv_exchanges *xs)
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	clv_list_unlink(&x->node);
-	if (xs->by_id)
-		tree_remove(xs, x);
 	xs->count--;
+	if (xs->by_id)
+		forget_id(xs, x);
 	xs->bytes -= x->facts_size + x->head_len;
 }
 
