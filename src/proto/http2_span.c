@@ -50,15 +50,20 @@ static bool http2_is_grpc(const struct clv_http2_facts *f)
 	return f && f->kind != CLV_HTTP2_PLAIN;
 }
 
-void clv_http2_describe(const struct clv_pair *pair, struct clv_span *span)
+/* Whose descriptions these are: other protocols' have other numbers. */
+#define HTTP2_FORM (2u << 8)
+
+/* Of these it matters when they happened, or more is said that is not in the facts. */
+#define HTTP2_ODD (CLV_HTTP2_RESET | CLV_HTTP2_REFUSED | CLV_HTTP2_CUT)
+
+static __attribute__((noinline)) void http2_describe_anew(const struct clv_pair *pair, struct clv_span *span)
 {
-	const uint8_t odd = CLV_HTTP2_RESET | CLV_HTTP2_REFUSED | CLV_HTTP2_CUT;
 	const struct clv_http2_facts *request = pair->request, *response = pair->response;
 	struct clv_http_form form = {
 		.version = CLV_LIT("2"),
 		.scheme = request->flags & CLV_HTTP2_HTTPS ? CLV_LIT("https") : CLV_LIT("http"),
 		.partial = true,
-		.sizes_unknown = {request->flags & odd, response && response->flags & odd},
+		.sizes_unknown = {request->flags & HTTP2_ODD, response && response->flags & HTTP2_ODD},
 	};
 
 	clv_http_describe(pair, &form, span);
@@ -67,4 +72,43 @@ void clv_http2_describe(const struct clv_pair *pair, struct clv_span *span)
 		return;
 	}
 	http2_describe_reset(response ? response : request, span);
+}
+
+/* The last bytes of the target, in which requests mostly differ, and the status. */
+static uint64_t http2_spot(const struct clv_pair *pair)
+{
+	const struct clv_http2_facts *request = pair->request, *response = pair->response;
+	struct clv_http1_field target = request->http.target;
+	size_t end = (size_t)target.at + target.len;
+	uint64_t spot = 0;
+
+	if (end >= sizeof(spot) && end <= pair->request_head.len)
+		memcpy(&spot, pair->request_head.data + end - sizeof(spot), sizeof(spot));
+	return spot ^ (uint64_t)response->http.status << 48;
+}
+
+/*
+ * A usual exchange is described by its facts and head alone. Where trace context is in that, no two are the same.
+ */
+void clv_http2_describe(const struct clv_pair *pair, struct clv_span *span)
+{
+	const struct clv_http2_facts *request = pair->request, *response = pair->response;
+
+	if (!span->commons || !response || (request->flags | response->flags) & HTTP2_ODD ||
+	    request->http.flags & CLV_HTTP1_CONTEXT) {
+		http2_describe_anew(pair, span);
+		return;
+	}
+	struct clv_again_key key = {
+		.said = {[CLV_AGAIN_REQUEST] = clv_slice(request, sizeof(*request)),
+			 [CLV_AGAIN_RESPONSE] = clv_slice(response, sizeof(*response)),
+			 [CLV_AGAIN_HEAD] = pair->request_head},
+		.spot = http2_spot(pair),
+		.form = HTTP2_FORM | (pair->request_ended ? 1 : 0) | (pair->response_ended ? 2 : 0),
+		.body = {(int64_t)pair->request_body_bytes, (int64_t)pair->response_body_bytes},
+	};
+	if (clv_again_find(span->commons, &key, span))
+		return;
+	http2_describe_anew(pair, span);
+	clv_again_note(span->commons, &key, span);
 }
