@@ -2,26 +2,7 @@
 /* Whole descriptions: when they are kept, and how. Allocates nothing. Engine thread. */
 #include "model/again.h"
 
-#include <string.h>
-
 #include "model/common.h"
-
-static uint32_t hash_of(const struct clv_again_key *key, const struct clv_span *span)
-{
-	const uint64_t odd = 0x9e3779b97f4a7c15u;
-	uint64_t client;
-
-	memcpy(&client, span->client.addr.b + 8, sizeof(client)); /* of IPv4 all of it */
-	uint64_t h = (client * odd + span->server.port + key->said[CLV_AGAIN_HEAD].len) ^ key->spot;
-
-	return (uint32_t)(h * odd >> 32) | 1;
-}
-
-static inline uint32_t place_of(uint32_t hash)
-{
-	_Static_assert(CLV_AGAIN_PLACES == 1 << 4, "the hash's highest bits say where");
-	return hash >> 28;
-}
 
 static inline bool same(const void *a, const void *b)
 {
@@ -70,19 +51,15 @@ static inline void tell(const struct clv_again_place *p, struct clv_common *c, c
 	span->attr_count = p->count;
 }
 
-bool clv_again_find(struct clv_commons *cs, struct clv_again_key *key, struct clv_span *span)
+bool clv_again_tell(struct clv_commons *cs, const struct clv_again_key *key, struct clv_span *span)
 {
-	uint32_t hash = hash_of(key, span);
-	const struct clv_again_place *p = &cs->whole.place[place_of(hash)];
+	struct clv_again_place *p = key->place;
+	struct clv_common *c = &cs->place[p->common];
 
 	_Static_assert(CLV_AGAIN_ATTRS < CLV_SPAN_ATTRS, "one that is not told has a place behind them");
-	key->hash = hash;
-	if (p->hash != hash)
-		return false;
-	struct clv_common *c = &cs->place[p->common];
 	if (c->version != p->version || !is_of(p, key, span))
 		return false;
-	cs->again[p->common] = true;
+	cs->again[p->common] = p->used = true;
 	tell(p, c, key, span);
 	return true;
 }
@@ -186,17 +163,15 @@ static bool keep(struct clv_again_place *p, const struct clv_commons *cs, const 
 	return move_attrs(p, &m);
 }
 
-void clv_again_note(struct clv_commons *cs, const struct clv_again_key *key, const struct clv_span *span)
+void clv_again_keep(struct clv_commons *cs, const struct clv_again_key *key, const struct clv_span *span)
 {
-	struct clv_again_place *p = &cs->whole.place[place_of(key->hash)];
+	struct clv_again_place *p = key->place;
 
-	if (p->wanted != key->hash) {
-		p->wanted = key->hash;
+	if (++p->came <= p->doubt)
 		return;
-	}
-	p->hash = 0; /* nothing, unless all of it fits */
-	if (keep(p, cs, key, span))
-		p->hash = key->hash;
-	else
-		p->wanted = 0; /* not tried again at once */
+	/* What is kept and never comes again makes harder to please. */
+	p->doubt = p->hash && !p->used ? (uint8_t)(2 * p->doubt + 1) : 0;
+	p->came = 0;
+	p->used = false;
+	p->hash = keep(p, cs, key, span) ? key->hash : 0;
 }

@@ -74,17 +74,20 @@ static __attribute__((noinline)) void http2_describe_anew(const struct clv_pair 
 	http2_describe_reset(response ? response : request, span);
 }
 
-/* The last bytes of the target, in which requests mostly differ, and the status. */
+/* Of the target what is at its end, and the status. */
 static uint64_t http2_spot(const struct clv_pair *pair)
 {
+	const uint64_t odd = 0x9e3779b97f4a7c15u;
 	const struct clv_http2_facts *request = pair->request, *response = pair->response;
 	struct clv_http1_field target = request->http.target;
 	size_t end = (size_t)target.at + target.len;
-	uint64_t spot = 0;
+	uint64_t word[3] = {0};
 
-	if (end >= sizeof(spot) && end <= pair->request_head.len)
-		memcpy(&spot, pair->request_head.data + end - sizeof(spot), sizeof(spot));
-	return spot ^ (uint64_t)response->http.status << 48;
+	if (end >= sizeof(word) && end <= pair->request_head.len)
+		memcpy(word, pair->request_head.data + end - sizeof(word), sizeof(word));
+	else if (end >= sizeof(*word) && end <= pair->request_head.len)
+		memcpy(word, pair->request_head.data + end - sizeof(*word), sizeof(*word));
+	return (word[0] * odd ^ word[1]) * odd ^ word[2] ^ (uint64_t)response->http.status << 48;
 }
 
 /*
@@ -107,8 +110,8 @@ void clv_http2_describe(const struct clv_pair *pair, struct clv_span *span)
 		.form = HTTP2_FORM | (pair->request_ended ? 1 : 0) | (pair->response_ended ? 2 : 0),
 		.body = {(int64_t)pair->request_body_bytes, (int64_t)pair->response_body_bytes},
 	};
-	if (clv_again_find(span->commons, &key, span))
+	if (clv_again_find(&span->commons->whole, &key, span))
 		return;
 	http2_describe_anew(pair, span);
-	clv_again_note(span->commons, &key, span);
+	clv_again_note(&key, span);
 }
