@@ -453,8 +453,16 @@ static void http2_end_facts(const struct http2_stream *s, enum clv_dir dir, stru
 
 static void http2_end(struct http2_stream *s, enum clv_dir dir, size_t at, bool cancelled, struct clv_sink *sink)
 {
-	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = cancelled};
+	struct clv_end end;
 
+	/* One by one: when compilers clear it by stores that overlap, who reads it waits for them (base/apart.h). */
+	end.id = s->id;
+	end.at = (uint32_t)at;
+	end.facts = NULL;
+	end.facts_size = 0;
+	end.keep = clv_slice(NULL, 0);
+	end.cancelled = cancelled;
+	end.failed = end.lingers = false;
 	s->stage[dir] = HTTP2_ENDED;
 	http2_end_facts(s, dir, &end);
 	sink->end(sink, dir, &end);

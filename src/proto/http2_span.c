@@ -3,6 +3,7 @@
  * HTTP/2 exchanges as spans: what http1_span.c says of any HTTP, and how a stream was given up. Never allocates.
  * Engine thread, once per span.
  */
+#include "base/apart.h"
 #include "proto/describe.h"
 #include "proto/http2.h"
 
@@ -105,10 +106,10 @@ void clv_http2_describe(const struct clv_pair *pair, struct clv_span *span)
 	struct clv_again_key key = {
 		.said = {[CLV_AGAIN_REQUEST] = clv_slice(request, sizeof(*request)),
 			 [CLV_AGAIN_RESPONSE] = clv_slice(response, sizeof(*response)),
-			 [CLV_AGAIN_HEAD] = pair->request_head},
+			 [CLV_AGAIN_HEAD] = clv_apart_slice(&pair->request_head)},
 		.spot = http2_spot(pair),
 		.form = HTTP2_FORM | (pair->request_ended ? 1 : 0) | (pair->response_ended ? 2 : 0),
-		.body = {(int64_t)pair->request_body_bytes, (int64_t)pair->response_body_bytes},
+		.body = {(int64_t)clv_apart(pair->request_body_bytes), (int64_t)clv_apart(pair->response_body_bytes)},
 	};
 	if (clv_again_find(&span->commons->whole, &key, span))
 		return;

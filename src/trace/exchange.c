@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/apart.h"
 #include "base/hash.h"
 #include "engine/limits.h"
 #include "model/span.h"
@@ -170,6 +171,12 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	return true;
 }
 
+/* Whoever calls has made it a moment ago. */
+static inline struct clv_mark mark_of(const struct clv_mark *at)
+{
+	return (struct clv_mark){.pos = clv_apart(at->pos), .ts_ns = clv_apart(at->ts_ns), .ack_seq = at->ack_seq};
+}
+
 /* Notes all that is known when a request begins. */
 static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs, const struct clv_msg *msg,
 			 const struct clv_mark *at)
@@ -180,7 +187,7 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 		flags |= CLV_SPAN_TRUNCATED;
 	if (msg->flags & CLV_MSG_MIDSTREAM)
 		flags |= CLV_SPAN_MIDSTREAM;
-	x->request = *at;
+	x->request = mark_of(at);
 	x->proto = NULL;
 	x->id = msg->id;
 	x->raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0;
@@ -295,7 +302,7 @@ void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *f
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
 {
 	assert(msg->facts_size <= sizeof(x->response_facts));
-	x->response = *at;
+	x->response = mark_of(at);
 	x->response_seen_ns = at->ts_ns;
 	x->unsure = x->tentative = false;
 	x->open[CLV_TO_CLIENT] = true;
