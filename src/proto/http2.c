@@ -17,6 +17,7 @@
 #include "proto/http2.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -1176,20 +1177,22 @@ static inline bool http2_usual(struct http2_step *p)
 {
 	const uint8_t *frame = p->in.data + p->at;
 	size_t here = p->in.len - p->at;
+	uint64_t begin; /* all but the last byte of the header */
 
 	if (here < HTTP2_HEADER_BYTES)
 		return false;
-	size_t bytes = HTTP2_HEADER_BYTES + (http2_u32(frame) >> 8);
-	uint8_t type = frame[3], flags = frame[4];
-	uint32_t stream = http2_u32(frame + 5);
-	bool end_stream = flags & HTTP2_END_STREAM;
+	memcpy(&begin, frame, sizeof(begin));
+	begin = be64toh(begin);
+	size_t bytes = HTTP2_HEADER_BYTES + (size_t)(begin >> 40);
+	uint32_t form = begin >> 24 & 0xffff & ~HTTP2_END_STREAM; /* type and flags */
+	uint32_t stream = (uint32_t)begin << 8 | frame[8];
+	bool end_stream = begin >> 24 & HTTP2_END_STREAM;
 
-	flags &= (uint8_t)~HTTP2_END_STREAM;
-	if (bytes > here || !stream || stream > INT32_MAX)
+	if (bytes > here || stream - 1 >= INT32_MAX)
 		return false;
-	if (type == HTTP2_DATA && !flags)
+	if (form == HTTP2_DATA << 8)
 		return http2_usual_data(p, stream, bytes, end_stream);
-	if (type != HTTP2_HEADERS || flags != HTTP2_END_HEADERS || bytes > CLV_HEAD_BYTES)
+	if (form != (HTTP2_HEADERS << 8 | HTTP2_END_HEADERS) || bytes > CLV_HEAD_BYTES)
 		return false;
 	const struct http2_fields fields = {
 		.block = clv_slice(frame + HTTP2_HEADER_BYTES, bytes - HTTP2_HEADER_BYTES),
