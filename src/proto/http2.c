@@ -755,7 +755,7 @@ static struct http2_stream *http2_on_request(struct http2_step *p, const struct 
 		return NULL;
 	struct clv_msg msg = http2_msg(s, CLV_REQUEST, h, p);
 	bool ended = b->end_stream && b->bytes <= HTTP2_RAW_BYTES;
-	msg.method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
+	msg.method = h->method;
 	msg.raw = clv_slice(p->in.data + p->at, b->bytes < HTTP2_RAW_BYTES ? b->bytes : HTTP2_RAW_BYTES);
 	if (ended)
 		msg.flags |= CLV_MSG_ENDS;
@@ -781,8 +781,10 @@ static __attribute__((noinline)) void http2_on_interim(struct http2_step *p, con
 }
 
 /* A header block of the server, of stream `id`: `s`, or NULL. Returns the stream; NULL: there is none. */
-static struct http2_stream *http2_on_response(struct http2_step *p, const struct http2_fields *b,
-					      struct http2_stream *s, const struct http2_head *h)
+static inline __attribute__((always_inline)) struct http2_stream *http2_on_response(struct http2_step *p,
+										    const struct http2_fields *b,
+										    struct http2_stream *s,
+										    const struct http2_head *h)
 {
 	struct http2_state *st = p->st;
 	uint16_t status = h->facts.http.status;

@@ -474,7 +474,10 @@ static __attribute__((noinline)) void http2_decode(struct clv_hpack *hpack, stru
 	h->bad = result == CLV_HPACK_BAD;
 	h->cut |= h->bad;
 	h->flags = (uint8_t)((h->missing ? CLV_MSG_MIDSTREAM : 0) | (h->cut ? CLV_MSG_TRUNCATED : 0));
-	if (w->request && h->facts.http.flags & CLV_HTTP1_CONTEXT)
+	if (!w->request)
+		return;
+	h->method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
+	if (h->facts.http.flags & CLV_HTTP1_CONTEXT)
 		h->flags |= CLV_MSG_CONTEXT;
 }
 

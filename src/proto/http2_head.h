@@ -8,7 +8,8 @@
 #include "proto/http2.h"
 
 struct http2_head {
-	struct clv_slice text; /* as http2.h has it; valid until the thread's next head */
+	struct clv_slice text;   /* as http2.h has it; valid until the thread's next head */
+	struct clv_slice method; /* of a request, as clv_msg.method */
 	struct clv_http2_facts facts;
 	bool request;  /* has a pseudo-header that only requests have */
 	bool missing;  /* fields were not known */
