@@ -210,6 +210,15 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 	memset(x->response_facts, 0, sizeof(x->response_facts)); /* another protocol's answer may have fewer */
 }
 
+/* As many as there may be need no call. */
+static inline void copy_facts(uint8_t *to, const void *facts, size_t size)
+{
+	if (size == CLV_FACTS_MAX)
+		memcpy(to, facts, CLV_FACTS_MAX);
+	else if (size)
+		memcpy(to, facts, size);
+}
+
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at)
 {
@@ -225,8 +234,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
-	if (facts_size)
-		memcpy(x->data, msg->facts, facts_size);
+	copy_facts(x->data, msg->facts, facts_size);
 	if (head_len)
 		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
@@ -307,8 +315,7 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 	x->unsure = x->tentative = false;
 	x->open[CLV_TO_CLIENT] = true;
 	x->response_facts_size = msg->facts_size;
-	if (msg->facts_size)
-		memcpy(x->response_facts, msg->facts, msg->facts_size);
+	copy_facts(x->response_facts, msg->facts, msg->facts_size);
 	if (msg->flags & CLV_MSG_MIDSTREAM)
 		x->flags |= CLV_SPAN_MIDSTREAM;
 	if (msg->flags & CLV_MSG_TRUNCATED)
