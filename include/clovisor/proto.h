@@ -176,6 +176,7 @@ enum clv_msg_flag {
 	CLV_MSG_ONEWAY = 1 << 2,    /* a request that is never answered: it is reported when it ends */
 	CLV_MSG_MIDSTREAM = 1 << 3, /* what came before was not seen, and facts are missing for it (HPACK, names) */
 	CLV_MSG_QUIET = 1 << 4,     /* a request that nobody cares for unless it fails: no span of it otherwise */
+	CLV_MSG_ENDS = 1 << 5,      /* a request that ends with its `raw`, or else its head: no end() follows */
 };
 
 #define CLV_FACTS_MAX 64

@@ -225,6 +225,15 @@ static void give_up_oldest(struct clv_conn *c)
 	report(c, x, NULL, 0);
 }
 
+/* It was all head. */
+static void request_ends(struct conn_sink *s, struct clv_exchange *x)
+{
+	s->h->open = NULL;
+	x->open[CLV_TO_SERVER] = false;
+	x->request_end_ns = s->h->newest_ns;
+	report_if_done(s->c, x);
+}
+
 static __attribute__((noinline)) void on_request(struct conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
@@ -263,6 +272,8 @@ static __attribute__((noinline)) void on_request(struct conn_sink *s, const stru
 	x->retransmits_before = c->retransmits;
 	if (e->config.on_event)
 		clv_watch_request(c, x, msg);
+	if (msg->flags & CLV_MSG_ENDS)
+		request_ends(s, x);
 }
 
 /* Whoever asked before x, and has no answer yet, will not be answered any more. */

@@ -363,16 +363,13 @@ static inline char *json_common(char *out, const struct clv_common *c, const str
 {
 	const uint16_t *len = c->json.len;
 	const char *text = c->json.text;
-	char *port = clv_common_copy(out, text, len[0]);
-	size_t digits;
+	uint64_t port = (uint64_t)a[c->port[0]].i;
 
-	out = clv_digits(port, (uint64_t)a[c->port[0]].i);
-	digits = (size_t)(out - port);
+	out = clv_digits(clv_common_copy(out, text, len[0]), port);
 	text += len[0];
-	if (c->ports == CLV_COMMON_PORTS) { /* the same once more, of at most five digits */
-		out = clv_common_copy(out, text, len[1]);
-		memcpy(out, port, sizeof(uint64_t));
-		out += digits;
+	if (c->ports ==
+	    CLV_COMMON_PORTS) { /* written anew: who copies it waits for what was just stored (base/apart.h) */
+		out = clv_digits(clv_common_copy(out, text, len[1]), port);
 		text += len[1];
 		len++;
 	}

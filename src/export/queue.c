@@ -293,7 +293,8 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 	}
 	if (queue_free_bytes(q) < bytes)
 		return NULL;
-	return q->ring + (q->head - q->origin) % q->bytes;
+	size_t at = q->head - q->origin;
+	return q->ring + (at < q->bytes ? at : at % q->bytes); /* seldom; and a division takes long */
 }
 
 void clv_queue_commit(struct clv_queue *q, size_t bytes)

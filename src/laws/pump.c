@@ -53,7 +53,7 @@ static void wrong(struct pump *p, enum clv_dir dir, uint64_t at, const char *wha
 		p->verbose(line);
 }
 
-static const void *pump_head(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
+static const void *begins(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
 {
 	struct pump *p = (struct pump *)sink;
 	struct pump_side *s = &p->side[dir];
@@ -174,6 +174,18 @@ static void pump_end(struct clv_sink *sink, enum clv_dir dir, const struct clv_e
 	if ((here && end != m->end) || (body != m->body_bytes && !(by_id(p) && p->in_doubt)))
 		wrong(p, dir, end, "another end");
 	p->seen[i] |= SEEN_END;
+}
+
+static const void *pump_head(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
+{
+	const void *facts = begins(sink, dir, msg);
+	struct clv_slice all = msg->raw.len ? msg->raw : msg->head;
+
+	if (msg->flags & CLV_MSG_ENDS && msg->role != CLV_REQUEST)
+		fail((struct pump *)sink, "a response that ends without end()");
+	if (msg->flags & CLV_MSG_ENDS)
+		pump_end(sink, CLV_TO_SERVER, &(struct clv_end){.id = msg->id, .at = msg->at + (uint32_t)all.len});
+	return facts;
 }
 
 /* ---- the stream ------------------------------------------------------------------------------------------- */

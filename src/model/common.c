@@ -121,6 +121,7 @@ void clv_commons_keep(struct clv_commons *cs, struct clv_common *c, const struct
 	bool fits;
 
 	cs->hash[at] = 0; /* nothing, unless all of it fits */
+	c->version++;
 	if (count > CLV_COMMON_ATTRS || !find_ports(c, attr, count, serving))
 		return;
 	fits = put(c, &used, &said[0]) && put(c, &used, &said[1]);

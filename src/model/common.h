@@ -13,6 +13,7 @@
 #ifndef CLV_MODEL_COMMON_H
 #define CLV_MODEL_COMMON_H
 
+#include "model/again.h"
 #include "model/span.h"
 
 #define CLV_COMMON_ATTRS 12
@@ -48,6 +49,7 @@ struct clv_common {
 	struct clv_addr client;
 	struct clv_endpoint server;
 	uint64_t form[2];
+	uint32_t version; /* another one whenever something else is kept here */
 	uint16_t said_len[2];
 	uint8_t count;                  /* of attr */
 	uint8_t ports;                  /* how often the client's is among them, */
@@ -62,6 +64,7 @@ struct clv_commons {
 	bool again[CLV_COMMON_PLACES];    /* it came since the place was wanted */
 	uint32_t wanted[CLV_COMMON_SETS]; /* the hash of what came last and is not kept; 0: nothing */
 	struct clv_common place[CLV_COMMON_PLACES];
+	struct clv_again whole; /* descriptions in which these stand */
 };
 
 /* What is kept of it, or NULL. Borrowed until something else is kept. */

@@ -17,6 +17,7 @@
 #include "proto/http2.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -238,7 +239,7 @@ static struct http2_stream *http2_find(const struct http2_state *st, uint32_t id
 }
 
 /* The slot is wanted: what is in it, and those behind it, move on. There is room. */
-static void http2_push_on(struct http2_state *st, uint32_t i)
+static __attribute__((noinline)) void http2_push_on(struct http2_state *st, uint32_t i)
 {
 	uint32_t last = i;
 
@@ -254,7 +255,7 @@ static void http2_push_on(struct http2_state *st, uint32_t i)
  * Gives a stream that has none a slot; there is room. Who has strayed less makes way: so all stand in the order of
  * their homes, and whoever is at its own ends what one that goes has pushed on.
  */
-static void http2_put(struct http2_state *st, uint32_t id, uint32_t at)
+static inline void http2_put(struct http2_state *st, uint32_t id, uint32_t at)
 {
 	uint32_t home = http2_home(st, id), i = home;
 
@@ -296,10 +297,8 @@ static void http2_link(struct http2_state *st, uint32_t before, uint32_t after)
 }
 
 /* Nobody waits for its answer any more. */
-static void http2_unlinger(struct http2_state *st, struct http2_stream *s)
+static __attribute__((noinline)) void http2_unlinger(struct http2_state *st, struct http2_stream *s)
 {
-	if (!s->lingers)
-		return;
 	http2_link(st, s->linger_before, s->linger_after);
 	s->lingers = s->linger_before = s->linger_after = 0;
 }
@@ -311,9 +310,10 @@ static void http2_vacate(struct http2_state *st, struct http2_stream *s)
 	st->vacant = (uint32_t)(s - st->streams);
 }
 
-static void http2_drop(struct http2_state *st, struct http2_stream *s)
+static inline void http2_drop(struct http2_state *st, struct http2_stream *s)
 {
-	http2_unlinger(st, s);
+	if (s->lingers)
+		http2_unlinger(st, s);
 	http2_take(st, s->id);
 	http2_vacate(st, s);
 	st->used--;
@@ -403,7 +403,7 @@ static uint32_t http2_room(const struct http2_state *st)
  * There is room for no more. Afterwards there is for so many that a peer, whatever it does, can bring this about only
  * once in a while.
  */
-static void http2_make_room(struct http2_state *st)
+static __attribute__((noinline)) void http2_make_room(struct http2_state *st)
 {
 	http2_drop_dead(st);
 	uint32_t wanted = st->slots / HTTP2_ROOM_PART, room = http2_room(st);
@@ -413,12 +413,13 @@ static void http2_make_room(struct http2_state *st)
 }
 
 /* A stream that was not there. NULL without memory. */
-static struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
+static inline struct http2_stream *http2_add(struct http2_state *st, uint32_t id)
 {
-	if (!http2_room(st))
+	if (!http2_room(st)) {
 		http2_make_room(st);
-	if (!st->slots)
-		return NULL;
+		if (!st->slots)
+			return NULL;
+	}
 	struct http2_stream *s = &st->streams[st->vacant];
 	http2_put(st, id, st->vacant);
 	st->vacant = s->after;
@@ -453,8 +454,16 @@ static void http2_end_facts(const struct http2_stream *s, enum clv_dir dir, stru
 
 static void http2_end(struct http2_stream *s, enum clv_dir dir, size_t at, bool cancelled, struct clv_sink *sink)
 {
-	struct clv_end end = {.id = s->id, .at = (uint32_t)at, .cancelled = cancelled};
+	struct clv_end end;
 
+	/* One by one: when compilers clear it by stores that overlap, who reads it waits for them (base/apart.h). */
+	end.id = s->id;
+	end.at = (uint32_t)at;
+	end.facts = NULL;
+	end.facts_size = 0;
+	end.keep = clv_slice(NULL, 0);
+	end.cancelled = cancelled;
+	end.failed = end.lingers = false;
 	s->stage[dir] = HTTP2_ENDED;
 	http2_end_facts(s, dir, &end);
 	sink->end(sink, dir, &end);
@@ -583,6 +592,16 @@ static void http2_go_away(struct http2_state *st, uint32_t last, size_t at, stru
 
 /* ---- header blocks ----------------------------------------------------------------------------------------------- */
 
+/* One step of the parser over `in`. */
+struct http2_step {
+	struct http2_state *st;
+	enum clv_dir dir;
+	struct clv_slice in;
+	size_t at; /* so much of it is used */
+	struct clv_sink *sink;
+	struct clv_fed fed; /* what to return once a step has returned false */
+};
+
 /* The frames of one header block, all of them there. */
 struct http2_block {
 	struct http2_frame frame; /* HEADERS or PUSH_PROMISE */
@@ -611,6 +630,14 @@ static bool http2_fragment(const struct http2_frame *f, const uint8_t *p, struct
 	*fragment = clv_slice(from ? p + from : p, f->len - from - padding);
 	return true;
 }
+
+/* What a header block is about. */
+struct http2_fields {
+	struct clv_slice block;
+	uint32_t bytes; /* of its frames */
+	uint32_t stream;
+	bool end_stream;
+};
 
 enum http2_gathered {
 	HTTP2_GATHERED,
@@ -676,40 +703,20 @@ static bool http2_walks(const struct http2_stream *s, enum clv_dir dir)
 	return s->facts[dir].kind == CLV_HTTP2_GRPC || s->facts[dir].kind == CLV_HTTP2_GRPC_WEB;
 }
 
-/* The frames of one header block, where they stand in the slice. */
-struct http2_frames {
-	struct clv_slice bytes;
-	size_t at;
-};
-
-/* Tells the sink of a head, whose facts become the stream's. */
-static void http2_report(struct http2_state *st, enum clv_dir dir, enum clv_role role, struct http2_stream *s,
-			 const struct http2_head *h, const struct http2_frames *frames, struct clv_sink *sink)
+/* What the sink is told of a head, whose facts become the stream's. `frames`: all of its block. */
+static inline struct clv_msg http2_msg(struct http2_stream *s, enum clv_role role, const struct http2_head *h,
+				       const struct http2_step *p)
 {
-	enum clv_dir message = role == CLV_REQUEST ? CLV_TO_SERVER : CLV_TO_CLIENT;
-	struct clv_msg msg = {
+	s->facts[role == CLV_REQUEST ? CLV_TO_SERVER : CLV_TO_CLIENT] = h->facts;
+	return (struct clv_msg){
 		.role = role,
+		.flags = h->flags,
 		.id = s->id,
-		.at = (uint32_t)frames->at,
+		.at = (uint32_t)p->at,
 		.head = h->text,
 		.facts = &h->facts,
 		.facts_size = sizeof(h->facts),
 	};
-
-	s->facts[message] = h->facts;
-	if (h->missing)
-		msg.flags |= CLV_MSG_MIDSTREAM;
-	if (h->cut)
-		msg.flags |= CLV_MSG_TRUNCATED;
-	if (role == CLV_REQUEST) {
-		msg.method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
-		msg.raw = clv_slice_head(frames->bytes, HTTP2_RAW_BYTES);
-		if (h->facts.http.flags & CLV_HTTP1_CONTEXT)
-			msg.flags |= CLV_MSG_CONTEXT;
-	}
-	if (http2_walks(s, message))
-		st->grpc = true;
-	sink->head(sink, dir, &msg);
 }
 
 /* What is behind a message's body. */
@@ -726,11 +733,15 @@ static void http2_trailers(struct http2_stream *s, const struct http2_head *h)
 		f->http.status = h->facts.http.status;
 }
 
-/* A header block of the client, of stream `id`: `s`, or NULL. Returns the stream; NULL: there is none. */
-static struct http2_stream *http2_on_request(struct http2_state *st, enum clv_dir dir, uint32_t id,
-					     struct http2_stream *s, const struct http2_head *h,
-					     const struct http2_frames *frames, struct clv_sink *sink)
+/*
+ * A header block of the client, of stream `id`: `s`, or NULL. Returns the stream, if it may have ended here and that
+ * was not told.
+ */
+static struct http2_stream *http2_on_request(struct http2_step *p, const struct http2_fields *b, struct http2_stream *s,
+					     const struct http2_head *h)
 {
+	struct http2_state *st = p->st;
+
 	/* Trailers say nothing of interest; without a pseudo-header it is none, or one that cannot be told from them.
 	 */
 	if (!h->request || (s && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN))
@@ -739,12 +750,19 @@ static struct http2_stream *http2_on_request(struct http2_state *st, enum clv_di
 	if (s && s->stage[CLV_TO_CLIENT] != HTTP2_UNSEEN)
 		return s;
 	if (!s)
-		s = http2_add(st, id);
+		s = http2_add(st, b->stream);
 	if (!s)
 		return NULL;
-	s->stage[CLV_TO_SERVER] = HTTP2_OPEN;
-	http2_report(st, dir, CLV_REQUEST, s, h, frames, sink);
-	return s;
+	struct clv_msg msg = http2_msg(s, CLV_REQUEST, h, p);
+	bool ended = b->end_stream && b->bytes <= HTTP2_RAW_BYTES;
+	msg.method = h->method;
+	msg.raw = clv_slice(p->in.data + p->at, b->bytes < HTTP2_RAW_BYTES ? b->bytes : HTTP2_RAW_BYTES);
+	if (ended)
+		msg.flags |= CLV_MSG_ENDS;
+	s->stage[CLV_TO_SERVER] = ended ? HTTP2_ENDED : HTTP2_OPEN;
+	st->grpc |= http2_walks(s, CLV_TO_SERVER);
+	p->sink->head(p->sink, p->dir, &msg);
+	return ended ? NULL : s;
 }
 
 /* Is a header block without :status the first one of its response, since nothing was missed? */
@@ -754,11 +772,21 @@ static bool http2_must_be_first(const struct http2_state *st, const struct http2
 	       s->era[CLV_TO_CLIENT] == st->side[CLV_TO_CLIENT].era;
 }
 
-/* A header block of the server; as http2_on_request(). */
-static struct http2_stream *http2_on_response(struct http2_state *st, uint32_t id, struct http2_stream *s,
-					      const struct http2_head *h, const struct http2_frames *frames,
-					      struct clv_sink *sink)
+/* Those that another response follows end with their heads. */
+static __attribute__((noinline)) void http2_on_interim(struct http2_step *p, const struct http2_fields *b,
+						       const struct clv_msg *msg)
 {
+	p->sink->head(p->sink, CLV_TO_CLIENT, msg);
+	p->sink->end(p->sink, CLV_TO_CLIENT, &(struct clv_end){.id = b->stream, .at = (uint32_t)(p->at + b->bytes)});
+}
+
+/* A header block of the server, of stream `id`: `s`, or NULL. Returns the stream; NULL: there is none. */
+static inline __attribute__((always_inline)) struct http2_stream *http2_on_response(struct http2_step *p,
+										    const struct http2_fields *b,
+										    struct http2_stream *s,
+										    const struct http2_head *h)
+{
+	struct http2_state *st = p->st;
 	uint16_t status = h->facts.http.status;
 
 	if (s && (s->dead || s->stage[CLV_TO_CLIENT] == HTTP2_ENDED))
@@ -770,19 +798,20 @@ static struct http2_stream *http2_on_response(struct http2_state *st, uint32_t i
 	if (!status && !(h->missing && http2_must_be_first(st, s)))
 		return s;
 	if (!s)
-		s = http2_add(st, id);
+		s = http2_add(st, b->stream);
 	if (!s)
 		return NULL;
 	if (st->linger_first && s->stage[CLV_TO_SERVER] != HTTP2_UNSEEN)
-		http2_settle(st, s->after, frames->at, sink);
-	if (status >= 100 && status < 200) {
-		http2_report(st, CLV_TO_CLIENT, CLV_INTERIM, s, h, frames, sink);
-		sink->end(sink, CLV_TO_CLIENT,
-			  &(struct clv_end){.id = id, .at = (uint32_t)(frames->at + frames->bytes.len)});
+		http2_settle(st, s->after, p->at, p->sink);
+	bool interim = status >= 100 && status < 200;
+	struct clv_msg msg = http2_msg(s, interim ? CLV_INTERIM : CLV_RESPONSE, h, p);
+	st->grpc |= http2_walks(s, CLV_TO_CLIENT);
+	if (interim) {
+		http2_on_interim(p, b, &msg);
 		return s;
 	}
 	s->stage[CLV_TO_CLIENT] = HTTP2_OPEN;
-	http2_report(st, CLV_TO_CLIENT, CLV_RESPONSE, s, h, frames, sink);
+	p->sink->head(p->sink, CLV_TO_CLIENT, &msg);
 	return s;
 }
 
@@ -800,52 +829,58 @@ static inline const struct http2_head *http2_head_of(struct http2_side *side, bo
 	return same ? same : clv_http2_head_read(&side->hpack, &side->memo, request, fields, room);
 }
 
-/* HEADERS of a stream. */
-static void http2_on_headers(struct http2_state *st, enum clv_dir dir, uint32_t id, bool end_stream,
-			     struct clv_slice fields, const struct http2_frames *frames, struct clv_sink *sink)
+/* HEADERS of a stream, at p->at. */
+static inline void http2_on_headers(struct http2_step *p, const struct http2_fields *b)
 {
-	struct http2_side *side = &st->side[dir];
+	struct http2_state *st = p->st;
+	struct http2_side *side = &st->side[p->dir];
 	struct http2_head room;
-	const struct http2_head *h = http2_head_of(side, dir == CLV_TO_SERVER, fields, &room);
+	const struct http2_head *h = http2_head_of(side, p->dir == CLV_TO_SERVER, b->block, &room);
 	/* All that the client began are at most `newest`. */
-	struct http2_stream *s = id % 2 && id > st->newest ? NULL : http2_find(st, id);
+	struct http2_stream *s = b->stream % 2 && b->stream > st->newest ? NULL : http2_find(st, b->stream);
 
-	if (http2_says(h) && dir == CLV_TO_SERVER)
-		s = http2_on_request(st, dir, id, s, h, frames, sink);
+	if (http2_says(h) && p->dir == CLV_TO_SERVER)
+		s = http2_on_request(p, b, s, h);
 	else if (http2_says(h))
-		s = http2_on_response(st, id, s, h, frames, sink);
-	if (end_stream && s)
-		http2_finish(st, s, dir, frames->at + frames->bytes.len, sink);
+		s = http2_on_response(p, b, s, h);
+	if (b->end_stream && s)
+		http2_finish(st, s, p->dir, p->at + b->bytes, p->sink);
 }
 
-/* PUSH_PROMISE: the server makes the request itself. The block is read in any case, for the table's sake. */
-static void http2_on_promise(struct http2_state *st, enum clv_dir dir, uint32_t id, struct clv_slice fields,
-			     const struct http2_frames *frames, struct clv_sink *sink)
+/*
+ * PUSH_PROMISE of stream b->stream: the server makes the request itself, and all of it. The block is read in any case,
+ * for the table's sake.
+ */
+static void http2_on_promise(struct http2_step *p, const struct http2_fields *b)
 {
-	struct http2_side *side = &st->side[dir];
-	bool request = dir == CLV_TO_SERVER || id;
+	struct http2_side *side = &p->st->side[p->dir];
+	bool request = p->dir == CLV_TO_SERVER || b->stream;
 	struct http2_head room;
-	const struct http2_head *h = http2_head_of(side, request, fields, &room);
+	const struct http2_head *h = http2_head_of(side, request, b->block, &room);
 
 	/* Servers promise, and on streams of their own (RFC 9113 section 8.4). */
-	if (!http2_says(h) || dir == CLV_TO_SERVER || id % 2 || http2_find(st, id))
+	if (!http2_says(h) || p->dir == CLV_TO_SERVER || b->stream % 2 || http2_find(p->st, b->stream))
 		return;
-	struct http2_stream *s = http2_on_request(st, dir, id, NULL, h, frames, sink);
+	struct http2_stream *s = http2_on_request(p, b, NULL, h);
 	if (s && s->stage[CLV_TO_SERVER] == HTTP2_OPEN)
-		http2_end(s, CLV_TO_SERVER, frames->at + frames->bytes.len, false, sink);
+		http2_end(s, CLV_TO_SERVER, p->at + b->bytes, false, p->sink);
 }
 
-/* A whole header block, its first frame at in.data[at]. */
-static void http2_on_block(struct http2_state *st, enum clv_dir dir, struct clv_slice in, size_t at,
-			   const struct http2_block *b, struct clv_sink *sink)
+/* A whole header block, its first frame at p->at. */
+static void http2_on_block(struct http2_step *p, const struct http2_block *b)
 {
-	const struct http2_frames frames = {.bytes = clv_slice_sub(in, at, b->bytes), .at = at};
-	bool end_stream = b->frame.flags & HTTP2_END_STREAM;
+	bool promise = b->frame.type == HTTP2_PUSH_PROMISE;
+	const struct http2_fields fields = {
+		.block = b->fields,
+		.bytes = b->bytes,
+		.stream = promise ? b->promised : b->frame.stream,
+		.end_stream = promise || b->frame.flags & HTTP2_END_STREAM,
+	};
 
-	if (b->frame.type == HTTP2_PUSH_PROMISE)
-		http2_on_promise(st, dir, b->promised, b->fields, &frames, sink);
+	if (promise)
+		http2_on_promise(p, &fields);
 	else
-		http2_on_headers(st, dir, b->frame.stream, end_stream, b->fields, &frames, sink);
+		http2_on_headers(p, &fields);
 }
 
 /* ---- feeding ----------------------------------------------------------------------------------------------------- */
@@ -854,16 +889,6 @@ static struct clv_fed http2_fed(enum clv_fed_verdict v, size_t used, size_t need
 {
 	return (struct clv_fed){.v = v, .used = (uint32_t)used, .need = (uint32_t)need, .skip = skip};
 }
-
-/* One step of the parser over `in`. */
-struct http2_step {
-	struct http2_state *st;
-	enum clv_dir dir;
-	struct clv_slice in;
-	size_t at; /* so much of it is used */
-	struct clv_sink *sink;
-	struct clv_fed fed; /* what to return once a step has returned false */
-};
 
 /* What is at `at` is no frame. Its first byte goes, or it would be found again. */
 static bool http2_bad(struct http2_step *p)
@@ -1009,7 +1034,7 @@ static bool http2_headers(struct http2_step *p, const struct http2_frame *f)
 
 	switch (http2_gather(clv_slice_from(p->in, p->at), f, &b)) {
 	case HTTP2_GATHERED:
-		http2_on_block(p->st, p->dir, p->in, p->at, &b, p->sink);
+		http2_on_block(p, &b);
 		p->at += b.bytes;
 		return true;
 	case HTTP2_GATHERED_SOME:
@@ -1154,24 +1179,30 @@ static inline bool http2_usual(struct http2_step *p)
 {
 	const uint8_t *frame = p->in.data + p->at;
 	size_t here = p->in.len - p->at;
+	uint64_t begin; /* all but the last byte of the header */
 
 	if (here < HTTP2_HEADER_BYTES)
 		return false;
-	size_t bytes = HTTP2_HEADER_BYTES + (http2_u32(frame) >> 8);
-	uint8_t type = frame[3], flags = frame[4];
-	uint32_t stream = http2_u32(frame + 5);
-	bool end_stream = flags & HTTP2_END_STREAM;
+	memcpy(&begin, frame, sizeof(begin));
+	begin = be64toh(begin);
+	size_t bytes = HTTP2_HEADER_BYTES + (size_t)(begin >> 40);
+	uint32_t form = begin >> 24 & 0xffff & ~HTTP2_END_STREAM; /* type and flags */
+	uint32_t stream = (uint32_t)begin << 8 | frame[8];
+	bool end_stream = begin >> 24 & HTTP2_END_STREAM;
 
-	flags &= (uint8_t)~HTTP2_END_STREAM;
-	if (bytes > here || !stream || stream > INT32_MAX)
+	if (bytes > here || stream - 1 >= INT32_MAX)
 		return false;
-	if (type == HTTP2_DATA && !flags)
+	if (form == HTTP2_DATA << 8)
 		return http2_usual_data(p, stream, bytes, end_stream);
-	if (type != HTTP2_HEADERS || flags != HTTP2_END_HEADERS || bytes > CLV_HEAD_BYTES)
+	if (form != (HTTP2_HEADERS << 8 | HTTP2_END_HEADERS) || bytes > CLV_HEAD_BYTES)
 		return false;
-	const struct http2_frames frames = {.bytes = clv_slice(frame, bytes), .at = p->at};
-	http2_on_headers(p->st, p->dir, stream, end_stream, clv_slice_from(frames.bytes, HTTP2_HEADER_BYTES), &frames,
-			 p->sink);
+	const struct http2_fields fields = {
+		.block = clv_slice(frame + HTTP2_HEADER_BYTES, bytes - HTTP2_HEADER_BYTES),
+		.bytes = (uint32_t)bytes,
+		.stream = stream,
+		.end_stream = end_stream,
+	};
+	http2_on_headers(p, &fields);
 	p->at += bytes;
 	return true;
 }

@@ -458,7 +458,8 @@ static __attribute__((noinline)) void http2_decode(struct clv_hpack *hpack, stru
 	struct http2_scratch *s = clv_http2_scratch();
 	struct http2_head *h = w->h;
 
-	*h = (struct http2_head){.missing = true, .cut = true, .bad = true};
+	*h = (struct http2_head){
+		.missing = true, .cut = true, .bad = true, .flags = CLV_MSG_MIDSTREAM | CLV_MSG_TRUNCATED};
 	if (!s)
 		return;
 	h->cut = false;
@@ -472,6 +473,12 @@ static __attribute__((noinline)) void http2_decode(struct clv_hpack *hpack, stru
 	h->missing = result != CLV_HPACK_WHOLE;
 	h->bad = result == CLV_HPACK_BAD;
 	h->cut |= h->bad;
+	h->flags = (uint8_t)((h->missing ? CLV_MSG_MIDSTREAM : 0) | (h->cut ? CLV_MSG_TRUNCATED : 0));
+	if (!w->request)
+		return;
+	h->method = clv_http1_method_name((enum clv_http1_method)h->facts.http.method);
+	if (h->facts.http.flags & CLV_HTTP1_CONTEXT)
+		h->flags |= CLV_MSG_CONTEXT;
 }
 
 const struct http2_head *clv_http2_head_read(struct clv_hpack *hpack, struct http2_memo *memo, bool request,

@@ -8,12 +8,14 @@
 #include "proto/http2.h"
 
 struct http2_head {
-	struct clv_slice text; /* as http2.h has it; valid until the thread's next head */
+	struct clv_slice text;   /* as http2.h has it; valid until the thread's next head */
+	struct clv_slice method; /* of a request, as clv_msg.method */
 	struct clv_http2_facts facts;
-	bool request; /* has a pseudo-header that only requests have */
-	bool missing; /* fields were not known */
-	bool cut;     /* there was no room for all of it, or it is bad */
-	bool bad;     /* it could not be decoded to its end */
+	bool request;  /* has a pseudo-header that only requests have */
+	bool missing;  /* fields were not known */
+	bool cut;      /* there was no room for all of it, or it is bad */
+	bool bad;      /* it could not be decoded to its end */
+	uint8_t flags; /* as clv_msg.flags: what of this the sink is told */
 };
 
 /* Values of a head that another one of the same shape may have otherwise: in the block and in the text. */

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/apart.h"
 #include "base/hash.h"
 #include "engine/limits.h"
 #include "model/span.h"
@@ -21,8 +22,15 @@ void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream)
 /* ---- by id ------------------------------------------------------------------------------------------------------- */
 
 /*
- * Those that wait are the nodes of a binary tree, in which the bits of its scattered id lead to each: the highest one
- * from the first node to the second, and so on. It needs no balance and no memory of its own, and no choice of ids
+ * Few that wait are looked through, the oldest first: mostly it is the one. More than so many are found by a tree,
+ * which is made when it is needed, and goes when they are few again.
+ */
+#define FEW       16u
+#define FEW_AGAIN (FEW / 4)
+
+/*
+ * Those that wait are then the nodes of a binary tree, in which the bits of its scattered id lead to each: the highest
+ * one from the first node to the second, and so on. It needs no balance and no memory of its own, and no choice of ids
  * makes a way longer than an id has bits.
  */
 static uint64_t way_to(uint64_t id)
@@ -44,16 +52,21 @@ static void tree_add(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	x->below[0] = x->below[1] = NULL;
 	*place_for(xs, x->id) = x;
-	xs->touched = x;
+}
+
+static __attribute__((noinline)) void tree_make(struct clv_exchanges *xs)
+{
+	xs->by_ids = NULL;
+	xs->tree = true;
+	for (struct clv_exchange *x = clv_exchanges_first(xs); x; x = clv_exchanges_next(xs, x))
+		tree_add(xs, x);
 }
 
 /* Any that has none below it takes the place of one that goes: its own way leads there, too. */
-static void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
+static __attribute__((noinline)) void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
 {
 	struct clv_exchange **at = &xs->by_ids, **last;
 
-	if (xs->touched == x)
-		xs->touched = NULL;
 	for (uint64_t way = way_to(x->id); *at != x; way <<= 1)
 		at = &(*at)->below[way >> 63];
 	for (last = at; (*last)->below[0] || (*last)->below[1];)
@@ -72,32 +85,71 @@ static bool answered(const struct clv_exchange *x)
 	return x->response.ts_ns != 0;
 }
 
-/* `unanswered`: only one that waits for its answer. */
-static struct clv_exchange *tree_find(struct clv_exchanges *xs, uint64_t id, bool unanswered)
+/* Is it of this id? `unanswered`: and waits for its answer. */
+static inline bool is_of(const struct clv_exchange *x, uint64_t id, bool unanswered)
+{
+	return x->id == id && !(unanswered && (answered(x) || x->oneway));
+}
+
+static __attribute__((noinline)) struct clv_exchange *tree_find(const struct clv_exchanges *xs, uint64_t id,
+								bool unanswered)
 {
 	struct clv_exchange *x = xs->by_ids;
 
-	for (uint64_t way = way_to(id); x; x = x->below[way >> 63], way <<= 1)
-		if (x->id == id && !(unanswered && (answered(x) || x->oneway)))
-			break;
+	for (uint64_t way = way_to(id); x && !is_of(x, id, unanswered); way <<= 1)
+		x = x->below[way >> 63];
+	return x;
+}
+
+static inline struct clv_exchange *seek(struct clv_exchanges *xs, uint64_t id, bool unanswered)
+{
+	struct clv_exchange *x;
+
+	if (xs->tree)
+		x = tree_find(xs, id, unanswered);
+	else
+		for (x = clv_exchanges_first(xs); x && !is_of(x, id, unanswered);)
+			x = clv_exchanges_next(xs, x);
 	if (x)
 		xs->touched = x;
 	return x;
 }
 
+/* One that is the last of those that wait, and counted. */
+static inline void note_id(struct clv_exchanges *xs, struct clv_exchange *x)
+{
+	xs->touched = x;
+	if (xs->tree)
+		tree_add(xs, x);
+	else if (xs->count > FEW)
+		tree_make(xs);
+}
+
+/* One that is counted no more. */
+static inline void forget_id(struct clv_exchanges *xs, const struct clv_exchange *x)
+{
+	if (xs->touched == x)
+		xs->touched = NULL;
+	if (!xs->tree)
+		return;
+	if (xs->count > FEW_AGAIN)
+		tree_remove(xs, x);
+	else
+		xs->tree = false;
+}
+
 void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id)
 {
 	xs->by_id = by_id;
-	xs->by_ids = xs->touched = NULL;
-	for (struct clv_exchange *x = clv_exchanges_first(xs); by_id && x; x = clv_exchanges_next(xs, x))
-		tree_add(xs, x);
+	xs->touched = NULL;
+	xs->tree = false;
+	if (by_id && xs->count > FEW)
+		tree_make(xs);
 }
 
-struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id)
+struct clv_exchange *clv_exchanges_seek(struct clv_exchanges *xs, uint64_t id)
 {
-	struct clv_exchange *x = xs->touched;
-
-	return x && x->id == id ? x : tree_find(xs, id, false);
+	return seek(xs, id, false);
 }
 
 /* ---- requests and answers ---------------------------------------------------------------------------------------- */
@@ -119,14 +171,10 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	return true;
 }
 
-static inline bool is_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
+/* Whoever calls has made it a moment ago. */
+static inline struct clv_mark mark_of(const struct clv_mark *at)
 {
-	return xs->count >= CLV_PENDING_MAX || msg->facts_size + msg->head.len > CLV_PENDING_BYTES - xs->bytes;
-}
-
-bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
-{
-	return is_full(xs, msg);
+	return (struct clv_mark){.pos = clv_apart(at->pos), .ts_ns = clv_apart(at->ts_ns), .ack_seq = at->ack_seq};
 }
 
 /* Notes all that is known when a request begins. */
@@ -139,7 +187,7 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 		flags |= CLV_SPAN_TRUNCATED;
 	if (msg->flags & CLV_MSG_MIDSTREAM)
 		flags |= CLV_SPAN_MIDSTREAM;
-	x->request = *at;
+	x->request = mark_of(at);
 	x->proto = NULL;
 	x->id = msg->id;
 	x->raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0;
@@ -162,6 +210,15 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 	memset(x->response_facts, 0, sizeof(x->response_facts)); /* another protocol's answer may have fewer */
 }
 
+/* As many as there may be need no call. */
+static inline void copy_facts(uint8_t *to, const void *facts, size_t size)
+{
+	if (size == CLV_FACTS_MAX)
+		memcpy(to, facts, CLV_FACTS_MAX);
+	else if (size)
+		memcpy(to, facts, size);
+}
+
 struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
 					   const struct clv_mark *at)
 {
@@ -171,22 +228,21 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	if (!xs->by_id && shows_pipelining(xs, at))
 		xs->pipelined = true;
 	xs->lost = false;
-	if (is_full(xs, msg))
+	if (clv_exchanges_full(xs, msg))
 		return NULL;
 	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + facts_size + head_len);
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
-	if (facts_size)
-		memcpy(x->data, msg->facts, facts_size);
+	copy_facts(x->data, msg->facts, facts_size);
 	if (head_len)
 		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
 	xs->any = true;
 	clv_list_append(&xs->pending, &x->node);
-	if (xs->by_id)
-		tree_add(xs, x);
 	xs->count++;
+	if (xs->by_id)
+		note_id(xs, x);
 	xs->bytes += facts_size + (uint32_t)head_len;
 	return x;
 }
@@ -214,7 +270,7 @@ static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg,
 struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
 	if (xs->by_id)
-		return tree_find(xs, msg->id, true);
+		return seek(xs, msg->id, true);
 	uint32_t from = answer_from(xs, msg, at);
 	struct clv_exchange *x = clv_exchanges_first(xs);
 	while (x && (answered(x) || x->oneway))
@@ -254,13 +310,12 @@ void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *f
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
 {
 	assert(msg->facts_size <= sizeof(x->response_facts));
-	x->response = *at;
+	x->response = mark_of(at);
 	x->response_seen_ns = at->ts_ns;
 	x->unsure = x->tentative = false;
 	x->open[CLV_TO_CLIENT] = true;
 	x->response_facts_size = msg->facts_size;
-	if (msg->facts_size)
-		memcpy(x->response_facts, msg->facts, msg->facts_size);
+	copy_facts(x->response_facts, msg->facts, msg->facts_size);
 	if (msg->flags & CLV_MSG_MIDSTREAM)
 		x->flags |= CLV_SPAN_MIDSTREAM;
 	if (msg->flags & CLV_MSG_TRUNCATED)
@@ -291,9 +346,9 @@ void clv_exchanges_doubt(struct clv_exchanges *xs)
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 {
 	clv_list_unlink(&x->node);
-	if (xs->by_id)
-		tree_remove(xs, x);
 	xs->count--;
+	if (xs->by_id)
+		forget_id(xs, x);
 	xs->bytes -= x->facts_size + x->head_len;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "engine/limits.h"
 #include "model/msg.h"
 
 struct clv_proto;
@@ -59,20 +60,21 @@ struct clv_exchange {
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 
 	/* and not set before they are asked for. */
-	struct clv_exchange *below[2]; /* of pairs by id: a tree of those that wait */
+	struct clv_exchange *below[2]; /* of pairs by id, where there is a tree of them */
 	struct clv_slice method;       /* as clv_msg.method; of one that is counted */
 	_Alignas(8) uint8_t data[];    /* the request's facts, then its head */
 };
 
 struct clv_exchanges {
 	struct clv_node pending;      /* by order of requests; the answered but unfinished are in it, too */
-	struct clv_exchange *by_ids;  /* the same of pairs by id, as a tree; NULL: none */
+	struct clv_exchange *by_ids;  /* the same of pairs by id, as a tree, if there is one */
 	struct clv_exchange *touched; /* the one of them that was asked for last; NULL: none */
 	uint32_t count;
 	uint32_t bytes;    /* of their facts and heads */
 	uint32_t heard;    /* when requests were lost: what the client had acknowledged, as a sequence number */
 	uint32_t begun_at; /* of what `begun` is about: its sequence number */
 	bool by_id : 1;
+	bool tree : 1;      /* by_ids is one */
 	bool unsure : 1;    /* the next request may have unseen ones before it */
 	bool pipelined : 1; /* the client was seen sending before it had its answer */
 	bool any : 1;       /* a request was seen before */
@@ -85,7 +87,11 @@ void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
 void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id);
 
 /* Are there as many, or as long ones, that this request cannot be kept as well? */
-bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg);
+static inline bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *msg)
+{
+	return xs->count >= CLV_PENDING_MAX || msg->facts_size + msg->head.len > CLV_PENDING_BYTES - xs->bytes;
+}
+
 /*
  * A request's head: copies what must outlive the packet. NULL without memory, or when full; then
  * clv_exchanges_lost_requests() must follow.
@@ -101,7 +107,15 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 					 const struct clv_mark *at);
 
 /* By clv_msg.id, whether answered or not; NULL when there is none. Of pairs by id only. */
-struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id);
+struct clv_exchange *clv_exchanges_seek(struct clv_exchanges *xs, uint64_t id);
+
+/* The same, and mostly it is the one that was asked for last. */
+static inline struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id)
+{
+	struct clv_exchange *x = xs->touched;
+
+	return x && x->id == id ? x : clv_exchanges_seek(xs, id);
+}
 
 /* Notes the response on the exchange. */
 void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);

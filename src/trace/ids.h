@@ -15,9 +15,9 @@
  * response what the request's first packet acknowledged, which is the same unless the client pipelined.
  * None of the ids is ever all zero (W3C Trace Context section 3.2.2).
  */
-struct clv_exchange_ids {
-	uint8_t trace_id[16];
-	uint8_t client_span_id[8], server_span_id[8];
+struct clv_exchange_ids { /* in the order of bytes that they are written in */
+	uint64_t trace_id[2];
+	uint64_t client_span_id, server_span_id;
 };
 
 struct clv_exchange_ids clv_ids_derive(uint32_t request_seq, uint32_t response_seq, struct clv_slice head);

@@ -5,6 +5,7 @@
  */
 #include "trace/report.h"
 
+#include "base/apart.h"
 #include "base/buf.h"
 #include "model/packet.h"
 #include "trace/ids.h"
@@ -13,19 +14,26 @@
 
 /* ---- ids and context ------------------------------------------------------------------------------------------- */
 
+static void put_id(uint8_t *to, uint64_t id)
+{
+	id = clv_apart(id); /* it was made a moment ago */
+	memcpy(to, &id, sizeof(id));
+}
+
 static void set_ids(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
 	struct clv_slice head = x->raw_hash ? clv_slice(&x->raw_hash, sizeof(x->raw_hash)) : clv_exchange_head(x);
 	uint32_t response_seq = x->response.ts_ns ? (uint32_t)x->response.pos : x->request.ack_seq;
 	struct clv_exchange_ids ids = clv_ids_derive((uint32_t)x->request.pos, response_seq, head);
 
-	memcpy(span->trace_id, ids.trace_id, sizeof(span->trace_id));
+	put_id(span->trace_id, ids.trace_id[0]);
+	put_id(span->trace_id + sizeof(uint64_t), ids.trace_id[1]);
 	if (r->kind == CLV_KIND_CLIENT) {
-		memcpy(span->span_id, ids.client_span_id, sizeof(span->span_id));
+		put_id(span->span_id, ids.client_span_id);
 	} else {
-		memcpy(span->span_id, ids.server_span_id, sizeof(span->span_id));
+		put_id(span->span_id, ids.server_span_id);
 		/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
-		memcpy(span->parent_id, ids.client_span_id, sizeof(span->parent_id));
+		put_id(span->parent_id, ids.client_span_id);
 		span->has_parent = r->side_known && !r->both_ends;
 	}
 }

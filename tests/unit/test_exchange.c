@@ -231,8 +231,8 @@ static void foreign_facts(void **state)
 	close_bed(&b);
 }
 
-/* However ids are chosen, and in whatever order they come and go: each is found as long as it waits. */
-static void many_by_id(void **state)
+/* However ids are chosen, and in whatever order `ids` of them come and go: each is found as long as it waits. */
+static void come_and_go(unsigned ids)
 {
 	enum { IDS = 1000 };
 	static const uint64_t steps[] = {1, 2, 256, UINT64_C(0xf1de83e19937733d) /* ways in a row */};
@@ -245,7 +245,7 @@ static void many_by_id(void **state)
 		open_bed(&b, true, false);
 		for (unsigned i = 0; i < 20 * IDS; i++) {
 			luck = luck * 1664525 + 1013904223;
-			unsigned n = (luck >> 8) % IDS;
+			unsigned n = (luck >> 8) % ids;
 			uint64_t id = n * steps[s];
 
 			assert_ptr_equal(clv_exchanges_find(&b.xs, id), waits[n]);
@@ -255,10 +255,47 @@ static void many_by_id(void **state)
 			waits[n] = waits[n] ? NULL : request(&b, id, i, 0);
 			assert_ptr_equal(clv_exchanges_find(&b.xs, id), waits[n]);
 		}
-		for (unsigned n = 0; n < IDS; n++)
+		for (unsigned n = 0; n < ids; n++)
 			assert_ptr_equal(clv_exchanges_find(&b.xs, n * steps[s]), waits[n]);
 		close_bed(&b);
 	}
+}
+
+static void many_by_id(void **state)
+{
+	come_and_go(1000);
+}
+
+/* There is a tree of them, and then it is gone, and made again. */
+static void some_by_id(void **state)
+{
+	for (unsigned ids = 1; ids < 64; ids += 7)
+		come_and_go(ids);
+}
+
+/* Up to many, and down to none, each from its own end. */
+static void up_and_down_by_id(void **state)
+{
+	enum { MOST = 40 };
+	struct clv_exchange *waits[MOST];
+	struct bed b;
+
+	open_bed(&b, true, false);
+	for (unsigned most = 1; most <= MOST; most++) {
+		for (unsigned n = 0; n < most; n++)
+			waits[n] = request(&b, n, n, 0);
+		for (unsigned left = most; left; left--) {
+			for (unsigned n = 0; n < most; n++)
+				assert_ptr_equal(clv_exchanges_find(&b.xs, n), waits[n]);
+			unsigned gone = left % 2 ? (most - left) / 2 : most - 1 - (most - left) / 2;
+			while (!waits[gone])
+				gone = (gone + 1) % most;
+			drop(&b, waits[gone]);
+			waits[gone] = NULL;
+		}
+		assert_null(clv_exchanges_find(&b.xs, 0));
+	}
+	close_bed(&b);
 }
 
 /* A connection goes on with a protocol that has ids: what waits already is found by its own. */
@@ -298,10 +335,11 @@ static void twice_by_id(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_turn),    cmocka_unit_test(doubt),       cmocka_unit_test(interim_is_no_evidence),
-		cmocka_unit_test(impossible), cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),
-		cmocka_unit_test(by_id),      cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts),
-		cmocka_unit_test(many_by_id), cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
+		cmocka_unit_test(in_turn),     cmocka_unit_test(doubt),       cmocka_unit_test(interim_is_no_evidence),
+		cmocka_unit_test(impossible),  cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),
+		cmocka_unit_test(by_id),       cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts),
+		cmocka_unit_test(many_by_id),  cmocka_unit_test(some_by_id),  cmocka_unit_test(up_and_down_by_id),
+		cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);

@@ -41,6 +41,7 @@ static _Alignas(16) uint8_t state[1024];
 static const void *on_head(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
 {
 	ear.heads++;
+	ear.ends += msg->flags & CLV_MSG_ENDS ? 1 : 0;
 	ear.role = msg->role;
 	ear.flags = msg->flags;
 	ear.id = msg->id;
@@ -181,6 +182,35 @@ static void test_heads_as_text(void **unused)
 	assert_true(clv_slice_eq(part(ear.facts.http.host), CLV_LIT("h:1")));
 	assert_true(clv_slice_eq(part(ear.facts.http.user_agent), CLV_LIT("ua")));
 	assert_int_equal(ear.ends, 1);
+}
+
+/* A request without a body is told at once, if all of its bytes are; others end later. */
+static void test_all_head(void **unused)
+{
+	static const uint8_t long_value[] = {0x82, 0x86, 0x84, 0, 1, 'x', 0x7f, 0x81, 0x7f}; /* of 16,384 bytes */
+	static uint8_t block[sizeof(long_value) + 16384];
+
+	FEED(CLV_TO_SERVER, PREFACE SETTINGS);
+	feed(CLV_TO_SERVER, frame(1, 5, 1, "\x82\x86\x84", 3));
+	assert_int_equal(ear.flags, CLV_MSG_ENDS);
+	assert_int_equal(ear.count, 0);
+	feed(CLV_TO_SERVER, frame(1, 4, 3, "\x82\x86\x84", 3));
+	assert_int_equal(ear.flags, 0);
+	assert_int_equal(ear.ends, 1);
+	FEED(CLV_TO_SERVER, "\0\0\0\0\1\0\0\0\3");
+	assert_int_equal(ear.count, 1);
+	assert_int_equal(ear.ended[0], 3);
+	memset(block, 'v', sizeof(block));
+	memcpy(block, long_value, sizeof(long_value));
+	feed(CLV_TO_SERVER, frame(1, 5, 5, block, sizeof(block)));
+	assert_int_equal(ear.heads, 3);
+	assert_int_equal(ear.flags & CLV_MSG_ENDS, 0);
+	assert_int_equal(ear.count, 2);
+	assert_int_equal(ear.ended[1], 5);
+	FEED(CLV_TO_CLIENT, SETTINGS "\0\0\1\1\5\0\0\0\1\x88"); /* an answer is never told so */
+	assert_int_equal(ear.role, CLV_RESPONSE);
+	assert_int_equal(ear.flags, 0);
+	assert_int_equal(ear.ended[2], 1);
 }
 
 /* Names that cannot be, pseudo-headers in the wrong place, and CONNECT. */
@@ -583,6 +613,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_probe),
 		TEST(test_heads_as_text),
+		TEST(test_all_head),
 		TEST(test_odd_heads),
 		TEST(test_odd_bytes),
 		TEST(test_heads_again),
