@@ -646,7 +646,7 @@ http1_head(enum clv_dir dir, struct clv_slice in, bool first, uint8_t *place, st
 		return HTTP1_HEAD_DONE;
 	h->facts.unfolded = 1;
 	enum http1_head_result result = http1_field_lines(in, lf + 1, h);
-	if (result == HTTP1_HEAD_DONE && !(h->facts.flags & CLV_HTTP1_CONTEXT))
+	if (result == HTTP1_HEAD_DONE)
 		clv_http1_memo_learn(place, in, lf + 1, h);
 	return result;
 }

@@ -3,7 +3,8 @@
  * Field lines that heads have had before. Most heads of a client or a server repeat all that stands behind the start
  * line, to the byte: such lines are compared, not parsed again. What a block of lines says, by itself, depends on
  * nothing else, so all of a thread's connections share one memo: a table of a fixed size, which begins empty and
- * dies with the thread. Private to HTTP/1's parser. Any thread.
+ * dies with the thread. Where traceparent is the only trace context its value may be another one each time, and is
+ * told by its place (clv_http1_facts.traceparent). Private to HTTP/1's parser. Any thread.
  */
 #ifndef CLV_PROTO_HTTP1_MEMO_H
 #define CLV_PROTO_HTTP1_MEMO_H

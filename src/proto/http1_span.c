@@ -477,6 +477,9 @@ http1_describe(const struct clv_pair *pair, const struct clv_http_form *form, st
 		at = clv_attrs_int(at, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
 	if (response && pair->response_ended && !form->sizes_unknown[CLV_TO_CLIENT])
 		at = clv_attrs_int(at, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
+	if (request->traceparent)
+		span->traceparent =
+			clv_slice(pair->request_head.data + request->traceparent, CLV_HTTP1_TRACEPARENT_BYTES);
 	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
 		at = clv_attrs_bool(at, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
 	clv_span_end(span, at);

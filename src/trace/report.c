@@ -35,7 +35,10 @@ static void take_field(void *ctx, struct clv_slice name, struct clv_slice value)
 	clv_context_take(ctx, name, value);
 }
 
-/* The application's own ids take the place of the derived ones; without a parent among them ours stays. */
+/*
+ * The application's own ids take the place of the derived ones; without a parent among them ours stays. `f`: where
+ * they are from; NULL: no tracestate is with them.
+ */
 static void take_context(const struct clv_context_fields *f, const struct clv_context *c, struct clv_span *span)
 {
 	span->trace_flags = c->flags;
@@ -48,7 +51,7 @@ static void take_context(const struct clv_context_fields *f, const struct clv_co
 		memcpy(span->parent_id, c->parent_id, sizeof(span->parent_id));
 		span->has_parent = true;
 	}
-	if (c->w3c && f->tracestates) {
+	if (f && c->w3c && f->tracestates) {
 		char *room = clv_span_scratch(span, CLV_TRACESTATE_BYTES);
 
 		if (room)
@@ -56,17 +59,16 @@ static void take_context(const struct clv_context_fields *f, const struct clv_co
 	}
 }
 
-static void set_context(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+/* All that the request's fields say. */
+static __attribute__((noinline)) void read_context(const struct clv_report *r, struct clv_slice head,
+						   struct clv_span *span)
 {
-	const struct clv_propagators *p = &r->rules->propagators;
 	struct clv_context_fields f;
 	struct clv_context c;
 
-	if (!x->context || !r->proto->fields || (p->chosen && !p->count))
-		return;
 	memset(&f, 0, sizeof(f));
-	r->proto->fields(clv_exchange_head(x), take_field, &f);
-	if (clv_context_read(&f, p, &c))
+	r->proto->fields(head, take_field, &f);
+	if (clv_context_read(&f, &r->rules->propagators, &c))
 		take_context(&f, &c, span);
 	struct clv_slice id = clv_context_request_id(&f);
 	if (!id.len)
@@ -74,6 +76,19 @@ static void set_context(const struct clv_report *r, const struct clv_exchange *x
 	clv_span_str(span, CLV_ATTR_CLOVISOR_REQUEST_ID, id);
 	if (span->parent_sampled == CLV_UNDECIDED)
 		span->parent_sampled = clv_context_request_decision(id);
+}
+
+static void set_context(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+{
+	const struct clv_propagators *p = &r->rules->propagators;
+	struct clv_context c;
+
+	if (!x->context || !r->proto->fields || (p->chosen && !p->count))
+		return;
+	if (!span->traceparent.len)
+		read_context(r, clv_exchange_head(x), span);
+	else if (clv_propagators_want(p, CLV_PROPAGATOR_W3C) && clv_context_parse(span->traceparent, &c))
+		take_context(NULL, &c, span);
 }
 
 /* ---- times and what is missing --------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "proto/http1_memo.h"
+#include "trace/context.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -167,13 +168,41 @@ static void hear(struct ear *e, const void *what, size_t size)
 	e->heard = clv_hash(what, size, e->heard);
 }
 
+static void note_context(void *ctx, struct clv_slice name, struct clv_slice value)
+{
+	clv_context_take(ctx, name, value);
+}
+
+/* Where traceparent is said to be, it is, and nothing else says anything of traces. */
+static void check_traceparent(struct clv_slice head, uint16_t at)
+{
+	struct clv_context_fields found, only;
+
+	memset(&found, 0, sizeof(found));
+	memset(&only, 0, sizeof(only));
+	clv_http1.fields(head, note_context, &found);
+	only.traceparent = clv_slice(head.data + at, CLV_HTTP1_TRACEPARENT_BYTES);
+	only.traceparents = 1;
+	assert_memory_equal(&found, &only, sizeof(found));
+}
+
+static unsigned traceparents; /* so many were said to be somewhere */
+
 static const void *on_head(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
 {
 	struct ear *e = (struct ear *)sink;
+	struct clv_http1_facts facts;
 	uint32_t said[] = {dir, msg->role, msg->flags, msg->at, (uint32_t)msg->head.len, msg->facts_size};
 
+	assert_int_equal(msg->facts_size, sizeof(facts));
+	memcpy(&facts, msg->facts, sizeof(facts));
+	if (facts.traceparent) {
+		check_traceparent(msg->head, facts.traceparent);
+		traceparents++;
+		facts.traceparent = 0; /* the memo alone knows */
+	}
 	hear(e, said, sizeof(said));
-	hear(e, msg->facts, msg->facts_size);
+	hear(e, &facts, sizeof(facts));
 	hear(e, msg->head.data, msg->head.len);
 	e->heads++;
 	return NULL;
@@ -214,6 +243,9 @@ static uint64_t parse(enum clv_dir dir, struct clv_slice text, size_t cut, unsig
 	return e.heard;
 }
 
+#define PARENT  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+#define PARENT2 "00-11111111111111111111111111111111-2222222222222222-00"
+
 static const struct {
 	enum clv_dir dir;
 	const char *text;
@@ -226,6 +258,11 @@ static const struct {
 	{CLV_TO_SERVER, "CONNECT f:443 HTTP/1.1\r\nHost: f\r\nUser-Agent: g\r\n h\r\n\r\n"},
 	{CLV_TO_SERVER, "GET /i HTTP/1.1\r\nHost: a.b\r\nb3: 0\r\n\r\n"},
 	{CLV_TO_SERVER, "DELETE /j HTTP/1.1\r\nHost:\r\nUser-Agent: \r\nX-Forwarded-Host:a\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /k HTTP/1.1\r\nHost: a.b\r\nTraceParent: " PARENT "\r\nX-Real-IP: a\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /l HTTP/1.1\r\ntraceparent:" PARENT2 "\r\nContent-Length: 1\r\nHost: a.b\r\n\r\na"},
+	{CLV_TO_SERVER, "GET /m HTTP/1.1\r\nHost: a.b\r\ntraceparent: " PARENT "\r\ntracestate: a=b\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /n HTTP/1.1\r\ntraceparent: " PARENT "\r\ntraceparent: " PARENT2 "\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /o HTTP/1.1\r\ntraceparent: " PARENT "a\r\nHost: a.b\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 3\r\nETag: \"1\"\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.0 404 Not Found\r\nServer: s\r\nConnection: close\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length : 1\r\n\r\n0\r\n\r\n"},
@@ -300,10 +337,12 @@ static void test_the_same_is_heard(void **unused)
 	assert_non_null(alone);
 	assert_non_null(together);
 	go_through(alone, MESSAGES, false, &heads_alone);
+	assert_int_equal(traceparents, 0);
 	go_through(together, MESSAGES, true, &heads_together);
 	for (size_t i = 0; i < MESSAGES; i++)
 		assert_int_equal(alone[i], together[i]);
 	assert_int_equal(heads_alone, heads_together);
+	assert_in_range(traceparents, heads_together / 50, heads_together / 5);
 	assert_in_range(heads_alone, MESSAGES / 4, 2 * MESSAGES);
 	for (size_t i = 0; i < COUNT(usual); i++) {
 		struct clv_slice text = clv_slice_str(usual[i].text);
@@ -311,9 +350,45 @@ static void test_the_same_is_heard(void **unused)
 
 		found += clv_http1_memo_find(&place, text, clv_slice_find(text, 0, '\n') + 1, &h);
 	}
-	assert_in_range(found, COUNT(usual) / 2, COUNT(usual) - 1); /* never the one with trace context */
+	assert_in_range(found, COUNT(usual) / 2, COUNT(usual) - 1); /* never those with other trace context */
 	free(alone);
 	free(together);
+}
+
+/* Which field it is depends on nothing but what trace/context.c makes of it. */
+static void test_where_traceparent_is(void **unused)
+{
+	static const char *const others[] = {
+		"tracestate",      "b3",          "x-b3-traceid", "x-b3-spanid",
+		"x-b3-sampled",    "x-b3-flags",  "x-request-id", "uber-trace-id",
+		"x-amzn-trace-id", "traceparent", "X-Request-ID", "x-b4",
+	};
+	const size_t none = COUNT(others) - 1; /* that says nothing */
+	char text[256];
+
+	for (size_t i = 0; i < COUNT(others); i++) {
+		int len = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s: 1\r\ntraceparent: " PARENT "\r\n\r\n",
+				   others[i]);
+		unsigned heads = 0;
+
+		traceparents = 0;
+		for (unsigned n = 0; n < 100; n++)
+			parse(CLV_TO_SERVER, clv_slice(text, (size_t)len), (size_t)len, &heads);
+		assert_int_equal(heads, 100);
+		assert_in_range(traceparents, i == none ? 50 : 0, i == none ? 100 : 0);
+	}
+	/* Any other value of one word is in the same place; one of another form is not. */
+	traceparents = 0;
+	for (size_t at = 0; at < CLV_HTTP1_TRACEPARENT_BYTES; at++)
+		for (unsigned byte = 0; byte < 256; byte++) {
+			unsigned heads = 0;
+			int len = snprintf(text, sizeof(text),
+					   "GET / HTTP/1.1\r\nx-b4: 1\r\ntraceparent: " PARENT "\r\n\r\n");
+
+			text[(size_t)len - 4 - CLV_HTTP1_TRACEPARENT_BYTES + at] = (char)byte;
+			parse(CLV_TO_SERVER, clv_slice(text, (size_t)len), (size_t)len, &heads);
+		}
+	assert_int_equal(traceparents, CLV_HTTP1_TRACEPARENT_BYTES * (256 - ' ' - 1));
 }
 
 static void *in_thread(void *unused)
@@ -346,6 +421,7 @@ int main(void)
 		cmocka_unit_test_setup(test_what_is_kept, setup),
 		cmocka_unit_test_setup(test_who_takes_turns, setup),
 		cmocka_unit_test_setup(test_the_same_is_heard, setup),
+		cmocka_unit_test_setup(test_where_traceparent_is, setup),
 		cmocka_unit_test_setup(test_threads_share_nothing, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
