@@ -87,7 +87,7 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 			clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}
-	clv_exchange_free(&e->mem, x);
+	clv_exchange_free(&e->exchanges, x);
 }
 
 static void report_if_done(struct clv_conn *c, struct clv_exchange *x)
@@ -237,14 +237,14 @@ static __attribute__((noinline)) void on_request(struct conn_sink *s, const stru
 	e->stats.requests++;
 	if (c->exchanges.by_id && clv_exchanges_full(&c->exchanges, msg))
 		give_up_oldest(c);
-	x = clv_exchanges_request(&c->exchanges, &e->mem, msg, &at);
+	x = clv_exchanges_request(&c->exchanges, &e->exchanges, msg, &at);
 	bool full = !x && clv_exchanges_full(&c->exchanges, msg);
 	if (!x && !full) {
 		/* The budget is used up: make room once, at others' cost. */
 		size_t size = sizeof(*x) + msg->facts_size + msg->head.len;
 		void *room = clv_engine_alloc(e, size);
 		clv_mem_free(&e->mem, room, size);
-		x = room ? clv_exchanges_request(&c->exchanges, &e->mem, msg, &at) : NULL;
+		x = room ? clv_exchanges_request(&c->exchanges, &e->exchanges, msg, &at) : NULL;
 	}
 	if (!c->exchanges.by_id)
 		s->h->open = x;
@@ -1519,7 +1519,7 @@ void clv_conn_abandon(struct clv_conn *c)
 
 	while (c && (x = clv_exchanges_first(&c->exchanges))) {
 		clv_exchanges_take(&c->exchanges, x);
-		clv_exchange_free(&c->engine->mem, x);
+		clv_exchange_free(&c->engine->exchanges, x);
 	}
 	clv_conn_free(c);
 }

@@ -156,7 +156,9 @@ void *clv_engine_alloc(struct clv_engine *e, size_t size)
 	void *p;
 
 	while (!(p = clv_mem_alloc(&e->mem, size)))
-		if (size > CLV_MEM_MAX || !evict(e))
+		if (e->exchanges.spare)
+			clv_exchange_pool_trim(&e->exchanges);
+		else if (size > CLV_MEM_MAX || !evict(e))
 			return NULL;
 	return p;
 }
@@ -607,6 +609,7 @@ void clv_engine_flush(struct clv_engine *e)
 		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)))
 		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
+	clv_exchange_pool_trim(&e->exchanges);
 	e->busy = NULL;
 }
 
@@ -621,6 +624,7 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 	e->config = *config;
 	e->overflow = malloc(CLV_SPAN_OVERFLOW);
 	clv_mem_init(&e->mem, config->memory_bytes ? config->memory_bytes : CLV_MEMORY_BYTES);
+	e->exchanges = clv_exchange_pool(&e->mem);
 	e->streams = (struct clv_stream_user){
 		.data = clv_conn_data, .hole = clv_conn_hole, .fin = clv_conn_fin, .mem = &e->mem};
 	e->report = (struct clv_report){

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "flow/table.h"
 #include "model/common.h"
+#include "trace/exchange.h"
 
 /* So many packets back clv_engine_expect() remembers. */
 #define CLV_AHEAD 8
@@ -13,6 +14,7 @@
 struct clv_engine {
 	struct clv_engine_config config;
 	struct clv_mem mem;
+	struct clv_exchange_pool exchanges; /* of all connections */
 	struct clv_flows flows;
 	struct clv_engine_stats stats;
 	struct clv_stream_user streams; /* of all flows */

@@ -630,7 +630,7 @@ static __attribute__((noinline)) enum http1_head_result http1_field_lines(struct
 static inline __attribute__((always_inline)) enum http1_head_result
 http1_head(enum clv_dir dir, struct clv_slice in, bool first, uint8_t *place, struct http1_head *h)
 {
-	memset(h, 0, sizeof(*h));
+	*h = (struct http1_head){0};
 	size_t lf = http1_plain_line(dir, in, &h->facts);
 	if (!lf) {
 		lf = clv_slice_find(in, 0, '\n');

@@ -100,6 +100,65 @@ struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id)
 	return x && x->id == id ? x : tree_find(xs, id, false);
 }
 
+/* ---- where they are allocated ------------------------------------------------------------------------------------ */
+
+/* No longer one is kept, */
+#define SPARE_BYTES 1024u
+/* nor given to who needs so many bytes less. */
+#define SPARE_WASTE 256u
+
+/* The first of those that are kept. */
+static struct clv_exchange *pool_pop(struct clv_exchange_pool *pool)
+{
+	struct clv_exchange *x = pool->spare;
+
+	pool->spare = x->node.next ? clv_list_entry(x->node.next, struct clv_exchange, node) : NULL;
+	pool->spares--;
+	return x;
+}
+
+void clv_exchange_pool_trim(struct clv_exchange_pool *pool)
+{
+	while (pool->spare) {
+		struct clv_exchange *x = pool_pop(pool);
+
+		clv_mem_free(pool->mem, x, x->room);
+	}
+}
+
+static __attribute__((noinline)) struct clv_exchange *pool_alloc(struct clv_exchange_pool *pool, size_t bytes)
+{
+	struct clv_exchange *x = pool->spare ? pool_pop(pool) : NULL;
+
+	if (x) /* it does not fit; those that do take its place in time */
+		clv_mem_free(pool->mem, x, x->room);
+	x = clv_mem_alloc(pool->mem, bytes);
+	if (x)
+		x->room = (uint32_t)clv_mem_class_size(bytes);
+	return x;
+}
+
+/* One with `bytes` in all, of which only `room` is set; NULL without memory. */
+static inline struct clv_exchange *pool_take(struct clv_exchange_pool *pool, size_t bytes)
+{
+	struct clv_exchange *x = pool->spare;
+
+	if (x && x->room - bytes < SPARE_WASTE) /* as a difference that is not below zero */
+		return pool_pop(pool);
+	return pool_alloc(pool, bytes);
+}
+
+static inline void pool_give(struct clv_exchange_pool *pool, struct clv_exchange *x)
+{
+	if (pool->spares == CLV_EXCHANGE_SPARES || x->room > SPARE_BYTES) {
+		clv_mem_free(pool->mem, x, x->room);
+		return;
+	}
+	x->node.next = pool->spare ? &pool->spare->node : NULL;
+	pool->spare = x;
+	pool->spares++;
+}
+
 /* ---- requests and answers ---------------------------------------------------------------------------------------- */
 
 /* Does a request beginning at `at` show that its client does not wait for answers? */
@@ -162,8 +221,8 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 	memset(x->response_facts, 0, sizeof(x->response_facts)); /* another protocol's answer may have fewer */
 }
 
-struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
-					   const struct clv_mark *at)
+struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_exchange_pool *pool,
+					   const struct clv_msg *msg, const struct clv_mark *at)
 {
 	uint16_t facts_size = msg->facts_size;
 	size_t head_len = msg->head.len;
@@ -173,7 +232,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	xs->lost = false;
 	if (is_full(xs, msg))
 		return NULL;
-	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + facts_size + head_len);
+	struct clv_exchange *x = pool_take(pool, sizeof(*x) + facts_size + head_len);
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
@@ -297,11 +356,11 @@ void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 	xs->bytes -= x->facts_size + x->head_len;
 }
 
-void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x)
+void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x)
 {
 	if (x->kept)
-		clv_mem_free(mem, x->kept, x->kept_len);
+		clv_mem_free(pool->mem, x->kept, x->kept_len);
 	if (x->answer)
-		clv_mem_free(mem, x->answer, x->answer_len);
-	clv_mem_free(mem, x, sizeof(*x) + x->facts_size + x->head_len);
+		clv_mem_free(pool->mem, x->answer, x->answer_len);
+	pool_give(pool, x);
 }

@@ -56,6 +56,7 @@ struct clv_exchange {
 	uint32_t kept_len;    /* of kept */
 	uint32_t answer_len;  /* of answer */
 	uint32_t asked_again; /* a datagram: how often it was sent again */
+	uint32_t room;        /* bytes that it takes, once it is known how many */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 
 	/* and not set before they are asked for. */
@@ -80,6 +81,26 @@ struct clv_exchanges {
 	bool begun : 1;     /* of the answer that comes next interim responses were seen */
 };
 
+/*
+ * Where exchanges are allocated. The last ones that were freed are kept, since the next ones are mostly as long: few
+ * and short, and under the budget as before.
+ */
+struct clv_exchange_pool {
+	struct clv_mem *mem;
+	struct clv_exchange *spare; /* linked by node.next; NULL: none */
+	uint32_t spares;
+};
+
+#define CLV_EXCHANGE_SPARES 8
+
+static inline struct clv_exchange_pool clv_exchange_pool(struct clv_mem *mem)
+{
+	return (struct clv_exchange_pool){.mem = mem};
+}
+
+/* Gives back what is kept. */
+void clv_exchange_pool_trim(struct clv_exchange_pool *pool);
+
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
 /* From now on pairs are made by id, or not; what waits already stays. */
 void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id);
@@ -90,8 +111,8 @@ bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *ms
  * A request's head: copies what must outlive the packet. NULL without memory, or when full; then
  * clv_exchanges_lost_requests() must follow.
  */
-struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
-					   const struct clv_mark *at);
+struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_exchange_pool *pool,
+					   const struct clv_msg *msg, const struct clv_mark *at);
 
 /*
  * The request that a response beginning at `at` answers; NULL: an orphan. Does not change the list: requests
@@ -132,7 +153,7 @@ void clv_exchanges_doubt(struct clv_exchanges *xs);
 
 /* Takes the exchange out of the list; it stays the caller's until freed. */
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x);
-void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x);
+void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x);
 
 static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchanges *xs)
 {
