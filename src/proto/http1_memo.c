@@ -15,15 +15,15 @@
 
 struct memo_block {
 	uint32_t len;           /* of the bytes; 0: nothing is kept here */
-	bool has_fields;        /* some are there whose place is kept */
 	uint16_t hole;          /* where the value of traceparent begins; 0: there is none */
+	bool has_fields;        /* some are there whose place is kept, or a hole */
+	bool used;              /* since its place was wanted */
 	struct http1_head head; /* as if nothing were before the block */
 	uint8_t bytes[HTTP1_MEMO_BYTES];
 };
 
 static _Thread_local struct {
 	uint32_t pass; /* so many blocks that are not known are let pass before the next one is looked at */
-	bool used[HTTP1_MEMO_BLOCKS];
 	uint64_t hash[HTTP1_MEMO_BLOCKS];
 	uint64_t seen[MEMO_SEEN];    /* hashes of blocks that came and are not kept */
 	uint8_t guess[MEMO_GUESSES]; /* where to look first; see memo_guess() */
@@ -81,41 +81,43 @@ static inline void memo_move(struct clv_http1_facts *f, size_t from, size_t to)
 			fields[i]->at = (uint16_t)(fields[i]->at - from + to);
 }
 
-static inline void memo_take(const struct memo_block *b, size_t at, struct http1_head *h)
+/* The start line's part of *h stays. */
+static inline bool memo_take(struct memo_block *b, size_t at, struct http1_head *h)
 {
 	struct clv_http1_facts *f = &h->facts;
 	const uint8_t flags = f->flags;
 	uint8_t line[CLV_HTTP1_LINE_BYTES];
 
+	b->used = true;
 	memcpy(line, f, sizeof(line));
 	*h = b->head;
 	memcpy(f, line, sizeof(line));
 	f->flags |= flags;
 	h->len = (uint32_t)at + b->len;
-	if (b->has_fields)
-		memo_move(f, 0, at);
+	if (!b->has_fields) /* nor a hole */
+		return true;
+	memo_move(f, 0, at);
 	if (b->hole)
 		f->traceparent = (uint16_t)(at + b->hole);
+	return true;
 }
 
 bool clv_http1_memo_find(uint8_t *place, struct clv_slice in, size_t at, struct http1_head *h)
 {
-	struct clv_slice rest = clv_slice_from(in, at);
+	const struct clv_slice rest = clv_slice(in.data + at, in.len - at);
 	unsigned i = *place % HTTP1_MEMO_BLOCKS;
+	struct memo_block *b = &memo.block[i];
 
+	if (memo_is(b, rest))
+		return memo_take(b, at, h);
 	if (rest.len < sizeof(uint64_t))
 		return false;
-	if (!memo_is(&memo.block[i], rest)) {
-		unsigned guess = *memo_guess(rest);
-
-		if (guess == i || !memo_is(&memo.block[guess], rest))
-			return false;
-		*place = (uint8_t)guess;
-		i = guess;
-	}
-	memo.used[i] = true;
-	memo_take(&memo.block[i], at, h);
-	return true;
+	unsigned guess = *memo_guess(rest);
+	b = &memo.block[guess];
+	if (guess == i || !memo_is(b, rest))
+		return false;
+	*place = (uint8_t)guess;
+	return memo_take(b, at, h);
 }
 
 /* Where the block is kept: in one of the places that its hash allows. HTTP1_MEMO_BLOCKS: nowhere. */
@@ -135,19 +137,21 @@ static unsigned memo_victim(uint64_t hash)
 	unsigned first = hash % (HTTP1_MEMO_BLOCKS / MEMO_WAYS) * MEMO_WAYS;
 
 	for (unsigned i = first; i < first + MEMO_WAYS; i++)
-		if (!memo.used[i])
+		if (!memo.block[i].used)
 			return i;
-	memset(&memo.used[first], 0, MEMO_WAYS);
+	for (unsigned i = first; i < first + MEMO_WAYS; i++)
+		memo.block[i].used = false;
 	return first;
 }
 
-static void memo_keep(struct memo_block *b, struct clv_slice block, size_t at, const struct http1_head *h)
+static void memo_keep(struct memo_block *b, struct clv_slice block, size_t hole, size_t at, const struct http1_head *h)
 {
 	b->len = (uint32_t)block.len;
 	b->head = *h;
 	b->head.facts.flags &= (uint8_t)~MEMO_NOT_OURS;
 	memo_move(&b->head.facts, at, 0);
-	b->has_fields = h->facts.host.len || h->facts.user_agent.len || h->facts.forwarded.len ||
+	b->hole = (uint16_t)hole;
+	b->has_fields = hole || h->facts.host.len || h->facts.user_agent.len || h->facts.forwarded.len ||
 			h->facts.forwarded_for.len || h->facts.forwarded_host.len;
 	memcpy(b->bytes, block.data, block.len);
 }
@@ -216,8 +220,7 @@ static __attribute__((noinline)) void memo_learn(uint8_t *place, struct clv_slic
 		}
 		i = memo_victim(hash);
 		memo.hash[i] = hash;
-		memo_keep(&memo.block[i], block, at, h);
-		memo.block[i].hole = (uint16_t)hole;
+		memo_keep(&memo.block[i], block, hole, at, h);
 	}
 	*place = *memo_guess(clv_slice_from(in, at)) = (uint8_t)i;
 }

@@ -28,9 +28,9 @@ struct http1_head {
 };
 
 /*
- * Does in.data[at..] begin with a block that is known: field lines, and the empty line behind them? Then *h, which
- * holds what the start line before `at` said, becomes what parsing them would make of it. *place is where the same
- * direction's last block was found; it may be any number, and begins with 0.
+ * Does in.data[at..], at <= in.len, begin with a block that is known: field lines, and the empty line behind them? Then
+ * *h, which holds what the start line before `at` said, becomes what parsing them would make of it. *place is where the
+ * same direction's last block was found; it may be any number, and begins with 0.
  */
 bool clv_http1_memo_find(uint8_t *place, struct clv_slice in, size_t at, struct http1_head *h);
 

@@ -2,17 +2,19 @@
 /* Ids as hashes of what all observers of an exchange see alike. Pure; any thread. */
 #include "trace/ids.h"
 
+#include <endian.h>
+#include <string.h>
+
 #include "base/hash.h"
 
 /* Part of the format: another seed gives other ids, and two versions of clovisor would no longer agree. */
 #define IDS_SEED 0x636c6f7669736f72ull /* "clovisor" */
 
-static void put_nonzero(uint8_t out[8], uint64_t v)
+static inline void put_nonzero(uint8_t out[8], uint64_t v)
 {
-	if (v == 0)
-		v = 1;
-	for (int i = 0; i < 8; i++)
-		out[i] = (uint8_t)(v >> (56 - 8 * i));
+	uint64_t big = htobe64(v ? v : 1);
+
+	memcpy(out, &big, sizeof(big));
 }
 
 struct clv_exchange_ids clv_ids_derive(uint32_t request_seq, uint32_t response_seq, struct clv_slice head)
