@@ -165,15 +165,6 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 
 /* ---- the parser's sink ----------------------------------------------------------------------------------------- */
 
-/* Lives for a call of the parser, or for several; knows where the slice it was given stands in the stream. */
-struct conn_sink {
-	struct clv_sink base;
-	struct clv_conn *c;
-	struct clv_half *h;           /* the direction's that speaks */
-	const struct clv_mark *first; /* of the slice's first byte, when it is not the tail */
-	bool spoke;                   /* something was reported */
-};
-
 /* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
 static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv_mark *first, uint32_t at)
 {
@@ -182,7 +173,7 @@ static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv
 	return (struct clv_mark){.pos = first->pos + at, .ts_ns = first->ts_ns, .ack_seq = first->ack_seq};
 }
 
-static inline struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
+static inline struct clv_mark sink_mark(const struct clv_conn_sink *s, uint32_t at)
 {
 	return mark_at(s->h->tail, s->first, at);
 }
@@ -225,7 +216,7 @@ static void give_up_oldest(struct clv_conn *c)
 	report(c, x, NULL, 0);
 }
 
-static __attribute__((noinline)) void on_request(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) void on_request(struct clv_conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_engine *e = c->engine;
@@ -304,7 +295,7 @@ static void believe_all(struct clv_conn *c)
 		x->tentative = false;
 }
 
-static __attribute__((noinline)) const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) const void *on_response(struct clv_conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_mark at = sink_mark(s, msg->at);
@@ -334,7 +325,7 @@ static __attribute__((noinline)) const void *on_response(struct conn_sink *s, co
 
 static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const struct clv_msg *msg)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 
 	s->spoke = true;
 	if (!s->c->exchanges.by_id)
@@ -349,7 +340,7 @@ static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const stru
 }
 
 /* The message of `dir` that is over, or that is being read: by id, or the one announced last. */
-static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir dir, uint64_t id)
+static struct clv_exchange *sink_open(const struct clv_conn_sink *s, enum clv_dir dir, uint64_t id)
 {
 	struct clv_exchange *x;
 
@@ -361,7 +352,7 @@ static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir di
 
 static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 	struct clv_conn *c = s->c;
 	struct clv_half *h = s->h;
 	struct clv_exchange *x = sink_open(s, dir, end->id);
@@ -394,7 +385,7 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 
 static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint64_t bytes)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 	struct clv_exchange *x = sink_open(s, dir, id);
 
 	if (!x)
@@ -409,7 +400,7 @@ static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint
 
 static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, const void *facts, uint16_t size)
 {
-	struct clv_exchange *x = sink_open((struct conn_sink *)base, dir, id);
+	struct clv_exchange *x = sink_open((struct clv_conn_sink *)base, dir, id);
 
 	if (x && facts)
 		clv_exchange_update(x, dir, facts, size);
@@ -417,7 +408,7 @@ static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, co
 
 static void sink_note(struct clv_sink *base, enum clv_note note, struct clv_slice text)
 {
-	struct clv_conn *c = ((struct conn_sink *)base)->c;
+	struct clv_conn *c = ((struct clv_conn_sink *)base)->c;
 
 	clv_ledger_note(c->engine, c->flow, note, text);
 }
@@ -427,12 +418,12 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 	return d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
 }
 
-static const struct clv_sink sink_base = {
+const struct clv_sink clv_conn_sink_base = {
 	.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
 
-static struct conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
+static struct clv_conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
 {
-	return (struct conn_sink){.base = sink_base, .c = c, .h = &c->half[d], .first = first};
+	return (struct clv_conn_sink){.base = clv_conn_sink_base, .c = c, .h = &c->half[d], .first = first};
 }
 
 /* ---- the tail -------------------------------------------------------------------------------------------------- */
@@ -485,7 +476,7 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 {
 	const struct clv_mark nowhere = {0};
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, &nowhere);
+	struct clv_conn_sink sink = sink_for(c, d, &nowhere);
 
 	/* While it hunts, what was kept is nothing yet. */
 	c->proto->gap(c->state, dir_of(c, d), h->hunting ? clv_slice(NULL, 0) : rest, lost, &sink.base);
@@ -706,7 +697,7 @@ static void pay_from_tail(struct clv_conn *c, int d)
 
 /* The parser has had `in`, and said `fed`. Returns true when it should be asked again, whatever is left of the run. */
 static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct rest *r, const struct input *in,
-					     const struct clv_fed *fed, struct conn_sink *sink)
+					     const struct clv_fed *fed, struct clv_conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	bool more_coming = in->added < r->bytes.len;
@@ -752,7 +743,7 @@ static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct r
 }
 
 /* One call of the parser. Returns as follow(). */
-static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink)
+static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct clv_conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	struct input in = next_input(c, h, r);
@@ -782,7 +773,7 @@ static bool waiting(const struct clv_conn *c, int d)
  * Gives what is left of a run to the parser of direction d, until it is used up or something was reported that
  * the other direction may have waited for. `ask`: whether there is anything left or not.
  */
-static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink, bool ask)
+static void pump(struct clv_conn *c, int d, struct rest *r, struct clv_conn_sink *sink, bool ask)
 {
 	struct clv_half *h = &c->half[d];
 
@@ -801,7 +792,7 @@ static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *si
 /* True: something was reported. */
 static bool pump_tail(struct clv_conn *c, int d, struct rest *r)
 {
-	struct conn_sink sink = sink_for(c, d, &r->at);
+	struct clv_conn_sink sink = sink_for(c, d, &r->at);
 
 	pump(c, d, r, &sink, c->half[d].tail);
 	return sink.spoke;
@@ -837,18 +828,23 @@ static inline void feed(struct clv_conn *c, int d, struct rest *r)
 		feed_in_turns(c, d, r);
 		return;
 	}
-	struct conn_sink sink = sink_for(c, d, &r->at);
+	struct clv_conn_sink *sink = &c->engine->sink;
 	enum clv_dir dir = dir_of(c, d);
+
+	sink->c = c;
+	sink->h = h;
+	sink->first = &r->at;
+	sink->spoke = false;
 	while ((!s->credit || pay(c, d, r)) && (r->bytes.len || h->skipping)) {
 		h->skipping = false;
-		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink.base);
+		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink->base);
 
 		if (fed.v == CLV_FED_MORE && fed.used == r->bytes.len)
 			return;
 		if (fed.v != CLV_FED_OK) {
 			struct input in = {.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
 
-			pump(c, d, r, &sink, follow(c, d, r, &in, &fed, &sink));
+			pump(c, d, r, sink, follow(c, d, r, &in, &fed, sink));
 			return;
 		}
 		assert(fed.used <= r->bytes.len && (fed.used || fed.skip || r->bytes.len == 0));
@@ -1345,7 +1341,7 @@ void clv_conn_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 		return;
 	struct clv_half *h = &c->half[d];
 	const struct clv_mark nowhere = {0};
-	struct conn_sink sink = sink_for(c, d, &nowhere);
+	struct clv_conn_sink sink = sink_for(c, d, &nowhere);
 	if (!h->hunting)
 		c->proto->fin(c->state, dir_of(c, d), clv_tail_bytes(h->tail), &sink.base);
 	tail_drop(c, h);
@@ -1377,7 +1373,7 @@ static uint32_t datagram_time(const struct clv_conn *c, uint64_t ts_ns)
 static void feed_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 {
 	struct clv_mark at = {.pos = d == c->client || to_group(c) ? datagram_time(c, p->ts_ns) : 0, .ts_ns = p->ts_ns};
-	struct conn_sink sink = sink_for(c, d, &at);
+	struct clv_conn_sink sink = sink_for(c, d, &at);
 	uint32_t lost = p->len - (uint32_t)p->payload.len;
 
 	if (lost) {

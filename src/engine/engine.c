@@ -624,6 +624,7 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 	e->config = *config;
 	e->overflow = malloc(CLV_SPAN_OVERFLOW);
 	clv_mem_init(&e->mem, config->memory_bytes ? config->memory_bytes : CLV_MEMORY_BYTES);
+	e->sink.base = clv_conn_sink_base;
 	e->exchanges = clv_exchange_pool(&e->mem);
 	e->streams = (struct clv_stream_user){
 		.data = clv_conn_data, .hole = clv_conn_hole, .fin = clv_conn_fin, .mem = &e->mem};

@@ -385,8 +385,9 @@ static inline __attribute__((always_inline)) char *json_bool_of(char *out, enum 
 	return v ? PUT_LIT(out, "true,") : PUT_LIT(out, "false,");
 }
 
-/* What HTTP begins with, if it does. */
-static inline char *json_asked(char *out, const struct clv_attr **at, const struct clv_attr *end)
+/* What HTTP begins with, if it does. `name`: what was written of the span's name, which mostly is the method. */
+static inline char *json_asked(char *out, const struct clv_attr **at, const struct clv_attr *end,
+			       const struct clv_span *span, struct clv_slice name)
 {
 	const struct clv_attr *a = *at;
 
@@ -394,7 +395,15 @@ static inline char *json_asked(char *out, const struct clv_attr **at, const stru
 	    !json_is(a + 1, CLV_ATTR_URL_PATH, CLV_TYPE_STRING))
 		return out;
 	*at = a + 2;
-	out = json_string_of(out, CLV_ATTR_HTTP_REQUEST_METHOD, a[0].s);
+	if (a[0].s.data != span->name.data || a[0].s.len != span->name.len || name.len > sizeof(clv_sixteen)) {
+		out = json_string_of(out, CLV_ATTR_HTTP_REQUEST_METHOD, a[0].s);
+	} else {
+		out = json_attr_key(out, CLV_ATTR_HTTP_REQUEST_METHOD);
+		*out = '"';
+		clv_sixteen_store(out + 1, clv_sixteen_load(name.data));
+		out += 1 + name.len;
+		out = PUT_LIT(out, "\",");
+	}
 	return json_string_of(out, CLV_ATTR_URL_PATH, a[1].s);
 }
 
@@ -480,7 +489,7 @@ static const struct clv_common *json_common_of(const struct clv_span *span)
 /* ---- spans ------------------------------------------------------------------------------------------------------- */
 
 /* Every attribute ends in a comma; the last one becomes the closing brace. */
-static inline char *json_attributes(char *out, const struct clv_span *span)
+static inline char *json_attributes(char *out, const struct clv_span *span, struct clv_slice name)
 {
 	const struct clv_common *common = json_common_of(span);
 	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
@@ -488,7 +497,7 @@ static inline char *json_attributes(char *out, const struct clv_span *span)
 	if (span->attr_count + span->header_count == 0)
 		out++;
 	if (common) {
-		out = json_asked(out, &a, span->common_at);
+		out = json_asked(out, &a, span->common_at, span, name);
 		while (a < span->common_at)
 			out = json_attr(out, a++);
 		out = json_common(out, common, a);
@@ -598,13 +607,15 @@ size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, cha
 		out = json_hex8(out, span->parent_id);
 	}
 	out = PUT_LIT(out, "\",\"name\":\"");
+	const char *name = out;
 	out = json_string(out, span->name);
+	const size_t name_len = (size_t)(out - name);
 	out = span->kind == CLV_KIND_CLIENT ? PUT_LIT(out, KIND("CLIENT")) : PUT_LIT(out, KIND("SERVER"));
 	out = json_time(j, out, span->start_ns);
 	out = PUT_LIT(out, "\",\"end_time_unix_nano\":\"");
 	out = json_time(j, out, span->end_ns);
 	out = span->status == CLV_STATUS_ERROR ? PUT_LIT(out, STATUS("ERROR")) : PUT_LIT(out, STATUS("UNSET"));
-	out = json_attributes(out, span);
+	out = json_attributes(out, span, clv_slice(name, name_len));
 	memcpy(out, j->resource, j->resource_len);
 	return (size_t)(out - line) + j->resource_len;
 }
