@@ -1125,7 +1125,7 @@ static void feed_both(struct clv_conn *c, int d, struct rest r)
 		int turn = i == 0 ? c->client : !c->client;
 
 		if (turn == d)
-			feed_in_turns(c, d, &r);
+			feed(c, d, &r);
 		else if (c->half[turn].tail)
 			feed_in_turns(c, turn, &(struct rest){.at.pos = c->flow->streams.s[turn].next});
 	}

@@ -551,6 +551,54 @@ static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, co
 	e->busy = NULL;
 }
 
+/* One that only acknowledges, likewise: nearly half of a capture file. */
+static __attribute__((noinline)) void take_ack(struct clv_engine *e, struct clv_flow *f, int d,
+					       const struct clv_packet *p)
+{
+	struct clv_conn *c = f->conn;
+
+	e->busy = f;
+	clv_flows_touch(&e->flows, f, e->now_ns);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (f->watched)
+		clv_ledger_begin(e, f, d, p);
+	if (c) {
+		c->packet_sought = p->sought;
+		c->half[d].walked = false;
+	}
+	if (f->watched) {
+		clv_watch_payload(e, f, d, p, 0);
+		clv_ledger_packet(f, d, p, 0);
+	}
+	steer(e, f);
+	e->busy = NULL;
+}
+
+/* The first bytes of a connection that was seen to begin. False without memory: take_packet() counts it. */
+static __attribute__((noinline)) bool begin_early(struct clv_engine *e, struct clv_flow *f)
+{
+	e->busy = f;
+	return begin_conn(e, f);
+}
+
+/* Is the packet one of those of which nearly nothing is to be said? True: that has been done. */
+static inline bool take_usual(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	if (!f->streams.s[d].plain || f->closed || p->probe | p->walked | p->last || p->retransmits)
+		return false;
+	if (!p->len) {
+		if (!clv_streams_acked(&f->streams, d, p))
+			return false;
+		take_ack(e, f, d, p);
+		return true;
+	}
+	if ((!f->conn && !begin_early(e, f)) || !clv_streams_next(&f->streams, d, p))
+		return false;
+	take_next(e, f, d, p);
+	return true;
+}
+
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 {
 	uint32_t hash;
@@ -560,11 +608,8 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 	if (!may_want(e, p))
 		return;
 	struct clv_flow *f = clv_flows_seek(&e->flows, p, &d, &hash);
-	bool usual = f && f->streams.s[d].plain && f->conn && !(p->probe | p->walked | p->last) && !p->retransmits;
 
-	if (usual && clv_streams_next(&f->streams, d, p))
-		take_next(e, f, d, p);
-	else
+	if (!f || !take_usual(e, f, d, p))
 		take_packet(e, f, hash, d, p);
 }
 

@@ -1118,10 +1118,22 @@ enum http1_trust {
 	HTTP1_FIRST, /* a connection's first bytes: careless lines, too */
 };
 
+/* Is it a plain request line, which is good anywhere? */
+static bool http1_probe_plain(struct clv_slice in)
+{
+	struct clv_http1_facts f = {0};
+	size_t lf = http1_plain_line(CLV_TO_SERVER, in, &f);
+
+	return lf && !memchr(in.data, 0x7f, lf);
+}
+
 /* Could a request line begin like this? */
 static enum clv_match http1_probe_request(struct clv_slice in, enum http1_trust trust)
 {
 	bool any = trust != HTTP1_KNOWN;
+
+	if (http1_probe_plain(in))
+		return CLV_MATCH_YES;
 	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
 	bool whole = method < in.len;
 	enum clv_match known = http1_method_match(clv_slice(in.data, method), whole);
