@@ -334,7 +334,7 @@ static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, str
 }
 
 /* A version, of up to three bytes, as a number. */
-static uint32_t http1_packed(struct clv_slice s)
+static inline uint32_t http1_packed(struct clv_slice s)
 {
 	if (!s.len)
 		return 0;

@@ -188,6 +188,22 @@ bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *ms
 	return is_full(xs, msg);
 }
 
+/* Facts are mostly a few words: no call for those. They may overlap themselves, and never what they are copied from. */
+static inline void copy_facts(uint8_t *to, const void *facts, uint16_t size)
+{
+	const uint8_t *from = facts;
+	enum { PIECE = 16 };
+
+	if (size < PIECE) {
+		if (size)
+			memcpy(to, from, size);
+		return;
+	}
+	for (uint16_t at = 0; at + PIECE < size; at += PIECE)
+		memcpy(to + at, from + at, PIECE);
+	memcpy(to + size - PIECE, from + size - PIECE, PIECE);
+}
+
 /* Notes all that is known when a request begins. */
 static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs, const struct clv_msg *msg,
 			 const struct clv_mark *at)
@@ -236,8 +252,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
-	if (facts_size)
-		memcpy(x->data, msg->facts, facts_size);
+	copy_facts(x->data, msg->facts, facts_size);
 	if (head_len)
 		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
@@ -318,8 +333,7 @@ void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, cons
 	x->unsure = x->tentative = false;
 	x->open[CLV_TO_CLIENT] = true;
 	x->response_facts_size = msg->facts_size;
-	if (msg->facts_size)
-		memcpy(x->response_facts, msg->facts, msg->facts_size);
+	copy_facts(x->response_facts, msg->facts, msg->facts_size);
 	if (msg->flags & CLV_MSG_MIDSTREAM)
 		x->flags |= CLV_SPAN_MIDSTREAM;
 	if (msg->flags & CLV_MSG_TRUNCATED)

@@ -17,17 +17,10 @@ static void set_ids(const struct clv_report *r, const struct clv_exchange *x, st
 {
 	struct clv_slice head = x->raw_hash ? clv_slice(&x->raw_hash, sizeof(x->raw_hash)) : clv_exchange_head(x);
 	uint32_t response_seq = x->response.ts_ns ? (uint32_t)x->response.pos : x->request.ack_seq;
-	struct clv_exchange_ids ids = clv_ids_derive((uint32_t)x->request.pos, response_seq, head);
 
-	memcpy(span->trace_id, ids.trace_id, sizeof(span->trace_id));
-	if (r->kind == CLV_KIND_CLIENT) {
-		memcpy(span->span_id, ids.client_span_id, sizeof(span->span_id));
-	} else {
-		memcpy(span->span_id, ids.server_span_id, sizeof(span->span_id));
-		/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
-		memcpy(span->parent_id, ids.client_span_id, sizeof(span->parent_id));
-		span->has_parent = r->side_known && !r->both_ends;
-	}
+	/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
+	span->has_parent = r->kind == CLV_KIND_SERVER && r->side_known && !r->both_ends;
+	clv_ids_derive(span, (uint32_t)x->request.pos, response_seq, head);
 }
 
 static void take_field(void *ctx, struct clv_slice name, struct clv_slice value)
