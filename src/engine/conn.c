@@ -350,9 +350,9 @@ static struct clv_exchange *sink_open(const struct clv_conn_sink *s, enum clv_di
 	return x && x->open[dir] ? x : NULL;
 }
 
-static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
+/* Any end. */
+static __attribute__((noinline)) void on_end(struct clv_conn_sink *s, enum clv_dir dir, const struct clv_end *end)
 {
-	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 	struct clv_conn *c = s->c;
 	struct clv_half *h = s->h;
 	struct clv_exchange *x = sink_open(s, dir, end->id);
@@ -381,6 +381,27 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 			x->response_body_bytes = h->body_bytes;
 	}
 	report_if_done(c, x);
+}
+
+/* As on_end(), of which nothing but the usual would happen. */
+static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
+{
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
+	struct clv_half *h = s->h;
+	struct clv_exchange *x = h->open;
+
+	if (s->c->exchanges.by_id || !x || end->cancelled || end->facts || end->keep.len) {
+		on_end(s, dir, end);
+		return;
+	}
+	s->spoke = true;
+	h->open = NULL;
+	x->open[dir] = false;
+	x->quiet &= !end->failed;
+	x->lingers = end->lingers;
+	*(dir == CLV_TO_SERVER ? &x->request_end_ns : &x->response_end_ns) = h->newest_ns;
+	*(dir == CLV_TO_SERVER ? &x->request_body_bytes : &x->response_body_bytes) = h->body_bytes;
+	report_if_done(s->c, x);
 }
 
 static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint64_t bytes)

@@ -8,6 +8,7 @@
 #include "proto/http1.h"
 
 #include "base/digits.h"
+#include "base/near.h"
 #include "model/span.h"
 #include "proto/describe.h"
 #include "proto/http1_text.h"
@@ -433,7 +434,7 @@ static inline struct clv_attr *http1_describe_usual(const struct clv_http1_facts
 	if (span->kind != CLV_KIND_SERVER || f->method == CLV_HTTP1_OTHER || !f->method_len || !target.len ||
 	    target.data[0] != '/')
 		return NULL;
-	size_t mark = clv_slice_find(target, 0, '?');
+	size_t mark = clv_near(target, 0, '?'); /* mostly it is short */
 	query = clv_slice_from(target, mark + 1);
 	if (query.len && http1_secrets(query))
 		return NULL;
