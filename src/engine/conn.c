@@ -28,7 +28,8 @@ static bool client_side(const struct clv_conn *c)
 }
 
 /* What never changes of it the engine has filled in. */
-static struct clv_report *report_of(struct clv_conn *c, const struct clv_exchange *x)
+static inline __attribute__((always_inline)) struct clv_report *report_of(struct clv_conn *c,
+									  const struct clv_exchange *x)
 {
 	struct clv_report *r = &c->engine->report;
 	const struct clv_flow *f = c->flow;

@@ -268,17 +268,6 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	return x;
 }
 
-/*
- * Could a response beginning at `at` answer x at all? Not if the client had read past it before it asked, nor if
- * the server had not got as far as x. (That the server acknowledges x itself is usual but not needed: it may
- * answer in the very moment that x arrives.)
- */
-static bool possible(const struct clv_exchange *x, const struct clv_mark *at)
-{
-	return (int32_t)((uint32_t)at->pos - x->request.ack_seq) >= 0 &&
-	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
-}
-
 /* Where the answer begins that `msg`, at `at`, is a part of: interim responses before it are, too. */
 static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
@@ -288,7 +277,8 @@ static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg,
 	return xs->begun_at;
 }
 
-struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
+struct clv_exchange *clv_exchanges_match_any(struct clv_exchanges *xs, const struct clv_msg *msg,
+					     const struct clv_mark *at)
 {
 	if (xs->by_id)
 		return tree_find(xs, msg->id, true);
@@ -299,10 +289,10 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 	if (!x)
 		return NULL;
 	if (!x->unsure)
-		return possible(x, at) ? x : NULL;
+		return clv_exchange_possible(x, at) ? x : NULL;
 	if (xs->pipelined)
 		return NULL;
-	while (x && (answered(x) || x->oneway || from != x->request.ack_seq || !possible(x, at)))
+	while (x && (answered(x) || x->oneway || from != x->request.ack_seq || !clv_exchange_possible(x, at)))
 		x = clv_exchanges_next(xs, x);
 	return x;
 }

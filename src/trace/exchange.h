@@ -118,8 +118,10 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
  * The request that a response beginning at `at` answers; NULL: an orphan. Does not change the list: requests
  * before the one returned are now known to stay unanswered, and the caller takes them out.
  */
-struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
-					 const struct clv_mark *at);
+struct clv_exchange *clv_exchanges_match_any(struct clv_exchanges *xs, const struct clv_msg *msg,
+					     const struct clv_mark *at);
+static inline struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
+						       const struct clv_mark *at);
 
 /* By clv_msg.id, whether answered or not; NULL when there is none. Of pairs by id only. */
 struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id);
@@ -164,6 +166,29 @@ static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchange
 static inline struct clv_exchange *clv_exchanges_next(const struct clv_exchanges *xs, const struct clv_exchange *x)
 {
 	return x->node.next == &xs->pending ? NULL : clv_list_entry(x->node.next, struct clv_exchange, node);
+}
+
+/*
+ * Could a response beginning at `at` answer x at all? Not if the client had read past it before it asked, nor if
+ * the server had not got as far as x. (That the server acknowledges x itself is usual but not needed: it may
+ * answer in the very moment that x arrives.)
+ */
+static inline bool clv_exchange_possible(const struct clv_exchange *x, const struct clv_mark *at)
+{
+	return (int32_t)((uint32_t)at->pos - x->request.ack_seq) >= 0 &&
+	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
+}
+
+static inline struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
+						       const struct clv_mark *at)
+{
+	struct clv_exchange *x = clv_exchanges_first(xs);
+
+	/* Nearly always it is the first one's, of which nothing is to be doubted. */
+	if (xs->by_id || xs->begun || msg->role != CLV_RESPONSE || !x || x->response.ts_ns || x->oneway || x->unsure)
+		return clv_exchanges_match_any(xs, msg, at);
+	xs->begun_at = (uint32_t)at->pos;
+	return clv_exchange_possible(x, at) ? x : NULL;
 }
 
 static inline const void *clv_exchange_facts(const struct clv_exchange *x)
