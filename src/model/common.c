@@ -60,10 +60,8 @@ static inline struct clv_common *found(struct clv_commons *cs, uint32_t at)
 	return &cs->place[at];
 }
 
-struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
+static __attribute__((noinline)) struct clv_common *seek(struct clv_commons *cs, struct clv_common_key *key)
 {
-	if (cs->hash[cs->last] && is_of(&cs->place[cs->last], key)) /* once more */
-		return found(cs, cs->last);
 	uint32_t hash = hash_of(key), at = first_place(hash);
 
 	key->hash = hash;
@@ -71,6 +69,13 @@ struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_ke
 		if (cs->hash[at] == hash && is_of(&cs->place[at], key))
 			return found(cs, at);
 	return NULL;
+}
+
+struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
+{
+	if (cs->hash[cs->last] && is_of(&cs->place[cs->last], key)) /* once more */
+		return found(cs, cs->last);
+	return seek(cs, key);
 }
 
 struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key)

@@ -337,10 +337,12 @@ static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, str
 /* A version, of up to three bytes, as a number. */
 static inline uint32_t http1_packed(struct clv_slice s)
 {
-	if (!s.len)
-		return 0;
-	return (uint32_t)s.data[0] | (uint32_t)s.data[s.len / 2] << 8 | (uint32_t)s.data[s.len - 1] << 16 |
-	       (uint32_t)s.len << 24;
+	uint16_t first;
+
+	if (s.len < sizeof(first))
+		return s.len ? s.data[0] | 1u << 24 : 0;
+	memcpy(&first, s.data, sizeof(first));
+	return (uint32_t)first | (uint32_t)s.data[s.len - 1] << 16 | (uint32_t)s.len << 24;
 }
 
 /*
