@@ -349,16 +349,28 @@ static inline size_t http1_plain_request_line(struct clv_slice in, struct clv_ht
 	return blank + 10;
 }
 
+/* The three digits of a status, the first of them not 0, and the blanks around it, at p; 0: it is something else. */
+static inline unsigned http1_plain_status(const uint8_t *p)
+{
+	unsigned hundreds = p[1] - '1', tens = p[2] - '0', ones = p[3] - '0';
+
+	if (p[0] != ' ' || hundreds > 8 || tens > 9 || ones > 9 || p[4] != ' ')
+		return 0;
+	return (hundreds + 1) * 100 + tens * 10 + ones;
+}
+
 /* The same of a status line. */
 static inline size_t http1_plain_status_line(struct clv_slice in, struct clv_http1_facts *f)
 {
 	const uint8_t *p = in.data;
 
-	if (memcmp(p, "HTTP/1.", 7) != 0 || !http1_is_digit(p[7]) || p[8] != ' ' || p[9] < '1' || p[9] > '9' ||
-	    !http1_is_digit(p[10]) || !http1_is_digit(p[11]) || p[12] != ' ')
+	if (memcmp(p, "HTTP/1.", 7) != 0 || !http1_is_digit(p[7]))
+		return 0;
+	unsigned status = http1_plain_status(p + 8);
+	if (!status)
 		return 0;
 	f->minor = (uint8_t)(p[7] - '0');
-	f->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
+	f->status = (uint16_t)status;
 	size_t lf = clv_near(in, 13, '\n');
 	return lf < in.len ? lf : 0;
 }

@@ -207,31 +207,35 @@ static inline void copy_facts(uint8_t *to, const void *facts, uint16_t size)
 	memcpy(to + size - 16, from + size - 16, 16);
 }
 
+/* What is special about a request. */
+static inline void begin_flags(struct clv_exchange *x, uint32_t flags)
+{
+	x->flags |= flags & CLV_MSG_TRUNCATED ? CLV_SPAN_TRUNCATED : 0;
+	x->flags |= flags & CLV_MSG_MIDSTREAM ? CLV_SPAN_MIDSTREAM : 0;
+	x->context = flags & CLV_MSG_CONTEXT;
+	x->oneway = flags & CLV_MSG_ONEWAY;
+	x->quiet = flags & CLV_MSG_QUIET;
+}
+
 /* Notes all that is known when a request begins. */
 static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs, const struct clv_msg *msg,
 			 const struct clv_mark *at)
 {
-	uint32_t flags = xs->any ? CLV_SPAN_REUSED : 0;
-
-	if (msg->flags & CLV_MSG_TRUNCATED)
-		flags |= CLV_SPAN_TRUNCATED;
-	if (msg->flags & CLV_MSG_MIDSTREAM)
-		flags |= CLV_SPAN_MIDSTREAM;
 	x->request = *at;
 	x->proto = NULL;
 	x->id = msg->id;
 	x->raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0;
-	x->flags = flags;
+	x->flags = xs->any ? CLV_SPAN_REUSED : 0;
 	x->head_len = (uint32_t)msg->head.len;
 	x->retransmits_before = 0;
 	x->facts_size = msg->facts_size;
 	x->response_facts_size = 0;
-	x->context = msg->flags & CLV_MSG_CONTEXT;
-	x->oneway = msg->flags & CLV_MSG_ONEWAY;
-	x->quiet = msg->flags & CLV_MSG_QUIET;
-	x->unsure = xs->unsure;
+	x->context = x->tentative = x->oneway = x->cancelled = x->quiet = x->lingers = x->counted = false;
 	x->open[CLV_TO_SERVER] = true;
-	x->open[CLV_TO_CLIENT] = x->tentative = x->cancelled = x->lingers = x->counted = false;
+	x->open[CLV_TO_CLIENT] = false;
+	x->unsure = xs->unsure;
+	if (msg->flags) /* mostly none */
+		begin_flags(x, msg->flags);
 	x->response = (struct clv_mark){0};
 	x->request_end_ns = x->response_end_ns = x->response_seen_ns = 0;
 	x->request_body_bytes = x->response_body_bytes = 0;
