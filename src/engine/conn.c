@@ -846,7 +846,7 @@ static inline void feed(struct clv_conn *c, int d, struct rest *r)
 	struct clv_half *h = &c->half[d];
 	const struct clv_stream *s = &c->flow->streams.s[d];
 
-	if (h->tail || h->hunting || c->half[!d].tail) {
+	if (c->half[0].tail || c->half[1].tail || h->hunting) {
 		feed_in_turns(c, d, r);
 		return;
 	}

@@ -186,16 +186,11 @@ static struct clv_http1_field http1_field_at(size_t at, size_t len)
 }
 
 /* By enum clv_http1_method. */
-static const struct clv_slice http1_known[] = {CLV_LIT("_OTHER"),
+const struct clv_slice clv_http1_known[] = {CLV_LIT("_OTHER"),
 #define X(name) CLV_LIT(#name),
-					       CLV_HTTP1_METHODS(X)
+					    CLV_HTTP1_METHODS(X)
 #undef X
 };
-
-struct clv_slice clv_http1_method_name(enum clv_http1_method method)
-{
-	return http1_known[method];
-}
 
 /* Whether the method's responses have no body, or another meaning. */
 static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_method method)
@@ -209,10 +204,10 @@ static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_met
 
 static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
 {
-	const size_t count = sizeof(http1_known) / sizeof(http1_known[0]);
+	const size_t count = sizeof(clv_http1_known) / sizeof(clv_http1_known[0]);
 	size_t i = CLV_HTTP1_METHOD_GET;
 
-	while (i < count && !clv_slice_eq(method, http1_known[i]))
+	while (i < count && !clv_slice_eq(method, clv_http1_known[i]))
 		i++;
 	http1_method_is(f, i < count ? (enum clv_http1_method)i : CLV_HTTP1_OTHER);
 }
@@ -747,7 +742,7 @@ static inline const struct clv_http1_facts *http1_report(struct clv_sink *sink, 
 		.id = HTTP1_UPGRADED_ID,
 		.at = (uint32_t)at,
 		.head = clv_slice(in.data + at, len),
-		.method = request ? http1_known[f->method] : clv_slice(NULL, 0),
+		.method = request ? clv_http1_known[f->method] : clv_slice(NULL, 0),
 		.facts = f,
 		.facts_size = sizeof(*f),
 		.raw = clv_slice(NULL, 0),

@@ -60,7 +60,12 @@ enum clv_http1_method {
 };
 
 /* As http.request.method has it: "_OTHER" for CLV_HTTP1_OTHER. */
-struct clv_slice clv_http1_method_name(enum clv_http1_method method);
+extern const struct clv_slice clv_http1_known[];
+
+static inline struct clv_slice clv_http1_method_name(enum clv_http1_method method)
+{
+	return clv_http1_known[method];
+}
 
 extern const struct clv_proto clv_http1;
 
