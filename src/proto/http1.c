@@ -1007,12 +1007,20 @@ static inline bool http1_may_start(struct http1_state *st, enum clv_dir dir, siz
 	return !st->switching;
 }
 
-/* A body is over, of which nothing was read. */
+/* A body is over, of which nothing was read, and nothing follows yet. */
+static inline struct clv_fed http1_skipped_all(struct http1_state *st, enum clv_dir dir, struct clv_sink *sink)
+{
+	http1_done(&st->side[dir], dir, 0, sink);
+	http1_may_start(st, dir, 0);
+	return http1_fed(CLV_FED_MORE, 0, 0);
+}
+
+/* The same where more may follow. */
 static __attribute__((noinline)) struct clv_fed http1_skipped(struct http1_state *st, enum clv_dir dir,
 							      struct clv_slice in, struct clv_sink *sink)
 {
 	http1_done(&st->side[dir], dir, 0, sink);
-	if (!http1_may_start(st, dir, in.len) || !in.len) /* mostly nothing follows */
+	if (!http1_may_start(st, dir, in.len))
 		return http1_fed(CLV_FED_MORE, 0, 0);
 	return http1_start(st, dir, in, sink);
 }
@@ -1029,7 +1037,7 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 	case HTTP1_FIELDS:
 		return http1_start(st, dir, in, sink);
 	case HTTP1_BODY:
-		return http1_skipped(st, dir, in, sink);
+		return in.len ? http1_skipped(st, dir, in, sink) : http1_skipped_all(st, dir, sink);
 	case HTTP1_UNTIL_CLOSE:
 		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
 	default:

@@ -472,8 +472,11 @@ http1_describe(const struct clv_pair *pair, const struct clv_http_form *form, st
 	struct clv_attr *begin = clv_span_begin(span, HTTP1_ATTRS);
 	struct clv_attr *at = http1_describe_usual(request, pair->request_head, form, span, begin);
 
-	if (!at)
-		at = http1_describe_any(request, pair->request_head, form, span, begin);
+	if (!at) {
+		const struct clv_http_form any = *form; /* in memory, and the usual one's in registers */
+
+		at = http1_describe_any(request, pair->request_head, &any, span, begin);
+	}
 	if (response && response->status)
 		at = http1_describe_response(response, span, at);
 	if (pair->request_ended && !form->sizes_unknown[CLV_TO_SERVER])
