@@ -585,7 +585,7 @@ static __attribute__((noinline)) bool begin_early(struct clv_engine *e, struct c
 /* Is the packet one of those of which nearly nothing is to be said? True: that has been done. */
 static inline bool take_usual(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
 {
-	if (!f->streams.s[d].plain || f->closed || p->probe | p->walked | p->last || p->retransmits)
+	if (!f->streams.s[d].plain || f->closed || p->rare || p->last)
 		return false;
 	if (!p->len) {
 		if (!clv_streams_acked(&f->streams, d, p))

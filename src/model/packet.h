@@ -48,7 +48,6 @@ struct clv_packet {
 	struct clv_slice payload; /* the first ones of them, as far as captured; payload.len <= len */
 	uint32_t hole_seq;        /* bytes of this direction that the kernel saw and left out on purpose, */
 	uint32_t hole_len;        /*   not reported before; 0 in foreign files */
-	uint16_t retransmits;     /* segments of this direction seen again since its last packet, not delivered */
 	/*
 	 * What this direction has carried since the kernel knows the flow, ignored packets and pure acknowledgements
 	 * too, bytes from the IP header on. As of now, which may be a little after this packet. 0: not known. Of a flow
@@ -59,9 +58,16 @@ struct clv_packet {
 	uint8_t tcp_flags; /* enum clv_tcp_flag */
 	uint8_t side;      /* enum clv_side */
 	bool sought;       /* the kernel skips the body behind this head on its own */
-	bool probe;        /* taken in probe mode: neighbours may be missing */
-	bool walked;       /* the kernel walks over the frames of this direction: holes are what they carry */
 	bool last;         /* of the observed endpoint's FIN: it reads no more, and what still comes will not be seen */
+	union {
+		struct {
+			uint16_t retransmits; /* segments of this direction seen again since its last packet, not
+						 delivered */
+			bool probe;           /* taken in probe mode: neighbours may be missing */
+			bool walked; /* the kernel walks over the frames of this direction: holes are what they carry */
+		};
+		uint32_t rare; /* all of these at once: 0 of most packets */
+	};
 	struct clv_kernel_ref kernel;
 };
 

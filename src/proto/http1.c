@@ -770,12 +770,18 @@ static struct clv_fed http1_bad(struct http1_side *s, size_t used)
 	return http1_fed(CLV_FED_BAD, used, 0);
 }
 
-/* The message's last byte is the one before `at`. */
+/* The message's last byte is the one before `at`, and its side is as it was reset. */
+static inline struct clv_fed http1_ended(enum clv_dir dir, size_t at, struct clv_sink *sink)
+{
+	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
+	return http1_fed(CLV_FED_OK, at, 0);
+}
+
+/* The same of one whose side is not. */
 static inline struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
 {
 	http1_reset(s);
-	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
-	return http1_fed(CLV_FED_OK, at, 0);
+	return http1_ended(dir, at, sink);
 }
 
 /* The next line's LF, at or after `at`; in.len when it is not there. Looks at each byte once. */
@@ -840,12 +846,13 @@ static __attribute__((noinline)) struct clv_fed http1_chunks(struct http1_side *
 	}
 }
 
-/* The body that the head announces begins at `at`. `no_body`: the exchange allows none, whatever the head says. */
+/* The body that the head announces begins at `at`; its side was reset. `no_body`: the exchange allows none, whatever
+ * the head says. */
 static inline struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const struct http1_head *h,
 					bool no_body, size_t at, struct clv_sink *sink)
 {
 	if (no_body || (!h->coded && h->has_length && !h->bad_length && !h->length))
-		return http1_done(s, dir, at, sink);
+		return http1_ended(dir, at, sink);
 	if (h->chunked) {
 		s->phase = HTTP1_CHUNK_SIZE;
 		return http1_fed(CLV_FED_OK, at, 0);
@@ -864,7 +871,7 @@ static inline struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, 
 		memcpy(s->behind, "\n\r\n", sizeof(s->behind)); /* resync() may find the next one at once */
 		return fed;
 	}
-	return http1_done(s, dir, at, sink);
+	return http1_ended(dir, at, sink);
 }
 
 /* RFC 9112 section 6.1 and 6.3: what must not stand beside Transfer-Encoding, and where it must not stand. */

@@ -5,7 +5,6 @@
  */
 #include "trace/exchange.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -188,25 +187,6 @@ bool clv_exchanges_full(const struct clv_exchanges *xs, const struct clv_msg *ms
 	return is_full(xs, msg);
 }
 
-/* Facts, CLV_FACTS_MAX bytes at most, by words, without a call; the last ones where they fit, maybe once more. */
-static inline void copy_facts(uint8_t *to, const void *facts, uint16_t size)
-{
-	const uint8_t *from = facts;
-
-	_Static_assert(CLV_FACTS_MAX <= 64, "four words reach all of them");
-	if (size < 16) {
-		if (size)
-			memcpy(to, from, size);
-		return;
-	}
-	memcpy(to, from, 16);
-	if (size > 32)
-		memcpy(to + 16, from + 16, 16);
-	if (size > 48)
-		memcpy(to + 32, from + 32, 16);
-	memcpy(to + size - 16, from + size - 16, 16);
-}
-
 /* What is special about a request. */
 static inline void begin_flags(struct clv_exchange *x, uint32_t flags)
 {
@@ -259,7 +239,7 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
-	copy_facts(x->data, msg->facts, facts_size);
+	clv_facts_copy(x->data, msg->facts, facts_size);
 	if (head_len)
 		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
@@ -322,21 +302,6 @@ void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *f
 		memcpy(dir == CLV_TO_SERVER ? x->data : x->response_facts, facts, size);
 }
 
-void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
-{
-	assert(msg->facts_size <= sizeof(x->response_facts));
-	x->response = *at;
-	x->response_seen_ns = at->ts_ns;
-	x->unsure = x->tentative = false;
-	x->open[CLV_TO_CLIENT] = true;
-	x->response_facts_size = msg->facts_size;
-	copy_facts(x->response_facts, msg->facts, msg->facts_size);
-	if (msg->flags & CLV_MSG_MIDSTREAM)
-		x->flags |= CLV_SPAN_MIDSTREAM;
-	if (msg->flags & CLV_MSG_TRUNCATED)
-		x->flags |= CLV_SPAN_TRUNCATED;
-}
-
 void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard)
 {
 	xs->unsure = !xs->by_id;
@@ -367,11 +332,19 @@ void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 	xs->bytes -= x->facts_size + x->head_len;
 }
 
-void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x)
+static __attribute__((noinline)) void free_all(struct clv_exchange_pool *pool, struct clv_exchange *x)
 {
 	if (x->kept)
 		clv_mem_free(pool->mem, x->kept, x->kept_len);
 	if (x->answer)
 		clv_mem_free(pool->mem, x->answer, x->answer_len);
 	pool_give(pool, x);
+}
+
+void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x)
+{
+	if (x->kept || x->answer)
+		free_all(pool, x);
+	else
+		pool_give(pool, x);
 }

@@ -12,9 +12,13 @@
 #ifndef CLV_TRACE_EXCHANGE_H
 #define CLV_TRACE_EXCHANGE_H
 
+#include <assert.h>
+#include <string.h>
+
 #include "base/list.h"
 #include "base/mem.h"
 #include "model/msg.h"
+#include "model/span.h"
 
 struct clv_proto;
 
@@ -126,8 +130,41 @@ static inline struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs,
 /* By clv_msg.id, whether answered or not; NULL when there is none. Of pairs by id only. */
 struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, uint64_t id);
 
+/* Facts, CLV_FACTS_MAX bytes at most, by words, without a call; the last ones where they fit, maybe once more. */
+static inline void clv_facts_copy(uint8_t *to, const void *facts, uint16_t size)
+{
+	const uint8_t *from = facts;
+
+	_Static_assert(CLV_FACTS_MAX <= 64, "four words reach all of them");
+	if (size < 16) {
+		if (size)
+			memcpy(to, from, size);
+		return;
+	}
+	memcpy(to, from, 16);
+	if (size > 32)
+		memcpy(to + 16, from + 16, 16);
+	if (size > 48)
+		memcpy(to + 32, from + 32, 16);
+	memcpy(to + size - 16, from + size - 16, 16);
+}
+
 /* Notes the response on the exchange. */
-void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
+static inline void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
+{
+	assert(msg->facts_size <= sizeof(x->response_facts));
+	x->response = *at;
+	x->response_seen_ns = at->ts_ns;
+	x->unsure = x->tentative = false;
+	x->open[CLV_TO_CLIENT] = true;
+	x->response_facts_size = msg->facts_size;
+	clv_facts_copy(x->response_facts, msg->facts, msg->facts_size);
+	if (msg->flags & CLV_MSG_MIDSTREAM)
+		x->flags |= CLV_SPAN_MIDSTREAM;
+	if (msg->flags & CLV_MSG_TRUNCATED)
+		x->flags |= CLV_SPAN_TRUNCATED;
+}
+
 /* Keeps `keep` of the response in place of what was kept before; without memory what was kept stays. */
 void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_slice keep);
 /* Facts that came later take the place of the head's, if they have their size. */
