@@ -4,7 +4,8 @@
  * line, to the byte: such lines are compared, not parsed again. What a block of lines says, by itself, depends on
  * nothing else, so all of a thread's connections share one memo: a table of a fixed size, which begins empty and
  * dies with the thread. Where traceparent is the only trace context its value may be another one each time, and is
- * told by its place (clv_http1_facts.traceparent). Private to HTTP/1's parser. Any thread.
+ * told by its place (clv_http1_facts.traceparent); and so may Content-Length, which is read anew.
+ * Private to HTTP/1's parser. Any thread.
  */
 #ifndef CLV_PROTO_HTTP1_MEMO_H
 #define CLV_PROTO_HTTP1_MEMO_H

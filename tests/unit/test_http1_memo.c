@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of field lines that came before mean what parsing them means; which are kept; and that threads share none. */
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -264,6 +265,12 @@ static const struct {
 	{CLV_TO_SERVER, "GET /n HTTP/1.1\r\ntraceparent: " PARENT "\r\ntraceparent: " PARENT2 "\r\n\r\n"},
 	{CLV_TO_SERVER, "GET /o HTTP/1.1\r\ntraceparent: " PARENT "a\r\nHost: a.b\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 3\r\nETag: \"1\"\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nHost: a.b\r\nContent-Length: 31\r\nAccept: */*\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nHost: a.b\r\nContent-Length: 7\r\nAccept: */*\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nContent-Length: 31\r\nHost: a.b\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nContent-Length: 7\r\nHost: a.b\r\n\r\nabc"},
+	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 31\r\nETag: \"1\"\r\n\r\nabc"},
+	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 007\r\nETag: \"1\"\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.0 404 Not Found\r\nServer: s\r\nConnection: close\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length : 1\r\n\r\n0\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 304 Not Modified\r\nContent-Length: 2, 3\r\nDate: x\r\n\r\n"},
@@ -391,6 +398,47 @@ static void test_where_traceparent_is(void **unused)
 	assert_int_equal(traceparents, CLV_HTTP1_TRACEPARENT_BYTES * (256 - ' ' - 1));
 }
 
+/* Heads that differ in nothing but their length are known by the others, whatever it is, and say the right one. */
+static void test_other_lengths(void **unused)
+{
+	static const char *const bad[] = {"", "-1", "1a", "0x1", "1, 1", "1 1", "9999999999999999999", "+1", "1\t2"};
+	char text[256];
+	uint8_t place = 0;
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		_Alignas(16) uint8_t state[128] = {0};
+		struct ear e = {.sink = {.head = on_head, .end = on_end}};
+		uint64_t length = i < 900 ? i * 977 + 1 : (uint64_t)1 << (i - 900) % 56;
+		int start = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n");
+		int len = start + snprintf(text + start, sizeof(text) - (size_t)start,
+					   "Server: s\r\ncontent-length: %" PRIu64 " \r\nAge: 1\r\n\r\n", length);
+		struct clv_slice in = clv_slice(text, (size_t)len);
+		struct http1_head h = {.started = true};
+
+		clv_http1.open(state, &(struct clv_conn_info){.server_port = 80});
+		struct clv_fed fed = clv_http1.feed(state, CLV_TO_CLIENT, in, &e.sink);
+		assert_int_equal(fed.v, CLV_FED_OK);
+		assert_int_equal(fed.used, len);
+		assert_int_equal(fed.skip, length);
+		if (clv_http1_memo_find(&place, in, (size_t)start, &h)) {
+			assert_int_equal(h.length, length);
+			assert_int_equal(h.len, len);
+			assert_true(h.has_length && !h.bad_length && !h.coded && !h.facts.traceparent);
+			found++;
+		}
+		for (int cut = start; cut < len; cut++)
+			assert_false(clv_http1_memo_find(&place, clv_slice(text, (size_t)cut), (size_t)start, &h));
+	}
+	assert_in_range(found, 900, 1000);
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct http1_head h = {.started = true};
+		int len = snprintf(text, sizeof(text), "Server: s\r\ncontent-length: %s \r\nAge: 1\r\n\r\n", bad[i]);
+
+		assert_false(clv_http1_memo_find(&place, clv_slice(text, (size_t)len), 0, &h));
+	}
+}
+
 static void *in_thread(void *unused)
 {
 	struct http1_head h;
@@ -422,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup(test_who_takes_turns, setup),
 		cmocka_unit_test_setup(test_the_same_is_heard, setup),
 		cmocka_unit_test_setup(test_where_traceparent_is, setup),
+		cmocka_unit_test_setup(test_other_lengths, setup),
 		cmocka_unit_test_setup(test_threads_share_nothing, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
