@@ -276,7 +276,7 @@ static void memo_note_length(void *ctx, struct clv_slice name, struct clv_slice 
 /* The block as it is, or, if it carries trace context, around traceparent. False: it cannot be kept. */
 static bool memo_form(struct memo_form *form, struct clv_slice head, size_t at, const struct http1_head *h)
 {
-	form->block = clv_slice_from(head, at);
+	form->block = clv_slice(head.data + at, head.len - at);
 	form->hole = 0;
 	form->sized = false;
 	if (h->facts.flags & CLV_HTTP1_CONTEXT) {
@@ -318,7 +318,7 @@ static bool memo_form_sized(struct memo_form *form, struct clv_slice head, size_
 		if (!http1_is_digit(l.value.data[i]))
 			return false;
 	size_t hole = (size_t)(l.value.data - head.data) - at, behind = hole + l.value.len;
-	struct clv_slice block = clv_slice_from(head, at);
+	struct clv_slice block = clv_slice(head.data + at, head.len - at);
 	memcpy(form->room, block.data, hole);
 	form->room[hole] = '0';
 	memcpy(form->room + hole + 1, block.data + behind, block.len - behind);
