@@ -28,7 +28,8 @@ static bool client_side(const struct clv_conn *c)
 }
 
 /* What never changes of it the engine has filled in. */
-static struct clv_report *report_of(struct clv_conn *c, const struct clv_exchange *x)
+static inline __attribute__((always_inline)) struct clv_report *report_of(struct clv_conn *c,
+									  const struct clv_exchange *x)
 {
 	struct clv_report *r = &c->engine->report;
 	const struct clv_flow *f = c->flow;
@@ -87,7 +88,7 @@ static void report(struct clv_conn *c, struct clv_exchange *x, const char *error
 			clv_ledger_span(c->flow);
 		e->config.on_span(e->config.span_ctx, &e->span);
 	}
-	clv_exchange_free(&e->mem, x);
+	clv_exchange_free(&e->exchanges, x);
 }
 
 static void report_if_done(struct clv_conn *c, struct clv_exchange *x)
@@ -165,15 +166,6 @@ void clv_conn_finish(struct clv_conn *c, const char *error, uint64_t ts_ns)
 
 /* ---- the parser's sink ----------------------------------------------------------------------------------------- */
 
-/* Lives for a call of the parser, or for several; knows where the slice it was given stands in the stream. */
-struct conn_sink {
-	struct clv_sink base;
-	struct clv_conn *c;
-	struct clv_half *h;           /* the direction's that speaks */
-	const struct clv_mark *first; /* of the slice's first byte, when it is not the tail */
-	bool spoke;                   /* something was reported */
-};
-
 /* Which packet brought the byte at offset `at` of a slice: the tail, or, without one, a run that begins at `first`. */
 static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv_mark *first, uint32_t at)
 {
@@ -182,7 +174,7 @@ static inline struct clv_mark mark_at(const struct clv_tail *t, const struct clv
 	return (struct clv_mark){.pos = first->pos + at, .ts_ns = first->ts_ns, .ack_seq = first->ack_seq};
 }
 
-static inline struct clv_mark sink_mark(const struct conn_sink *s, uint32_t at)
+static inline struct clv_mark sink_mark(const struct clv_conn_sink *s, uint32_t at)
 {
 	return mark_at(s->h->tail, s->first, at);
 }
@@ -226,7 +218,7 @@ static void give_up_oldest(struct clv_conn *c)
 }
 
 /* It was all head. */
-static void request_ends(struct conn_sink *s, struct clv_exchange *x)
+static void request_ends(struct clv_conn_sink *s, struct clv_exchange *x)
 {
 	s->h->open = NULL;
 	x->open[CLV_TO_SERVER] = false;
@@ -234,7 +226,7 @@ static void request_ends(struct conn_sink *s, struct clv_exchange *x)
 	report_if_done(s->c, x);
 }
 
-static __attribute__((noinline)) void on_request(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) void on_request(struct clv_conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_engine *e = c->engine;
@@ -246,14 +238,14 @@ static __attribute__((noinline)) void on_request(struct conn_sink *s, const stru
 	e->stats.requests++;
 	if (c->exchanges.by_id && clv_exchanges_full(&c->exchanges, msg))
 		give_up_oldest(c);
-	x = clv_exchanges_request(&c->exchanges, &e->mem, msg, &at);
+	x = clv_exchanges_request(&c->exchanges, &e->exchanges, msg, &at);
 	bool full = !x && clv_exchanges_full(&c->exchanges, msg);
 	if (!x && !full) {
 		/* The budget is used up: make room once, at others' cost. */
 		size_t size = sizeof(*x) + msg->facts_size + msg->head.len;
 		void *room = clv_engine_alloc(e, size);
 		clv_mem_free(&e->mem, room, size);
-		x = room ? clv_exchanges_request(&c->exchanges, &e->mem, msg, &at) : NULL;
+		x = room ? clv_exchanges_request(&c->exchanges, &e->exchanges, msg, &at) : NULL;
 	}
 	if (!c->exchanges.by_id)
 		s->h->open = x;
@@ -315,7 +307,7 @@ static void believe_all(struct clv_conn *c)
 		x->tentative = false;
 }
 
-static __attribute__((noinline)) const void *on_response(struct conn_sink *s, const struct clv_msg *msg)
+static __attribute__((noinline)) const void *on_response(struct clv_conn_sink *s, const struct clv_msg *msg)
 {
 	struct clv_conn *c = s->c;
 	struct clv_mark at = sink_mark(s, msg->at);
@@ -345,7 +337,7 @@ static __attribute__((noinline)) const void *on_response(struct conn_sink *s, co
 
 static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const struct clv_msg *msg)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 
 	s->spoke = true;
 	if (!s->c->exchanges.by_id)
@@ -360,7 +352,7 @@ static const void *sink_head(struct clv_sink *base, enum clv_dir dir, const stru
 }
 
 /* The message of `dir` that is over, or that is being read: by id, or the one announced last. */
-static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir dir, uint64_t id)
+static struct clv_exchange *sink_open(const struct clv_conn_sink *s, enum clv_dir dir, uint64_t id)
 {
 	struct clv_exchange *x;
 
@@ -370,9 +362,9 @@ static struct clv_exchange *sink_open(const struct conn_sink *s, enum clv_dir di
 	return x && x->open[dir] ? x : NULL;
 }
 
-static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
+/* Any end. */
+static __attribute__((noinline)) void on_end(struct clv_conn_sink *s, enum clv_dir dir, const struct clv_end *end)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
 	struct clv_conn *c = s->c;
 	struct clv_half *h = s->h;
 	struct clv_exchange *x = sink_open(s, dir, end->id);
@@ -403,9 +395,30 @@ static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_e
 	report_if_done(c, x);
 }
 
+/* As on_end(), of which nothing but the usual would happen. */
+static void sink_end(struct clv_sink *base, enum clv_dir dir, const struct clv_end *end)
+{
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
+	struct clv_half *h = s->h;
+	struct clv_exchange *x = h->open;
+
+	if (s->c->exchanges.by_id || !x || end->cancelled || end->facts || end->keep.len) {
+		on_end(s, dir, end);
+		return;
+	}
+	s->spoke = true;
+	h->open = NULL;
+	x->open[dir] = false;
+	x->quiet &= !end->failed;
+	x->lingers = end->lingers;
+	*(dir == CLV_TO_SERVER ? &x->request_end_ns : &x->response_end_ns) = h->newest_ns;
+	*(dir == CLV_TO_SERVER ? &x->request_body_bytes : &x->response_body_bytes) = h->body_bytes;
+	report_if_done(s->c, x);
+}
+
 static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint64_t bytes)
 {
-	struct conn_sink *s = (struct conn_sink *)base;
+	struct clv_conn_sink *s = (struct clv_conn_sink *)base;
 	struct clv_exchange *x = sink_open(s, dir, id);
 
 	if (!x)
@@ -420,7 +433,7 @@ static void sink_body(struct clv_sink *base, enum clv_dir dir, uint64_t id, uint
 
 static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, const void *facts, uint16_t size)
 {
-	struct clv_exchange *x = sink_open((struct conn_sink *)base, dir, id);
+	struct clv_exchange *x = sink_open((struct clv_conn_sink *)base, dir, id);
 
 	if (x && facts)
 		clv_exchange_update(x, dir, facts, size);
@@ -428,7 +441,7 @@ static void sink_update(struct clv_sink *base, enum clv_dir dir, uint64_t id, co
 
 static void sink_note(struct clv_sink *base, enum clv_note note, struct clv_slice text)
 {
-	struct clv_conn *c = ((struct conn_sink *)base)->c;
+	struct clv_conn *c = ((struct clv_conn_sink *)base)->c;
 
 	clv_ledger_note(c->engine, c->flow, note, text);
 }
@@ -438,12 +451,12 @@ static enum clv_dir dir_of(const struct clv_conn *c, int d)
 	return d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT;
 }
 
-static const struct clv_sink sink_base = {
+const struct clv_sink clv_conn_sink_base = {
 	.head = sink_head, .end = sink_end, .body = sink_body, .update = sink_update, .note = sink_note};
 
-static struct conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
+static struct clv_conn_sink sink_for(struct clv_conn *c, int d, const struct clv_mark *first)
 {
-	return (struct conn_sink){.base = sink_base, .c = c, .h = &c->half[d], .first = first};
+	return (struct clv_conn_sink){.base = clv_conn_sink_base, .c = c, .h = &c->half[d], .first = first};
 }
 
 /* ---- the tail -------------------------------------------------------------------------------------------------- */
@@ -496,7 +509,7 @@ static void lose_place_after(struct clv_conn *c, int d, struct clv_slice rest, u
 {
 	const struct clv_mark nowhere = {0};
 	struct clv_half *h = &c->half[d];
-	struct conn_sink sink = sink_for(c, d, &nowhere);
+	struct clv_conn_sink sink = sink_for(c, d, &nowhere);
 
 	/* While it hunts, what was kept is nothing yet. */
 	c->proto->gap(c->state, dir_of(c, d), h->hunting ? clv_slice(NULL, 0) : rest, lost, &sink.base);
@@ -717,7 +730,7 @@ static void pay_from_tail(struct clv_conn *c, int d)
 
 /* The parser has had `in`, and said `fed`. Returns true when it should be asked again, whatever is left of the run. */
 static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct rest *r, const struct input *in,
-					     const struct clv_fed *fed, struct conn_sink *sink)
+					     const struct clv_fed *fed, struct clv_conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	bool more_coming = in->added < r->bytes.len;
@@ -766,7 +779,7 @@ static __attribute__((noinline)) bool follow(struct clv_conn *c, int d, struct r
 }
 
 /* One call of the parser. Returns as follow(). */
-static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink)
+static bool feed_once(struct clv_conn *c, int d, struct rest *r, struct clv_conn_sink *sink)
 {
 	struct clv_half *h = &c->half[d];
 	struct input in = next_input(c, h, r);
@@ -796,7 +809,7 @@ static bool waiting(const struct clv_conn *c, int d)
  * Gives what is left of a run to the parser of direction d, until it is used up or something was reported that
  * the other direction may have waited for. `ask`: whether there is anything left or not.
  */
-static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *sink, bool ask)
+static void pump(struct clv_conn *c, int d, struct rest *r, struct clv_conn_sink *sink, bool ask)
 {
 	struct clv_half *h = &c->half[d];
 
@@ -815,7 +828,7 @@ static void pump(struct clv_conn *c, int d, struct rest *r, struct conn_sink *si
 /* True: something was reported. */
 static bool pump_tail(struct clv_conn *c, int d, struct rest *r)
 {
-	struct conn_sink sink = sink_for(c, d, &r->at);
+	struct clv_conn_sink sink = sink_for(c, d, &r->at);
 
 	pump(c, d, r, &sink, c->half[d].tail);
 	return sink.spoke;
@@ -847,22 +860,27 @@ static inline void feed(struct clv_conn *c, int d, struct rest *r)
 	struct clv_half *h = &c->half[d];
 	const struct clv_stream *s = &c->flow->streams.s[d];
 
-	if (h->tail || h->hunting || c->half[!d].tail) {
+	if (c->half[0].tail || c->half[1].tail || h->hunting) {
 		feed_in_turns(c, d, r);
 		return;
 	}
-	struct conn_sink sink = sink_for(c, d, &r->at);
+	struct clv_conn_sink *sink = &c->engine->sink;
 	enum clv_dir dir = dir_of(c, d);
+
+	sink->c = c;
+	sink->h = h;
+	sink->first = &r->at;
+	sink->spoke = false;
 	while ((!s->credit || pay(c, d, r)) && (r->bytes.len || h->skipping)) {
 		h->skipping = false;
-		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink.base);
+		struct clv_fed fed = c->proto->feed(c->state, dir, r->bytes, &sink->base);
 
 		if (fed.v == CLV_FED_MORE && fed.used == r->bytes.len)
 			return;
 		if (fed.v != CLV_FED_OK) {
 			struct input in = {.bytes = r->bytes, .added = (uint32_t)r->bytes.len};
 
-			pump(c, d, r, &sink, follow(c, d, r, &in, &fed, &sink));
+			pump(c, d, r, sink, follow(c, d, r, &in, &fed, sink));
 			return;
 		}
 		assert(fed.used <= r->bytes.len && (fed.used || fed.skip || r->bytes.len == 0));
@@ -1143,7 +1161,7 @@ static void feed_both(struct clv_conn *c, int d, struct rest r)
 		int turn = i == 0 ? c->client : !c->client;
 
 		if (turn == d)
-			feed_in_turns(c, d, &r);
+			feed(c, d, &r);
 		else if (c->half[turn].tail)
 			feed_in_turns(c, turn, &(struct rest){.at.pos = c->flow->streams.s[turn].next});
 	}
@@ -1359,7 +1377,7 @@ void clv_conn_fin(struct clv_streams *st, int d, uint64_t ts_ns)
 		return;
 	struct clv_half *h = &c->half[d];
 	const struct clv_mark nowhere = {0};
-	struct conn_sink sink = sink_for(c, d, &nowhere);
+	struct clv_conn_sink sink = sink_for(c, d, &nowhere);
 	if (!h->hunting)
 		c->proto->fin(c->state, dir_of(c, d), clv_tail_bytes(h->tail), &sink.base);
 	tail_drop(c, h);
@@ -1391,7 +1409,7 @@ static uint32_t datagram_time(const struct clv_conn *c, uint64_t ts_ns)
 static void feed_datagram(struct clv_conn *c, int d, const struct clv_packet *p)
 {
 	struct clv_mark at = {.pos = d == c->client || to_group(c) ? datagram_time(c, p->ts_ns) : 0, .ts_ns = p->ts_ns};
-	struct conn_sink sink = sink_for(c, d, &at);
+	struct clv_conn_sink sink = sink_for(c, d, &at);
 	uint32_t lost = p->len - (uint32_t)p->payload.len;
 
 	if (lost) {
@@ -1533,7 +1551,7 @@ void clv_conn_abandon(struct clv_conn *c)
 
 	while (c && (x = clv_exchanges_first(&c->exchanges))) {
 		clv_exchanges_take(&c->exchanges, x);
-		clv_exchange_free(&c->engine->mem, x);
+		clv_exchange_free(&c->engine->exchanges, x);
 	}
 	clv_conn_free(c);
 }

@@ -156,7 +156,9 @@ void *clv_engine_alloc(struct clv_engine *e, size_t size)
 	void *p;
 
 	while (!(p = clv_mem_alloc(&e->mem, size)))
-		if (size > CLV_MEM_MAX || !evict(e))
+		if (e->exchanges.spare)
+			clv_exchange_pool_trim(&e->exchanges);
+		else if (size > CLV_MEM_MAX || !evict(e))
 			return NULL;
 	return p;
 }
@@ -562,6 +564,54 @@ static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, co
 	e->busy = NULL;
 }
 
+/* One that only acknowledges, likewise: nearly half of a capture file. */
+static __attribute__((noinline)) void take_ack(struct clv_engine *e, struct clv_flow *f, int d,
+					       const struct clv_packet *p)
+{
+	struct clv_conn *c = f->conn;
+
+	e->busy = f;
+	clv_flows_touch(&e->flows, f, e->now_ns);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (f->watched)
+		clv_ledger_begin(e, f, d, p);
+	if (c) {
+		c->packet_sought = p->sought;
+		c->half[d].walked = false;
+	}
+	if (f->watched) {
+		clv_watch_payload(e, f, d, p, 0);
+		clv_ledger_packet(f, d, p, 0);
+	}
+	steer(e, f);
+	e->busy = NULL;
+}
+
+/* The first bytes of a connection that was seen to begin. False without memory: take_packet() counts it. */
+static __attribute__((noinline)) bool begin_early(struct clv_engine *e, struct clv_flow *f)
+{
+	e->busy = f;
+	return begin_conn(e, f);
+}
+
+/* Is the packet one of those of which nearly nothing is to be said? True: that has been done. */
+static inline bool take_usual(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	if (!f->streams.s[d].plain || f->closed || p->rare || p->last)
+		return false;
+	if (!p->len) {
+		if (!clv_streams_acked(&f->streams, d, p))
+			return false;
+		take_ack(e, f, d, p);
+		return true;
+	}
+	if ((!f->conn && !begin_early(e, f)) || !clv_streams_next(&f->streams, d, p))
+		return false;
+	take_next(e, f, d, p);
+	return true;
+}
+
 void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 {
 	uint32_t hash;
@@ -571,11 +621,8 @@ void clv_engine_packet(struct clv_engine *e, const struct clv_packet *p)
 	if (!may_want(e, p))
 		return;
 	struct clv_flow *f = clv_flows_seek(&e->flows, p, &d, &hash);
-	bool usual = f && f->streams.s[d].plain && f->conn && !(p->probe | p->walked | p->last) && !p->retransmits;
 
-	if (usual && clv_streams_next(&f->streams, d, p))
-		take_next(e, f, d, p);
-	else
+	if (!f || !take_usual(e, f, d, p))
 		take_packet(e, f, hash, d, p);
 }
 
@@ -621,6 +668,7 @@ void clv_engine_flush(struct clv_engine *e)
 		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
 	while ((f = clv_list_first(&e->flows.closed, struct clv_flow, used)))
 		flow_remove(e, f, CLV_FLOW_CAPTURE_END);
+	clv_exchange_pool_trim(&e->exchanges);
 	e->busy = NULL;
 }
 
@@ -635,6 +683,8 @@ int clv_engine_new(const struct clv_engine_config *config, struct clv_engine **o
 	e->config = *config;
 	e->overflow = malloc(CLV_SPAN_OVERFLOW);
 	clv_mem_init(&e->mem, config->memory_bytes ? config->memory_bytes : CLV_MEMORY_BYTES);
+	e->sink.base = clv_conn_sink_base;
+	e->exchanges = clv_exchange_pool(&e->mem);
 	e->streams = (struct clv_stream_user){
 		.data = clv_conn_data, .hole = clv_conn_hole, .fin = clv_conn_fin, .mem = &e->mem};
 	e->report = (struct clv_report){

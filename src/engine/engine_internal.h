@@ -6,19 +6,38 @@
 #include "engine/engine.h"
 #include "flow/table.h"
 #include "model/common.h"
+#include "proto/proto.h"
+#include "trace/exchange.h"
 
 /* So many packets back clv_engine_expect() remembers. */
 #define CLV_AHEAD 8
 
+struct clv_conn;
+struct clv_half;
+
+/*
+ * The parser's sink (conn.c). Lives for a call of the parser, or for several; knows where the slice it was given stands
+ * in the stream.
+ */
+struct clv_conn_sink {
+	struct clv_sink base;
+	struct clv_conn *c;
+	struct clv_half *h;           /* the direction's that speaks */
+	const struct clv_mark *first; /* of the slice's first byte, when it is not the tail */
+	bool spoke;                   /* something was reported */
+};
+
 struct clv_engine {
 	struct clv_engine_config config;
 	struct clv_mem mem;
+	struct clv_exchange_pool exchanges; /* of all connections */
 	struct clv_flows flows;
 	struct clv_engine_stats stats;
 	struct clv_stream_user streams; /* of all flows */
 	uint64_t now_ns;                /* newest packet or tick */
 	uint64_t due_ns;                /* before this nothing is to happen by itself */
 	struct clv_flow *busy;          /* being worked on: not to be evicted */
+	struct clv_conn_sink sink;      /* of the usual packet being worked on */
 	struct clv_report report;       /* of the span being made */
 	struct clv_span span;
 	char *overflow;
@@ -35,6 +54,9 @@ struct clv_engine {
 
 /* A block under the budget; evicts least recently used flows to make room. NULL only when nothing helps. */
 void *clv_engine_alloc(struct clv_engine *e, size_t size);
+
+/* conn.c: whom parsers tell. */
+extern const struct clv_sink clv_conn_sink_base;
 
 /* Something is to happen at this time, unless it is put off. */
 void clv_engine_due(struct clv_engine *e, uint64_t ns);

@@ -46,7 +46,7 @@ static void leave_out(struct clv_engine *e, struct clv_flow *f)
 	while (c && (x = clv_exchanges_first(&c->exchanges))) {
 		clv_watch_request_end(c, x);
 		clv_exchanges_take(&c->exchanges, x);
-		clv_exchange_free(&e->mem, x);
+		clv_exchange_free(&e->exchanges, x);
 	}
 	if (f->watched && f->watch.opened)
 		clv_watch_closed(e, f);

@@ -354,6 +354,94 @@ static inline char *json_attr(char *out, const struct clv_attr *a)
 	return out + 1;
 }
 
+/* ---- attributes that mostly stand together ------------------------------------------------------------------------
+ */
+
+/* Is it that attribute? Both are looked at as one word. */
+static inline bool json_is(const struct clv_attr *a, enum clv_attr_key key, enum clv_attr_type type)
+{
+	return ((uint32_t)a->key | (uint32_t)a->type << 16) == ((uint32_t)key | (uint32_t)type << 16);
+}
+
+/* The same of one that the compiler knows: it moves no more than that takes. */
+static inline __attribute__((always_inline)) char *json_known_key(char *out, enum clv_attr_key key)
+{
+	memcpy(out, keys[key].text, (keys[key].len + 15u) & ~15u);
+	return out + keys[key].len;
+}
+
+/* As json_attr(), likewise. */
+static inline __attribute__((always_inline)) char *json_string_of(char *out, enum clv_attr_key key, struct clv_slice s)
+{
+	out = json_known_key(out, key);
+	*out = '"';
+	out = json_string(out + 1, s);
+	return PUT_LIT(out, "\",");
+}
+
+static inline __attribute__((always_inline)) char *json_int_of(char *out, enum clv_attr_key key, int64_t v)
+{
+	out = json_i64(json_known_key(out, key), v);
+	*out = ',';
+	return out + 1;
+}
+
+static inline __attribute__((always_inline)) char *json_bool_of(char *out, enum clv_attr_key key, bool v)
+{
+	out = json_known_key(out, key);
+	return v ? PUT_LIT(out, "true,") : PUT_LIT(out, "false,");
+}
+
+/* What HTTP begins with, if it does. `name`: what was written of the span's name, which mostly is the method. */
+static inline char *json_asked(char *out, const struct clv_attr **at, const struct clv_attr *end,
+			       const struct clv_span *span, struct clv_slice name)
+{
+	const struct clv_attr *a = *at;
+
+	if (end - a < 2 || !json_is(a, CLV_ATTR_HTTP_REQUEST_METHOD, CLV_TYPE_STRING) ||
+	    !json_is(a + 1, CLV_ATTR_URL_PATH, CLV_TYPE_STRING))
+		return out;
+	*at = a + 2;
+	if (a[0].s.data != span->name.data || a[0].s.len != span->name.len || name.len > sizeof(clv_sixteen)) {
+		out = json_string_of(out, CLV_ATTR_HTTP_REQUEST_METHOD, a[0].s);
+	} else {
+		out = json_known_key(out, CLV_ATTR_HTTP_REQUEST_METHOD);
+		*out = '"';
+		clv_sixteen_store(out + 1, clv_sixteen_load(name.data));
+		out += 1 + name.len;
+		out = PUT_LIT(out, "\",");
+	}
+	return json_string_of(out, CLV_ATTR_URL_PATH, a[1].s);
+}
+
+/* What it says of an answer, if that is next. */
+static inline char *json_answered(char *out, const struct clv_attr **at, const struct clv_attr *end)
+{
+	const struct clv_attr *a = *at;
+
+	if (end - a < 3 || !json_is(a, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, CLV_TYPE_INT) ||
+	    !json_is(a + 1, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, CLV_TYPE_INT) ||
+	    !json_is(a + 2, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, CLV_TYPE_INT))
+		return out;
+	*at = a + 3;
+	out = json_int_of(out, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, a[0].i);
+	out = json_int_of(out, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, a[1].i);
+	return json_int_of(out, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, a[2].i);
+}
+
+/* Do these two, which are the last ones of most spans, begin here? */
+static inline bool json_is_observed(const struct clv_attr *a)
+{
+	return json_is(a, CLV_ATTR_CLOVISOR_TIME_TO_FIRST_BYTE, CLV_TYPE_INT) &&
+	       json_is(a + 1, CLV_ATTR_CLOVISOR_CONNECTION_REUSED, CLV_TYPE_BOOL);
+}
+
+static inline char *json_observed(char *out, const struct clv_attr *a)
+{
+	out = json_int_of(out, CLV_ATTR_CLOVISOR_TIME_TO_FIRST_BYTE, a[0].i);
+	return json_bool_of(out, CLV_ATTR_CLOVISOR_CONNECTION_REUSED, a[1].b);
+}
+
 /* ---- what spans have in common ----------------------------------------------------------------------------------- */
 
 /* What a piece and a number may take beyond the text's length. */
@@ -405,22 +493,26 @@ static const struct clv_common *json_common_of(const struct clv_span *span)
 /* ---- spans ------------------------------------------------------------------------------------------------------- */
 
 /* Every attribute ends in a comma; the last one becomes the closing brace. */
-static inline char *json_attributes(char *out, const struct clv_span *span)
+static inline char *json_attributes(char *out, const struct clv_span *span, struct clv_slice name)
 {
 	const struct clv_common *common = json_common_of(span);
-	const struct clv_attr *a = span->attr, *end = a + span->attr_count, *stop = common ? span->common_at : end;
+	const struct clv_attr *a = span->attr, *end = a + span->attr_count;
 
 	if (span->attr_count + span->header_count == 0)
 		out++;
-	for (;;) {
-		while (a < stop)
+	if (common) {
+		out = json_asked(out, &a, span->common_at, span, name);
+		while (a < span->common_at)
 			out = json_attr(out, a++);
-		if (a == end)
-			break;
 		out = json_common(out, common, a);
 		a += common->count;
-		stop = end;
+		out = json_answered(out, &a, end);
 	}
+	bool observed = end - a >= 2 && json_is_observed(end - 2);
+	for (const struct clv_attr *stop = observed ? end - 2 : end; a < stop; a++)
+		out = json_attr(out, a);
+	if (observed)
+		out = json_observed(out, a);
 	out = json_headers(out, span);
 	out[-1] = '}';
 	if (span->attrs_dropped) {
@@ -519,13 +611,15 @@ size_t clv_json_write(const struct clv_json *j, const struct clv_span *span, cha
 		out = json_hex8(out, span->parent_id);
 	}
 	out = PUT_LIT(out, "\",\"name\":\"");
+	const char *name = out;
 	out = json_string(out, span->name);
+	const size_t name_len = (size_t)(out - name);
 	out = span->kind == CLV_KIND_CLIENT ? PUT_LIT(out, KIND("CLIENT")) : PUT_LIT(out, KIND("SERVER"));
 	out = json_time(j, out, span->start_ns);
 	out = PUT_LIT(out, "\",\"end_time_unix_nano\":\"");
 	out = json_time(j, out, span->end_ns);
 	out = span->status == CLV_STATUS_ERROR ? PUT_LIT(out, STATUS("ERROR")) : PUT_LIT(out, STATUS("UNSET"));
-	out = json_attributes(out, span);
+	out = json_attributes(out, span, clv_slice(name, name_len));
 	memcpy(out, j->resource, j->resource_len);
 	return (size_t)(out - line) + j->resource_len;
 }

@@ -141,6 +141,23 @@ static inline bool clv_streams_next(struct clv_streams *st, int d, const struct 
 	return true;
 }
 
+/*
+ * The same of a packet of no bytes, whatever its sequence number: all that it does is to acknowledge what was seen.
+ * True: that is noted.
+ */
+static inline bool clv_streams_acked(struct clv_streams *st, int d, const struct clv_packet *p)
+{
+	const uint8_t flags = CLV_TCP_FIN | CLV_TCP_SYN | CLV_TCP_RST | CLV_TCP_ACK;
+	struct clv_stream *other = &st->s[!d];
+	uint64_t ack = clv_stream_pos(other, p->ack);
+
+	if (p->len || p->hole_len || (p->tcp_flags & flags) != CLV_TCP_ACK || ack > other->next)
+		return false;
+	if (ack > other->acked)
+		other->acked = ack;
+	return true;
+}
+
 enum clv_blocked {
 	CLV_BLOCKED_NO,
 	CLV_BLOCKED_LOST, /* on bytes that the receiver has: they will hardly be seen again */

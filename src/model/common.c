@@ -53,17 +53,29 @@ static inline bool is_of(const struct clv_common *c, const struct clv_common_key
 	       same_text(c->text + said[0].len, said[1].data, said[1].len);
 }
 
-struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
+static inline struct clv_common *found(struct clv_commons *cs, uint32_t at)
+{
+	cs->again[at] = true;
+	cs->last = at;
+	return &cs->place[at];
+}
+
+static __attribute__((noinline)) struct clv_common *seek(struct clv_commons *cs, struct clv_common_key *key)
 {
 	uint32_t hash = hash_of(key), at = first_place(hash);
 
 	key->hash = hash;
 	for (uint32_t end = at + CLV_COMMON_WAYS; at < end; at++)
-		if (cs->hash[at] == hash && is_of(&cs->place[at], key)) {
-			cs->again[at] = true;
-			return &cs->place[at];
-		}
+		if (cs->hash[at] == hash && is_of(&cs->place[at], key))
+			return found(cs, at);
 	return NULL;
+}
+
+struct clv_common *clv_commons_find(struct clv_commons *cs, struct clv_common_key *key)
+{
+	if (cs->hash[cs->last] && is_of(&cs->place[cs->last], key)) /* once more */
+		return found(cs, cs->last);
+	return seek(cs, key);
 }
 
 struct clv_common *clv_commons_want(struct clv_commons *cs, const struct clv_common_key *key)

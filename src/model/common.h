@@ -35,7 +35,7 @@ struct clv_common_key {
 	const struct clv_endpoint *server;
 	uint64_t form[2];         /* everything else that decides, as numbers */
 	struct clv_slice said[2]; /* texts that were met, such as a host's name */
-	uint32_t hash;            /* of all that; set by clv_commons_find(), never 0 */
+	uint32_t hash;            /* of all that, never 0; set by clv_commons_find() when it finds nothing */
 };
 
 /* What an encoder wrote: a text before each of these ports, and one behind the last. */
@@ -61,6 +61,7 @@ struct clv_common {
 
 struct clv_commons {
 	uint32_t hash[CLV_COMMON_PLACES]; /* of what is kept there; 0: nothing */
+	uint32_t last;                    /* where something was found last */
 	bool again[CLV_COMMON_PLACES];    /* it came since the place was wanted */
 	uint32_t wanted[CLV_COMMON_SETS]; /* the hash of what came last and is not kept; 0: nothing */
 	struct clv_common place[CLV_COMMON_PLACES];

@@ -61,9 +61,15 @@ struct clv_packet {
 	uint64_t total_packets, total_bytes;
 	uint64_t rtt_ns; /* how long earlier data of this direction took to be acknowledged; 0: no new sample */
 	struct clv_kernel_ref kernel;
-	uint16_t retransmits; /* segments of this direction seen again since its last packet, not delivered */
-	bool probe;           /* taken in probe mode: neighbours may be missing */
-	bool walked;          /* the kernel walks over the frames of this direction: holes are what they carry */
+	union {
+		struct {
+			uint16_t retransmits; /* segments of this direction seen again since its last packet, not
+						 delivered */
+			bool probe;           /* taken in probe mode: neighbours may be missing */
+			bool walked; /* the kernel walks over the frames of this direction: holes are what they carry */
+		};
+		uint32_t rare; /* all of these at once: 0 of most packets */
+	};
 	bool last; /* of the observed endpoint's FIN: it reads no more, and what still comes will not be seen */
 };
 

@@ -73,6 +73,7 @@ struct clv_span {
 	bool remote;         /* the trace, mostly the parent too, is the application's own, from the request */
 	uint8_t trace_flags; /* W3C trace-flags (sampled, random) as the request has them; 0 without */
 	enum clv_decision parent_sampled;    /* CLV_UNDECIDED without a context, or when it leaves that open */
+	struct clv_slice traceparent;        /* from describe(), if no other field has trace context; else empty */
 	struct clv_slice tracestate;         /* as OTLP wants it: members joined by commas; empty: none, or not valid */
 	uint32_t net;                        /* the place of capture, as clv_packet.net */
 	const struct clv_resource *resource; /* whom it is about; set before it is exported */

@@ -53,6 +53,7 @@ static inline void clv_describe_key(struct clv_common_key *key, const struct clv
 static inline struct clv_attr *clv_describe_common(struct clv_span *span, struct clv_attr *at, struct clv_common *c)
 {
 	/* All of them, whatever the count, since that is quickly done; in pieces that compilers move by registers. */
+#pragma GCC unroll 3
 	for (int i = 0; i < CLV_COMMON_ATTRS; i += 4)
 		memcpy(at + i, c->attr + i, 4 * sizeof(*at));
 	at[c->port[0]].i = span->client.port;

@@ -186,16 +186,11 @@ static struct clv_http1_field http1_field_at(size_t at, size_t len)
 }
 
 /* By enum clv_http1_method. */
-static const struct clv_slice http1_known[] = {CLV_LIT("_OTHER"),
+const struct clv_slice clv_http1_known[] = {CLV_LIT("_OTHER"),
 #define X(name) CLV_LIT(#name),
-					       CLV_HTTP1_METHODS(X)
+					    CLV_HTTP1_METHODS(X)
 #undef X
 };
-
-struct clv_slice clv_http1_method_name(enum clv_http1_method method)
-{
-	return http1_known[method];
-}
 
 /* Whether the method's responses have no body, or another meaning. */
 static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_method method)
@@ -209,10 +204,10 @@ static inline void http1_method_is(struct clv_http1_facts *f, enum clv_http1_met
 
 static void http1_method(struct clv_http1_facts *f, struct clv_slice method)
 {
-	const size_t count = sizeof(http1_known) / sizeof(http1_known[0]);
+	const size_t count = sizeof(clv_http1_known) / sizeof(clv_http1_known[0]);
 	size_t i = CLV_HTTP1_METHOD_GET;
 
-	while (i < count && !clv_slice_eq(method, http1_known[i]))
+	while (i < count && !clv_slice_eq(method, clv_http1_known[i]))
 		i++;
 	http1_method_is(f, i < count ? (enum clv_http1_method)i : CLV_HTTP1_OTHER);
 }
@@ -349,16 +344,28 @@ static inline size_t http1_plain_request_line(struct clv_slice in, struct clv_ht
 	return blank + 10;
 }
 
+/* The three digits of a status, the first of them not 0, and the blanks around it, at p; 0: it is something else. */
+static inline unsigned http1_plain_status(const uint8_t *p)
+{
+	unsigned hundreds = p[1] - '1', tens = p[2] - '0', ones = p[3] - '0';
+
+	if (p[0] != ' ' || hundreds > 8 || tens > 9 || ones > 9 || p[4] != ' ')
+		return 0;
+	return (hundreds + 1) * 100 + tens * 10 + ones;
+}
+
 /* The same of a status line. */
 static inline size_t http1_plain_status_line(struct clv_slice in, struct clv_http1_facts *f)
 {
 	const uint8_t *p = in.data;
 
-	if (memcmp(p, "HTTP/1.", 7) != 0 || !http1_is_digit(p[7]) || p[8] != ' ' || p[9] < '1' || p[9] > '9' ||
-	    !http1_is_digit(p[10]) || !http1_is_digit(p[11]) || p[12] != ' ')
+	if (memcmp(p, "HTTP/1.", 7) != 0 || !http1_is_digit(p[7]))
+		return 0;
+	unsigned status = http1_plain_status(p + 8);
+	if (!status)
 		return 0;
 	f->minor = (uint8_t)(p[7] - '0');
-	f->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
+	f->status = (uint16_t)status;
 	size_t lf = clv_near(in, 13, '\n');
 	return lf < in.len ? lf : 0;
 }
@@ -630,7 +637,7 @@ static __attribute__((noinline)) enum http1_head_result http1_field_lines(struct
 static inline __attribute__((always_inline)) enum http1_head_result
 http1_head(enum clv_dir dir, struct clv_slice in, bool first, uint8_t *place, struct http1_head *h)
 {
-	memset(h, 0, sizeof(*h));
+	*h = (struct http1_head){0};
 	size_t lf = http1_plain_line(dir, in, &h->facts);
 	if (!lf) {
 		lf = clv_slice_find(in, 0, '\n');
@@ -646,7 +653,7 @@ http1_head(enum clv_dir dir, struct clv_slice in, bool first, uint8_t *place, st
 		return HTTP1_HEAD_DONE;
 	h->facts.unfolded = 1;
 	enum http1_head_result result = http1_field_lines(in, lf + 1, h);
-	if (result == HTTP1_HEAD_DONE && !(h->facts.flags & CLV_HTTP1_CONTEXT))
+	if (result == HTTP1_HEAD_DONE)
 		clv_http1_memo_learn(place, in, lf + 1, h);
 	return result;
 }
@@ -735,7 +742,7 @@ static inline const struct clv_http1_facts *http1_report(struct clv_sink *sink, 
 		.id = HTTP1_UPGRADED_ID,
 		.at = (uint32_t)at,
 		.head = clv_slice(in.data + at, len),
-		.method = request ? http1_known[f->method] : clv_slice(NULL, 0),
+		.method = request ? clv_http1_known[f->method] : clv_slice(NULL, 0),
 		.facts = f,
 		.facts_size = sizeof(*f),
 		.raw = clv_slice(NULL, 0),
@@ -763,12 +770,18 @@ static struct clv_fed http1_bad(struct http1_side *s, size_t used)
 	return http1_fed(CLV_FED_BAD, used, 0);
 }
 
-/* The message's last byte is the one before `at`. */
+/* The message's last byte is the one before `at`, and its side is as it was reset. */
+static inline struct clv_fed http1_ended(enum clv_dir dir, size_t at, struct clv_sink *sink)
+{
+	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
+	return http1_fed(CLV_FED_OK, at, 0);
+}
+
+/* The same of one whose side is not. */
 static inline struct clv_fed http1_done(struct http1_side *s, enum clv_dir dir, size_t at, struct clv_sink *sink)
 {
 	http1_reset(s);
-	sink->end(sink, dir, &(struct clv_end){.at = (uint32_t)at});
-	return http1_fed(CLV_FED_OK, at, 0);
+	return http1_ended(dir, at, sink);
 }
 
 /* The next line's LF, at or after `at`; in.len when it is not there. Looks at each byte once. */
@@ -833,12 +846,13 @@ static __attribute__((noinline)) struct clv_fed http1_chunks(struct http1_side *
 	}
 }
 
-/* The body that the head announces begins at `at`. `no_body`: the exchange allows none, whatever the head says. */
+/* The body that the head announces begins at `at`; its side was reset. `no_body`: the exchange allows none, whatever
+ * the head says. */
 static inline struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, const struct http1_head *h,
 					bool no_body, size_t at, struct clv_sink *sink)
 {
 	if (no_body || (!h->coded && h->has_length && !h->bad_length && !h->length))
-		return http1_done(s, dir, at, sink);
+		return http1_ended(dir, at, sink);
 	if (h->chunked) {
 		s->phase = HTTP1_CHUNK_SIZE;
 		return http1_fed(CLV_FED_OK, at, 0);
@@ -857,7 +871,7 @@ static inline struct clv_fed http1_body(struct http1_side *s, enum clv_dir dir, 
 		memcpy(s->behind, "\n\r\n", sizeof(s->behind)); /* resync() may find the next one at once */
 		return fed;
 	}
-	return http1_done(s, dir, at, sink);
+	return http1_ended(dir, at, sink);
 }
 
 /* RFC 9112 section 6.1 and 6.3: what must not stand beside Transfer-Encoding, and where it must not stand. */
@@ -1000,12 +1014,20 @@ static inline bool http1_may_start(struct http1_state *st, enum clv_dir dir, siz
 	return !st->switching;
 }
 
-/* A body is over, of which nothing was read. */
+/* A body is over, of which nothing was read, and nothing follows yet. */
+static inline struct clv_fed http1_skipped_all(struct http1_state *st, enum clv_dir dir, struct clv_sink *sink)
+{
+	http1_done(&st->side[dir], dir, 0, sink);
+	http1_may_start(st, dir, 0);
+	return http1_fed(CLV_FED_MORE, 0, 0);
+}
+
+/* The same where more may follow. */
 static __attribute__((noinline)) struct clv_fed http1_skipped(struct http1_state *st, enum clv_dir dir,
 							      struct clv_slice in, struct clv_sink *sink)
 {
 	http1_done(&st->side[dir], dir, 0, sink);
-	if (!http1_may_start(st, dir, in.len) || !in.len) /* mostly nothing follows */
+	if (!http1_may_start(st, dir, in.len))
 		return http1_fed(CLV_FED_MORE, 0, 0);
 	return http1_start(st, dir, in, sink);
 }
@@ -1022,7 +1044,7 @@ static struct clv_fed http1_feed(void *state, enum clv_dir dir, struct clv_slice
 	case HTTP1_FIELDS:
 		return http1_start(st, dir, in, sink);
 	case HTTP1_BODY:
-		return http1_skipped(st, dir, in, sink);
+		return in.len ? http1_skipped(st, dir, in, sink) : http1_skipped_all(st, dir, sink);
 	case HTTP1_UNTIL_CLOSE:
 		return http1_fed(CLV_FED_OK, 0, CLV_SKIP_TO_FIN);
 	default:
@@ -1118,10 +1140,22 @@ enum http1_trust {
 	HTTP1_FIRST, /* a connection's first bytes: careless lines, too */
 };
 
+/* Is it a plain request line, which is good anywhere? */
+static bool http1_probe_plain(struct clv_slice in)
+{
+	struct clv_http1_facts f = {0};
+	size_t lf = http1_plain_line(CLV_TO_SERVER, in, &f);
+
+	return lf && !memchr(in.data, 0x7f, lf);
+}
+
 /* Could a request line begin like this? */
 static enum clv_match http1_probe_request(struct clv_slice in, enum http1_trust trust)
 {
 	bool any = trust != HTTP1_KNOWN;
+
+	if (http1_probe_plain(in))
+		return CLV_MATCH_YES;
 	size_t method = http1_token(clv_slice_head(in, HTTP1_METHOD_BYTES + 1), 0);
 	bool whole = method < in.len;
 	enum clv_match known = http1_method_match(clv_slice(in.data, method), whole);

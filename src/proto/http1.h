@@ -23,21 +23,31 @@ enum clv_http1_flag {
 	CLV_HTTP1_H2C = 1 << 7,        /* Upgrade is, or offers, "h2c" (RFC 7540 section 3.2) */
 };
 
-/* Facts of a request or response. Fields are those of requests; a header that occurs twice counts once, the first. */
+/*
+ * Facts of a request or response, those of its start line first (CLV_HTTP1_LINE_BYTES). Fields are those of requests; a
+ * header that occurs twice counts once, the first.
+ */
 struct clv_http1_facts {
 	struct clv_http1_field target;
+	uint16_t method_len; /* the method begins at 0; 0 in a response */
+	uint16_t status;     /* 100..999; 0 in a request */
+	uint8_t minor;       /* HTTP/1.minor */
+	uint8_t method;      /* enum clv_http1_method */
+
+	uint8_t flags;    /* enum clv_http1_flag */
+	uint8_t unfolded; /* no field goes on in another line; 0: that was not looked at */
+	/* Where the value of traceparent is, if it is known that no other field carries trace context; 0: it is not. */
+	uint16_t traceparent;
 	struct clv_http1_field host;
 	struct clv_http1_field user_agent;
 	struct clv_http1_field forwarded;
 	struct clv_http1_field forwarded_for;  /* X-Forwarded-For */
 	struct clv_http1_field forwarded_host; /* X-Forwarded-Host */
-	uint16_t method_len;                   /* the method begins at 0; 0 in a response */
-	uint16_t status;                       /* 100..999; 0 in a request */
-	uint8_t minor;                         /* HTTP/1.minor */
-	uint8_t flags;                         /* enum clv_http1_flag */
-	uint8_t method;                        /* enum clv_http1_method */
-	uint8_t unfolded;                      /* no field goes on in another line; 0: that was not looked at */
 };
+
+#define CLV_HTTP1_LINE_BYTES offsetof(struct clv_http1_facts, flags)
+/* Of the value of traceparent, where facts say where it is. */
+#define CLV_HTTP1_TRACEPARENT_BYTES 55u
 
 /* What OpenTelemetry calls known: RFC 9110, PATCH, QUERY. Case-sensitive. */
 #define CLV_HTTP1_METHODS(X) X(GET) X(POST) X(PUT) X(DELETE) X(HEAD) X(OPTIONS) X(CONNECT) X(PATCH) X(TRACE) X(QUERY)
@@ -50,7 +60,12 @@ enum clv_http1_method {
 };
 
 /* As http.request.method has it: "_OTHER" for CLV_HTTP1_OTHER. */
-struct clv_slice clv_http1_method_name(enum clv_http1_method method);
+extern const struct clv_slice clv_http1_known[];
+
+static inline struct clv_slice clv_http1_method_name(enum clv_http1_method method)
+{
+	return clv_http1_known[method];
+}
 
 extern const struct clv_proto clv_http1;
 

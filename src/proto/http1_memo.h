@@ -3,7 +3,9 @@
  * Field lines that heads have had before. Most heads of a client or a server repeat all that stands behind the start
  * line, to the byte: such lines are compared, not parsed again. What a block of lines says, by itself, depends on
  * nothing else, so all of a thread's connections share one memo: a table of a fixed size, which begins empty and
- * dies with the thread. Private to HTTP/1's parser. Any thread.
+ * dies with the thread. Where traceparent is the only trace context its value may be another one each time, and is
+ * told by its place (clv_http1_facts.traceparent); and so may Content-Length, which is read anew.
+ * Private to HTTP/1's parser. Any thread.
  */
 #ifndef CLV_PROTO_HTTP1_MEMO_H
 #define CLV_PROTO_HTTP1_MEMO_H
@@ -27,9 +29,9 @@ struct http1_head {
 };
 
 /*
- * Does in.data[at..] begin with a block that is known: field lines, and the empty line behind them? Then *h, which
- * holds what the start line before `at` said, becomes what parsing them would make of it. *place is where the same
- * direction's last block was found; it may be any number, and begins with 0.
+ * Does in.data[at..], at <= in.len, begin with a block that is known: field lines, and the empty line behind them? Then
+ * *h, which holds what the start line before `at` said, becomes what parsing them would make of it. *place is where the
+ * same direction's last block was found; it may be any number, and begins with 0.
  */
 bool clv_http1_memo_find(uint8_t *place, struct clv_slice in, size_t at, struct http1_head *h);
 

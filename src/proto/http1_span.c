@@ -8,6 +8,7 @@
 #include "proto/http1.h"
 
 #include "base/digits.h"
+#include "base/near.h"
 #include "model/span.h"
 #include "proto/describe.h"
 #include "proto/http1_text.h"
@@ -334,12 +335,14 @@ static struct clv_attr *http1_describe_ends(const struct clv_http1_facts *f, str
 }
 
 /* A version, of up to three bytes, as a number. */
-static uint32_t http1_packed(struct clv_slice s)
+static inline uint32_t http1_packed(struct clv_slice s)
 {
-	if (!s.len)
-		return 0;
-	return (uint32_t)s.data[0] | (uint32_t)s.data[s.len / 2] << 8 | (uint32_t)s.data[s.len - 1] << 16 |
-	       (uint32_t)s.len << 24;
+	uint16_t first;
+
+	if (s.len < sizeof(first))
+		return s.len ? s.data[0] | 1u << 24 : 0;
+	memcpy(&first, s.data, sizeof(first));
+	return (uint32_t)first | (uint32_t)s.data[s.len - 1] << 16 | (uint32_t)s.len << 24;
 }
 
 /*
@@ -433,7 +436,7 @@ static inline struct clv_attr *http1_describe_usual(const struct clv_http1_facts
 	if (span->kind != CLV_KIND_SERVER || f->method == CLV_HTTP1_OTHER || !f->method_len || !target.len ||
 	    target.data[0] != '/')
 		return NULL;
-	size_t mark = clv_slice_find(target, 0, '?');
+	size_t mark = clv_near(target, 0, '?'); /* mostly it is short */
 	query = clv_slice_from(target, mark + 1);
 	if (query.len && http1_secrets(query))
 		return NULL;
@@ -469,14 +472,20 @@ http1_describe(const struct clv_pair *pair, const struct clv_http_form *form, st
 	struct clv_attr *begin = clv_span_begin(span, HTTP1_ATTRS);
 	struct clv_attr *at = http1_describe_usual(request, pair->request_head, form, span, begin);
 
-	if (!at)
-		at = http1_describe_any(request, pair->request_head, form, span, begin);
+	if (!at) {
+		const struct clv_http_form any = *form; /* in memory, and the usual one's in registers */
+
+		at = http1_describe_any(request, pair->request_head, &any, span, begin);
+	}
 	if (response && response->status)
 		at = http1_describe_response(response, span, at);
 	if (pair->request_ended && !form->sizes_unknown[CLV_TO_SERVER])
 		at = clv_attrs_int(at, CLV_ATTR_HTTP_REQUEST_BODY_SIZE, (int64_t)pair->request_body_bytes);
 	if (response && pair->response_ended && !form->sizes_unknown[CLV_TO_CLIENT])
 		at = clv_attrs_int(at, CLV_ATTR_HTTP_RESPONSE_BODY_SIZE, (int64_t)pair->response_body_bytes);
+	if (request->traceparent)
+		span->traceparent =
+			clv_slice(pair->request_head.data + request->traceparent, CLV_HTTP1_TRACEPARENT_BYTES);
 	if ((request->flags | (response ? response->flags : 0)) & CLV_HTTP1_CONFLICT)
 		at = clv_attrs_bool(at, CLV_ATTR_CLOVISOR_FRAMING_CONFLICT, true);
 	clv_span_end(span, at);

@@ -9,12 +9,13 @@
 #include <errno.h>
 
 #include "base/buf.h"
+#include "base/sixteen.h"
 
 #define TRACEPARENT_LEN 55
 
 /* ---- hex ------------------------------------------------------------------------------------------------------- */
 
-static int hex_digit(uint8_t c, bool upper)
+static inline int hex_digit(uint8_t c, bool upper)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -49,20 +50,53 @@ static bool hex_eight(const uint8_t *text, bool upper, uint8_t out[4])
 	return true;
 }
 
-/* The same of `len` digits, in eights. */
-static bool hex_eights(const uint8_t *text, size_t len, bool upper, uint8_t *out)
+#ifdef __SSE2__
+/* Sixteen lower-case digits. As hex_eight(). */
+static inline bool hex_sixteen(const uint8_t *text, uint8_t *out)
 {
-	for (size_t i = 0; i < len; i += 8)
+	const __m128i v = (__m128i)clv_sixteen_load(text);
+	__m128i digit = _mm_sub_epi8(v, _mm_set1_epi8('0')), letter = _mm_sub_epi8(v, _mm_set1_epi8('a'));
+	__m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit);
+	__m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
+
+	if (_mm_movemask_epi8(_mm_or_si128(is_digit, is_letter)) != 0xffff)
+		return false;
+	/* What is no digit has its letter's value, ten more than its place. */
+	__m128i nibble = _mm_add_epi8(digit, _mm_and_si128(is_letter, _mm_set1_epi8('0' + 10 - 'a')));
+	__m128i pair = _mm_or_si128(_mm_slli_epi16(nibble, 4), _mm_srli_epi16(nibble, 8));
+	__m128i bytes = _mm_and_si128(pair, _mm_set1_epi16(0xff));
+
+	_mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(bytes, bytes));
+	return true;
+}
+#endif
+
+/* The same of `len` digits, in eights. */
+static inline bool hex_eights(const uint8_t *text, size_t len, bool upper, uint8_t *out)
+{
+	size_t i = 0;
+
+#ifdef __SSE2__
+	for (; !upper && len - i >= 16; i += 16)
+		if (!hex_sixteen(text + i, out + i / 2))
+			return false;
+#endif
+	for (; i < len; i += 8)
 		if (!hex_eight(text + i, upper, out + i / 2))
 			return false;
 	return true;
 }
 
-static bool any_set(const uint8_t *bytes, size_t size)
+static inline bool any_set(const uint8_t *bytes, size_t size)
 {
-	uint8_t any = 0;
+	uint64_t any = 0, eight;
+	size_t i = 0;
 
-	for (size_t i = 0; i < size; i++)
+	for (; size - i >= sizeof(eight); i += sizeof(eight)) {
+		memcpy(&eight, bytes + i, sizeof(eight));
+		any |= eight;
+	}
+	for (; i < size; i++)
 		any |= bytes[i];
 	return any;
 }
@@ -89,13 +123,13 @@ static bool hex_id(struct clv_slice text, bool upper, uint8_t *out, size_t size)
 	return any_set(out, size);
 }
 
-/* Exactly `size` bytes, lower case. */
-static bool hex_exact(struct clv_slice text, uint8_t *out, size_t size)
+/* Exactly `size` bytes, eights of them, lower case. As hex_id(). */
+static inline bool hex_exact(struct clv_slice text, uint8_t *out, size_t size)
 {
-	return text.len == 2 * size && hex_id(text, false, out, size);
+	return text.len == 2 * size && hex_eights(text.data, text.len, false, out) && any_set(out, size);
 }
 
-static bool hex_byte(const uint8_t *text, uint8_t *out)
+static inline bool hex_byte(const uint8_t *text, uint8_t *out)
 {
 	int hi = hex_digit(text[0], false), lo = hex_digit(text[1], false);
 
@@ -553,12 +587,18 @@ bool clv_context_read(const struct clv_context_fields *f, const struct clv_propa
 	return any;
 }
 
+bool clv_propagators_want(const struct clv_propagators *p, enum clv_propagator which)
+{
+	for (unsigned i = 0; p->chosen && i < p->count; i++)
+		if (p->order[i] == which)
+			return true;
+	return !p->chosen;
+}
+
 static void propagators_add(struct clv_propagators *p, enum clv_propagator which)
 {
-	for (unsigned i = 0; i < p->count; i++)
-		if (p->order[i] == which)
-			return;
-	p->order[p->count++] = (uint8_t)which;
+	if (!clv_propagators_want(p, which))
+		p->order[p->count++] = (uint8_t)which;
 }
 
 int clv_propagators_parse(const char *list, struct clv_propagators *out, struct clv_slice *unknown)

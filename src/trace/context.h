@@ -37,6 +37,9 @@ struct clv_propagators {
  */
 int clv_propagators_parse(const char *list, struct clv_propagators *out, struct clv_slice *unknown);
 
+/* Is it one of them? */
+bool clv_propagators_want(const struct clv_propagators *p, enum clv_propagator which);
+
 /* ---- what was there ------------------------------------------------------------------------------------------ */
 
 /* No more tracestate headers are joined; with more there is none. It bounds this struct, nothing else. */

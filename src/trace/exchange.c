@@ -5,10 +5,8 @@
  */
 #include "trace/exchange.h"
 
-#include <assert.h>
 #include <string.h>
 
-#include "base/apart.h"
 #include "base/hash.h"
 #include "engine/limits.h"
 #include "model/span.h"
@@ -152,6 +150,65 @@ struct clv_exchange *clv_exchanges_seek(struct clv_exchanges *xs, uint64_t id)
 	return seek(xs, id, false);
 }
 
+/* ---- where they are allocated ------------------------------------------------------------------------------------ */
+
+/* No longer one is kept, */
+#define SPARE_BYTES 1024u
+/* nor given to who needs so many bytes less. */
+#define SPARE_WASTE 256u
+
+/* The first of those that are kept. */
+static struct clv_exchange *pool_pop(struct clv_exchange_pool *pool)
+{
+	struct clv_exchange *x = pool->spare;
+
+	pool->spare = x->node.next ? clv_list_entry(x->node.next, struct clv_exchange, node) : NULL;
+	pool->spares--;
+	return x;
+}
+
+void clv_exchange_pool_trim(struct clv_exchange_pool *pool)
+{
+	while (pool->spare) {
+		struct clv_exchange *x = pool_pop(pool);
+
+		clv_mem_free(pool->mem, x, x->room);
+	}
+}
+
+static __attribute__((noinline)) struct clv_exchange *pool_alloc(struct clv_exchange_pool *pool, size_t bytes)
+{
+	struct clv_exchange *x = pool->spare ? pool_pop(pool) : NULL;
+
+	if (x) /* it does not fit; those that do take its place in time */
+		clv_mem_free(pool->mem, x, x->room);
+	x = clv_mem_alloc(pool->mem, bytes);
+	if (x)
+		x->room = (uint32_t)clv_mem_class_size(bytes);
+	return x;
+}
+
+/* One with `bytes` in all, of which only `room` is set; NULL without memory. */
+static inline struct clv_exchange *pool_take(struct clv_exchange_pool *pool, size_t bytes)
+{
+	struct clv_exchange *x = pool->spare;
+
+	if (x && x->room - bytes < SPARE_WASTE) /* as a difference that is not below zero */
+		return pool_pop(pool);
+	return pool_alloc(pool, bytes);
+}
+
+static inline void pool_give(struct clv_exchange_pool *pool, struct clv_exchange *x)
+{
+	if (pool->spares == CLV_EXCHANGE_SPARES || x->room > SPARE_BYTES) {
+		clv_mem_free(pool->mem, x, x->room);
+		return;
+	}
+	x->node.next = pool->spare ? &pool->spare->node : NULL;
+	pool->spare = x;
+	pool->spares++;
+}
+
 /* ---- requests and answers ---------------------------------------------------------------------------------------- */
 
 /* Does a request beginning at `at` show that its client does not wait for answers? */
@@ -171,37 +228,35 @@ static bool shows_pipelining(const struct clv_exchanges *xs, const struct clv_ma
 	return true;
 }
 
-/* Whoever calls has made it a moment ago. */
-static inline struct clv_mark mark_of(const struct clv_mark *at)
+/* What is special about a request. */
+static inline void begin_flags(struct clv_exchange *x, uint32_t flags)
 {
-	return (struct clv_mark){.pos = clv_apart(at->pos), .ts_ns = clv_apart(at->ts_ns), .ack_seq = at->ack_seq};
+	x->flags |= flags & CLV_MSG_TRUNCATED ? CLV_SPAN_TRUNCATED : 0;
+	x->flags |= flags & CLV_MSG_MIDSTREAM ? CLV_SPAN_MIDSTREAM : 0;
+	x->context = flags & CLV_MSG_CONTEXT;
+	x->oneway = flags & CLV_MSG_ONEWAY;
+	x->quiet = flags & CLV_MSG_QUIET;
 }
 
 /* Notes all that is known when a request begins. */
 static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs, const struct clv_msg *msg,
 			 const struct clv_mark *at)
 {
-	uint32_t flags = xs->any ? CLV_SPAN_REUSED : 0;
-
-	if (msg->flags & CLV_MSG_TRUNCATED)
-		flags |= CLV_SPAN_TRUNCATED;
-	if (msg->flags & CLV_MSG_MIDSTREAM)
-		flags |= CLV_SPAN_MIDSTREAM;
-	x->request = mark_of(at);
+	x->request = clv_mark_of(at);
 	x->proto = NULL;
 	x->id = msg->id;
 	x->raw_hash = msg->raw.len ? clv_hash(msg->raw.data, msg->raw.len, 0) | 1 : 0;
-	x->flags = flags;
+	x->flags = xs->any ? CLV_SPAN_REUSED : 0;
 	x->head_len = (uint32_t)msg->head.len;
 	x->retransmits_before = 0;
 	x->facts_size = msg->facts_size;
 	x->response_facts_size = 0;
-	x->context = msg->flags & CLV_MSG_CONTEXT;
-	x->oneway = msg->flags & CLV_MSG_ONEWAY;
-	x->quiet = msg->flags & CLV_MSG_QUIET;
-	x->unsure = xs->unsure;
+	x->context = x->tentative = x->oneway = x->cancelled = x->quiet = x->lingers = x->counted = false;
 	x->open[CLV_TO_SERVER] = true;
-	x->open[CLV_TO_CLIENT] = x->tentative = x->cancelled = x->lingers = x->counted = false;
+	x->open[CLV_TO_CLIENT] = false;
+	x->unsure = xs->unsure;
+	if (msg->flags) /* mostly none */
+		begin_flags(x, msg->flags);
 	x->response = (struct clv_mark){0};
 	x->request_end_ns = x->response_end_ns = x->response_seen_ns = 0;
 	x->request_body_bytes = x->response_body_bytes = 0;
@@ -210,17 +265,8 @@ static inline void begin(struct clv_exchange *x, const struct clv_exchanges *xs,
 	memset(x->response_facts, 0, sizeof(x->response_facts)); /* another protocol's answer may have fewer */
 }
 
-/* As many as there may be need no call. */
-static inline void copy_facts(uint8_t *to, const void *facts, size_t size)
-{
-	if (size == CLV_FACTS_MAX)
-		memcpy(to, facts, CLV_FACTS_MAX);
-	else if (size)
-		memcpy(to, facts, size);
-}
-
-struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
-					   const struct clv_mark *at)
+struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_exchange_pool *pool,
+					   const struct clv_msg *msg, const struct clv_mark *at)
 {
 	uint16_t facts_size = msg->facts_size;
 	size_t head_len = msg->head.len;
@@ -230,11 +276,11 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	xs->lost = false;
 	if (clv_exchanges_full(xs, msg))
 		return NULL;
-	struct clv_exchange *x = clv_mem_alloc(mem, sizeof(*x) + facts_size + head_len);
+	struct clv_exchange *x = pool_take(pool, sizeof(*x) + facts_size + head_len);
 	if (!x)
 		return NULL;
 	begin(x, xs, msg, at);
-	copy_facts(x->data, msg->facts, facts_size);
+	clv_facts_copy(x->data, msg->facts, facts_size);
 	if (head_len)
 		memcpy(x->data + facts_size, msg->head.data, head_len);
 	xs->unsure &= x->oneway; /* one that has no answer cannot settle it */
@@ -247,17 +293,6 @@ struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_
 	return x;
 }
 
-/*
- * Could a response beginning at `at` answer x at all? Not if the client had read past it before it asked, nor if
- * the server had not got as far as x. (That the server acknowledges x itself is usual but not needed: it may
- * answer in the very moment that x arrives.)
- */
-static bool possible(const struct clv_exchange *x, const struct clv_mark *at)
-{
-	return (int32_t)((uint32_t)at->pos - x->request.ack_seq) >= 0 &&
-	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
-}
-
 /* Where the answer begins that `msg`, at `at`, is a part of: interim responses before it are, too. */
 static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
 {
@@ -267,7 +302,8 @@ static uint32_t answer_from(struct clv_exchanges *xs, const struct clv_msg *msg,
 	return xs->begun_at;
 }
 
-struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg, const struct clv_mark *at)
+struct clv_exchange *clv_exchanges_match_any(struct clv_exchanges *xs, const struct clv_msg *msg,
+					     const struct clv_mark *at)
 {
 	if (xs->by_id)
 		return seek(xs, msg->id, true);
@@ -278,10 +314,10 @@ struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct 
 	if (!x)
 		return NULL;
 	if (!x->unsure)
-		return possible(x, at) ? x : NULL;
+		return clv_exchange_possible(x, at) ? x : NULL;
 	if (xs->pipelined)
 		return NULL;
-	while (x && (answered(x) || x->oneway || from != x->request.ack_seq || !possible(x, at)))
+	while (x && (answered(x) || x->oneway || from != x->request.ack_seq || !clv_exchange_possible(x, at)))
 		x = clv_exchanges_next(xs, x);
 	return x;
 }
@@ -305,21 +341,6 @@ void clv_exchange_update(struct clv_exchange *x, enum clv_dir dir, const void *f
 	/* Of a request that another protocol left behind this one's facts say nothing. */
 	if (size == (dir == CLV_TO_SERVER ? x->facts_size : x->response_facts_size))
 		memcpy(dir == CLV_TO_SERVER ? x->data : x->response_facts, facts, size);
-}
-
-void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
-{
-	assert(msg->facts_size <= sizeof(x->response_facts));
-	x->response = mark_of(at);
-	x->response_seen_ns = at->ts_ns;
-	x->unsure = x->tentative = false;
-	x->open[CLV_TO_CLIENT] = true;
-	x->response_facts_size = msg->facts_size;
-	copy_facts(x->response_facts, msg->facts, msg->facts_size);
-	if (msg->flags & CLV_MSG_MIDSTREAM)
-		x->flags |= CLV_SPAN_MIDSTREAM;
-	if (msg->flags & CLV_MSG_TRUNCATED)
-		x->flags |= CLV_SPAN_TRUNCATED;
 }
 
 void clv_exchanges_lost_requests(struct clv_exchanges *xs, uint32_t heard)
@@ -352,11 +373,19 @@ void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x)
 	xs->bytes -= x->facts_size + x->head_len;
 }
 
-void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x)
+static __attribute__((noinline)) void free_all(struct clv_exchange_pool *pool, struct clv_exchange *x)
 {
 	if (x->kept)
-		clv_mem_free(mem, x->kept, x->kept_len);
+		clv_mem_free(pool->mem, x->kept, x->kept_len);
 	if (x->answer)
-		clv_mem_free(mem, x->answer, x->answer_len);
-	clv_mem_free(mem, x, sizeof(*x) + x->facts_size + x->head_len);
+		clv_mem_free(pool->mem, x->answer, x->answer_len);
+	pool_give(pool, x);
+}
+
+void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x)
+{
+	if (x->kept || x->answer)
+		free_all(pool, x);
+	else
+		pool_give(pool, x);
 }

@@ -12,10 +12,15 @@
 #ifndef CLV_TRACE_EXCHANGE_H
 #define CLV_TRACE_EXCHANGE_H
 
+#include <assert.h>
+#include <string.h>
+
+#include "base/apart.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "engine/limits.h"
 #include "model/msg.h"
+#include "model/span.h"
 
 struct clv_proto;
 
@@ -25,6 +30,12 @@ struct clv_mark {
 	uint64_t ts_ns;   /* of the packet that brought it */
 	uint32_t ack_seq; /* what that packet acknowledged */
 };
+
+/* Whoever calls has made it a moment ago. */
+static inline struct clv_mark clv_mark_of(const struct clv_mark *at)
+{
+	return (struct clv_mark){.pos = clv_apart(at->pos), .ts_ns = clv_apart(at->ts_ns), .ack_seq = at->ack_seq};
+}
 
 struct clv_exchange {
 	struct clv_node node;
@@ -57,6 +68,7 @@ struct clv_exchange {
 	uint32_t kept_len;    /* of kept */
 	uint32_t answer_len;  /* of answer */
 	uint32_t asked_again; /* a datagram: how often it was sent again */
+	uint32_t room;        /* bytes that it takes, once it is known how many */
 	_Alignas(8) uint8_t response_facts[CLV_FACTS_MAX];
 
 	/* and not set before they are asked for. */
@@ -82,6 +94,26 @@ struct clv_exchanges {
 	bool begun : 1;     /* of the answer that comes next interim responses were seen */
 };
 
+/*
+ * Where exchanges are allocated. The last ones that were freed are kept, since the next ones are mostly as long: few
+ * and short, and under the budget as before.
+ */
+struct clv_exchange_pool {
+	struct clv_mem *mem;
+	struct clv_exchange *spare; /* linked by node.next; NULL: none */
+	uint32_t spares;
+};
+
+#define CLV_EXCHANGE_SPARES 8
+
+static inline struct clv_exchange_pool clv_exchange_pool(struct clv_mem *mem)
+{
+	return (struct clv_exchange_pool){.mem = mem};
+}
+
+/* Gives back what is kept. */
+void clv_exchange_pool_trim(struct clv_exchange_pool *pool);
+
 void clv_exchanges_init(struct clv_exchanges *xs, bool by_id, bool midstream);
 /* From now on pairs are made by id, or not; what waits already stays. */
 void clv_exchanges_go_by_id(struct clv_exchanges *xs, bool by_id);
@@ -96,15 +128,17 @@ static inline bool clv_exchanges_full(const struct clv_exchanges *xs, const stru
  * A request's head: copies what must outlive the packet. NULL without memory, or when full; then
  * clv_exchanges_lost_requests() must follow.
  */
-struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_mem *mem, const struct clv_msg *msg,
-					   const struct clv_mark *at);
+struct clv_exchange *clv_exchanges_request(struct clv_exchanges *xs, struct clv_exchange_pool *pool,
+					   const struct clv_msg *msg, const struct clv_mark *at);
 
 /*
  * The request that a response beginning at `at` answers; NULL: an orphan. Does not change the list: requests
  * before the one returned are now known to stay unanswered, and the caller takes them out.
  */
-struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
-					 const struct clv_mark *at);
+struct clv_exchange *clv_exchanges_match_any(struct clv_exchanges *xs, const struct clv_msg *msg,
+					     const struct clv_mark *at);
+static inline struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
+						       const struct clv_mark *at);
 
 /* By clv_msg.id, whether answered or not; NULL when there is none. Of pairs by id only. */
 struct clv_exchange *clv_exchanges_seek(struct clv_exchanges *xs, uint64_t id);
@@ -117,8 +151,41 @@ static inline struct clv_exchange *clv_exchanges_find(struct clv_exchanges *xs, 
 	return x && x->id == id ? x : clv_exchanges_seek(xs, id);
 }
 
+/* Facts, CLV_FACTS_MAX bytes at most, by words, without a call; the last ones where they fit, maybe once more. */
+static inline void clv_facts_copy(uint8_t *to, const void *facts, uint16_t size)
+{
+	const uint8_t *from = facts;
+
+	_Static_assert(CLV_FACTS_MAX <= 64, "four words reach all of them");
+	if (size < 16) {
+		if (size)
+			memcpy(to, from, size);
+		return;
+	}
+	memcpy(to, from, 16);
+	if (size > 32)
+		memcpy(to + 16, from + 16, 16);
+	if (size > 48)
+		memcpy(to + 32, from + 32, 16);
+	memcpy(to + size - 16, from + size - 16, 16);
+}
+
 /* Notes the response on the exchange. */
-void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at);
+static inline void clv_exchange_answer(struct clv_exchange *x, const struct clv_msg *msg, const struct clv_mark *at)
+{
+	assert(msg->facts_size <= sizeof(x->response_facts));
+	x->response = clv_mark_of(at);
+	x->response_seen_ns = at->ts_ns;
+	x->unsure = x->tentative = false;
+	x->open[CLV_TO_CLIENT] = true;
+	x->response_facts_size = msg->facts_size;
+	clv_facts_copy(x->response_facts, msg->facts, msg->facts_size);
+	if (msg->flags & CLV_MSG_MIDSTREAM)
+		x->flags |= CLV_SPAN_MIDSTREAM;
+	if (msg->flags & CLV_MSG_TRUNCATED)
+		x->flags |= CLV_SPAN_TRUNCATED;
+}
+
 /* Keeps `keep` of the response in place of what was kept before; without memory what was kept stays. */
 void clv_exchange_keep(struct clv_exchange *x, struct clv_mem *mem, struct clv_slice keep);
 /* Facts that came later take the place of the head's, if they have their size. */
@@ -146,7 +213,7 @@ void clv_exchanges_doubt(struct clv_exchanges *xs);
 
 /* Takes the exchange out of the list; it stays the caller's until freed. */
 void clv_exchanges_take(struct clv_exchanges *xs, struct clv_exchange *x);
-void clv_exchange_free(struct clv_mem *mem, struct clv_exchange *x);
+void clv_exchange_free(struct clv_exchange_pool *pool, struct clv_exchange *x);
 
 static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchanges *xs)
 {
@@ -157,6 +224,29 @@ static inline struct clv_exchange *clv_exchanges_first(const struct clv_exchange
 static inline struct clv_exchange *clv_exchanges_next(const struct clv_exchanges *xs, const struct clv_exchange *x)
 {
 	return x->node.next == &xs->pending ? NULL : clv_list_entry(x->node.next, struct clv_exchange, node);
+}
+
+/*
+ * Could a response beginning at `at` answer x at all? Not if the client had read past it before it asked, nor if
+ * the server had not got as far as x. (That the server acknowledges x itself is usual but not needed: it may
+ * answer in the very moment that x arrives.)
+ */
+static inline bool clv_exchange_possible(const struct clv_exchange *x, const struct clv_mark *at)
+{
+	return (int32_t)((uint32_t)at->pos - x->request.ack_seq) >= 0 &&
+	       (int32_t)(at->ack_seq - (uint32_t)x->request.pos) >= 0;
+}
+
+static inline struct clv_exchange *clv_exchanges_match(struct clv_exchanges *xs, const struct clv_msg *msg,
+						       const struct clv_mark *at)
+{
+	struct clv_exchange *x = clv_exchanges_first(xs);
+
+	/* Nearly always it is the first one's, of which nothing is to be doubted. */
+	if (xs->by_id || xs->begun || msg->role != CLV_RESPONSE || !x || x->response.ts_ns || x->oneway || x->unsure)
+		return clv_exchanges_match_any(xs, msg, at);
+	xs->begun_at = (uint32_t)at->pos;
+	return clv_exchange_possible(x, at) ? x : NULL;
 }
 
 static inline const void *clv_exchange_facts(const struct clv_exchange *x)

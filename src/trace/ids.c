@@ -3,26 +3,30 @@
 #include "trace/ids.h"
 
 #include <endian.h>
+#include <string.h>
 
+#include "base/apart.h"
 #include "base/hash.h"
 
 /* Part of the format: another seed gives other ids, and two versions of clovisor would no longer agree. */
 #define IDS_SEED 0x636c6f7669736f72ull /* "clovisor" */
 
-static uint64_t nonzero(uint64_t v)
+static inline void put_nonzero(uint8_t out[8], uint64_t v)
 {
-	return htobe64(v ? v : 1);
+	uint64_t big = clv_apart(htobe64(v ? v : 1));
+
+	memcpy(out, &big, sizeof(big));
 }
 
-struct clv_exchange_ids clv_ids_derive(uint32_t request_seq, uint32_t response_seq, struct clv_slice head)
+void clv_ids_derive(struct clv_span *span, uint32_t request_seq, uint32_t response_seq, struct clv_slice head)
 {
 	uint64_t seed = IDS_SEED ^ ((uint64_t)request_seq << 32 | response_seq);
 	XXH128_hash_t h = XXH3_128bits_withSeed(head.data, head.len, seed);
 	uint64_t trace[2] = {h.high64, h.low64};
 
-	return (struct clv_exchange_ids){
-		.trace_id = {nonzero(trace[0]), nonzero(trace[1])},
-		.client_span_id = nonzero(clv_hash(trace, sizeof(trace), CLV_KIND_CLIENT)),
-		.server_span_id = nonzero(clv_hash(trace, sizeof(trace), CLV_KIND_SERVER)),
-	};
+	put_nonzero(span->trace_id, trace[0]);
+	put_nonzero(span->trace_id + 8, trace[1]);
+	put_nonzero(span->span_id, clv_hash(trace, sizeof(trace), span->kind));
+	if (span->has_parent)
+		put_nonzero(span->parent_id, clv_hash(trace, sizeof(trace), CLV_KIND_CLIENT));
 }

@@ -11,15 +11,11 @@
 #include "model/span.h"
 
 /*
- * Derives the ids of an exchange. `response_seq`: sequence number of the response's first byte; without a
- * response what the request's first packet acknowledged, which is the same unless the client pipelined.
- * None of the ids is ever all zero (W3C Trace Context section 3.2.2).
+ * Sets the ids of an exchange's span, whose kind is set, and whether it has a parent: that is the client's span then.
+ * `response_seq`: sequence number of the response's first byte; without a response what the request's first packet
+ * acknowledged, which is the same unless the client pipelined. None of the ids is ever all zero (W3C Trace Context
+ * section 3.2.2).
  */
-struct clv_exchange_ids { /* in the order of bytes that they are written in */
-	uint64_t trace_id[2];
-	uint64_t client_span_id, server_span_id;
-};
-
-struct clv_exchange_ids clv_ids_derive(uint32_t request_seq, uint32_t response_seq, struct clv_slice head);
+void clv_ids_derive(struct clv_span *span, uint32_t request_seq, uint32_t response_seq, struct clv_slice head);
 
 #endif

@@ -14,28 +14,14 @@
 
 /* ---- ids and context ------------------------------------------------------------------------------------------- */
 
-static void put_id(uint8_t *to, uint64_t id)
-{
-	id = clv_apart(id); /* it was made a moment ago */
-	memcpy(to, &id, sizeof(id));
-}
-
 static void set_ids(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
 {
 	struct clv_slice head = x->raw_hash ? clv_slice(&x->raw_hash, sizeof(x->raw_hash)) : clv_exchange_head(x);
 	uint32_t response_seq = x->response.ts_ns ? (uint32_t)x->response.pos : x->request.ack_seq;
-	struct clv_exchange_ids ids = clv_ids_derive((uint32_t)x->request.pos, response_seq, head);
 
-	put_id(span->trace_id, ids.trace_id[0]);
-	put_id(span->trace_id + sizeof(uint64_t), ids.trace_id[1]);
-	if (r->kind == CLV_KIND_CLIENT) {
-		put_id(span->span_id, ids.client_span_id);
-	} else {
-		put_id(span->span_id, ids.server_span_id);
-		/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
-		put_id(span->parent_id, ids.client_span_id);
-		span->has_parent = r->side_known && !r->both_ends;
-	}
+	/* The caller's span, by whoever sees that side; where no sides are known, or both, nobody else does. */
+	span->has_parent = r->kind == CLV_KIND_SERVER && r->side_known && !r->both_ends;
+	clv_ids_derive(span, (uint32_t)x->request.pos, response_seq, head);
 }
 
 static void take_field(void *ctx, struct clv_slice name, struct clv_slice value)
@@ -43,7 +29,10 @@ static void take_field(void *ctx, struct clv_slice name, struct clv_slice value)
 	clv_context_take(ctx, name, value);
 }
 
-/* The application's own ids take the place of the derived ones; without a parent among them ours stays. */
+/*
+ * The application's own ids take the place of the derived ones; without a parent among them ours stays. `f`: where
+ * they are from; NULL: no tracestate is with them.
+ */
 static void take_context(const struct clv_context_fields *f, const struct clv_context *c, struct clv_span *span)
 {
 	span->trace_flags = c->flags;
@@ -56,7 +45,7 @@ static void take_context(const struct clv_context_fields *f, const struct clv_co
 		memcpy(span->parent_id, c->parent_id, sizeof(span->parent_id));
 		span->has_parent = true;
 	}
-	if (c->w3c && f->tracestates) {
+	if (f && c->w3c && f->tracestates) {
 		char *room = clv_span_scratch(span, CLV_TRACESTATE_BYTES);
 
 		if (room)
@@ -64,17 +53,16 @@ static void take_context(const struct clv_context_fields *f, const struct clv_co
 	}
 }
 
-static void set_context(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+/* All that the request's fields say. */
+static __attribute__((noinline)) void read_context(const struct clv_report *r, struct clv_slice head,
+						   struct clv_span *span)
 {
-	const struct clv_propagators *p = &r->rules->propagators;
 	struct clv_context_fields f;
 	struct clv_context c;
 
-	if (!x->context || !r->proto->fields || (p->chosen && !p->count))
-		return;
 	memset(&f, 0, sizeof(f));
-	r->proto->fields(clv_exchange_head(x), take_field, &f);
-	if (clv_context_read(&f, p, &c))
+	r->proto->fields(head, take_field, &f);
+	if (clv_context_read(&f, &r->rules->propagators, &c))
 		take_context(&f, &c, span);
 	struct clv_slice id = clv_context_request_id(&f);
 	if (!id.len)
@@ -82,6 +70,19 @@ static void set_context(const struct clv_report *r, const struct clv_exchange *x
 	clv_span_str(span, CLV_ATTR_CLOVISOR_REQUEST_ID, id);
 	if (span->parent_sampled == CLV_UNDECIDED)
 		span->parent_sampled = clv_context_request_decision(id);
+}
+
+static void set_context(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)
+{
+	const struct clv_propagators *p = &r->rules->propagators;
+	struct clv_context c;
+
+	if (!x->context || !r->proto->fields || (p->chosen && !p->count))
+		return;
+	if (!span->traceparent.len)
+		read_context(r, clv_exchange_head(x), span);
+	else if (clv_propagators_want(p, CLV_PROPAGATOR_W3C) && clv_context_parse(span->traceparent, &c))
+		take_context(NULL, &c, span);
 }
 
 /* ---- times and what is missing --------------------------------------------------------------------------------- */
@@ -359,15 +360,16 @@ static void set_name(struct clv_span *span, struct clv_slice route)
 
 /* ---- all of it ------------------------------------------------------------------------------------------------- */
 
-/* All but the arrays, which counts bound; in pieces that compilers clear by registers. */
+/* All but the arrays, which counts bound; in pieces that compilers clear by registers, one by one. */
 static inline void clear(struct clv_span *span)
 {
 	enum { ALL = offsetof(struct clv_span, attr), PIECE = 64, REST = ALL % PIECE };
-	char *at = (char *)span, *end = at + ALL - REST;
+	char *at = (char *)span;
 
-	for (; at < end; at += PIECE)
-		memset(at, 0, PIECE);
-	memset(at, 0, REST);
+#pragma GCC unroll 8
+	for (size_t i = 0; i < ALL - REST; i += PIECE)
+		memset(at + i, 0, PIECE);
+	memset(at + ALL - REST, 0, REST);
 }
 
 void clv_report_span(const struct clv_report *r, const struct clv_exchange *x, struct clv_span *span)

@@ -13,19 +13,21 @@
 
 struct bed {
 	struct clv_mem mem;
+	struct clv_exchange_pool pool;
 	struct clv_exchanges xs;
 };
 
 static void open_bed(struct bed *b, bool by_id, bool midstream)
 {
 	clv_mem_init(&b->mem, 16 << 20);
+	b->pool = clv_exchange_pool(&b->mem);
 	clv_exchanges_init(&b->xs, by_id, midstream);
 }
 
 static void drop(struct bed *b, struct clv_exchange *x)
 {
 	clv_exchanges_take(&b->xs, x);
-	clv_exchange_free(&b->mem, x);
+	clv_exchange_free(&b->pool, x);
 }
 
 static void close_bed(struct bed *b)
@@ -36,6 +38,7 @@ static void close_bed(struct bed *b)
 		drop(b, x);
 	assert_int_equal(b->xs.count, 0);
 	assert_int_equal(b->xs.bytes, 0);
+	clv_exchange_pool_trim(&b->pool);
 	assert_int_equal(b->mem.used_bytes, 0);
 	clv_mem_fini(&b->mem);
 }
@@ -53,7 +56,7 @@ static struct clv_exchange *request(struct bed *b, uint64_t id, uint64_t pos, ui
 	struct clv_msg msg = message(id, CLV_LIT("head"));
 	struct clv_mark at = {.pos = pos, .ts_ns = 1, .ack_seq = ack};
 
-	return clv_exchanges_request(&b->xs, &b->mem, &msg, &at);
+	return clv_exchanges_request(&b->xs, &b->pool, &msg, &at);
 }
 
 static struct clv_exchange *match(struct bed *b, uint64_t id, uint64_t pos, uint32_t ack)
@@ -188,6 +191,39 @@ static void by_id(void **state)
 	close_bed(&b);
 }
 
+/* A few of those that were freed are taken again, when they fit. */
+static void spares(void **state)
+{
+	static uint8_t head[2000];
+	struct clv_msg msg = message(0, clv_slice(head, 300));
+	const struct clv_mark at = {.pos = 100, .ts_ns = 1};
+	struct clv_exchange *x[2 * CLV_EXCHANGE_SPARES];
+	struct bed b;
+
+	open_bed(&b, false, false);
+	for (size_t i = 0; i < sizeof(x) / sizeof(x[0]); i++)
+		x[i] = clv_exchanges_request(&b.xs, &b.pool, &msg, &at);
+	size_t each = b.mem.used_bytes / (2 * CLV_EXCHANGE_SPARES);
+	for (size_t i = 0; i < sizeof(x) / sizeof(x[0]); i++)
+		drop(&b, x[i]);
+	assert_int_equal(b.mem.used_bytes, CLV_EXCHANGE_SPARES * each);
+	/* A shorter one, as long as little is wasted. */
+	msg.head.len = 290;
+	assert_ptr_equal(x[0] = clv_exchanges_request(&b.xs, &b.pool, &msg, &at), x[CLV_EXCHANGE_SPARES - 1]);
+	assert_int_equal(b.mem.used_bytes, CLV_EXCHANGE_SPARES * each);
+	drop(&b, x[0]);
+	/* What does not fit goes, one at a time. */
+	msg.head.len = 4;
+	x[0] = clv_exchanges_request(&b.xs, &b.pool, &msg, &at);
+	assert_int_equal(b.pool.spares, CLV_EXCHANGE_SPARES - 1);
+	msg.head.len = sizeof(head);
+	x[1] = clv_exchanges_request(&b.xs, &b.pool, &msg, &at);
+	assert_int_equal(b.pool.spares, CLV_EXCHANGE_SPARES - 2);
+	drop(&b, x[1]); /* too long to be kept */
+	assert_int_equal(b.pool.spares, CLV_EXCHANGE_SPARES - 2);
+	close_bed(&b);
+}
+
 static void bounds(void **state)
 {
 	static uint8_t head[60000];
@@ -198,11 +234,11 @@ static void bounds(void **state)
 
 	open_bed(&b, false, false);
 	while (!clv_exchanges_full(&b.xs, &msg)) {
-		assert_non_null(clv_exchanges_request(&b.xs, &b.mem, &msg, &at));
+		assert_non_null(clv_exchanges_request(&b.xs, &b.pool, &msg, &at));
 		n++;
 	}
 	assert_int_equal(n, CLV_PENDING_BYTES / (sizeof(head) + msg.facts_size));
-	assert_null(clv_exchanges_request(&b.xs, &b.mem, &msg, &at));
+	assert_null(clv_exchanges_request(&b.xs, &b.pool, &msg, &at));
 	drop(&b, clv_exchanges_first(&b.xs));
 	assert_false(clv_exchanges_full(&b.xs, &msg));
 	close_bed(&b);
@@ -335,11 +371,21 @@ static void twice_by_id(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_turn),     cmocka_unit_test(doubt),       cmocka_unit_test(interim_is_no_evidence),
-		cmocka_unit_test(impossible),  cmocka_unit_test(evidence),    cmocka_unit_test(no_evidence),
-		cmocka_unit_test(by_id),       cmocka_unit_test(bounds),      cmocka_unit_test(foreign_facts),
-		cmocka_unit_test(many_by_id),  cmocka_unit_test(some_by_id),  cmocka_unit_test(up_and_down_by_id),
-		cmocka_unit_test(later_by_id), cmocka_unit_test(twice_by_id),
+		cmocka_unit_test(in_turn),
+		cmocka_unit_test(doubt),
+		cmocka_unit_test(interim_is_no_evidence),
+		cmocka_unit_test(impossible),
+		cmocka_unit_test(evidence),
+		cmocka_unit_test(no_evidence),
+		cmocka_unit_test(by_id),
+		cmocka_unit_test(bounds),
+		cmocka_unit_test(spares),
+		cmocka_unit_test(foreign_facts),
+		cmocka_unit_test(many_by_id),
+		cmocka_unit_test(some_by_id),
+		cmocka_unit_test(up_and_down_by_id),
+		cmocka_unit_test(later_by_id),
+		cmocka_unit_test(twice_by_id),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of field lines that came before mean what parsing them means; which are kept; and that threads share none. */
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "base/hash.h"
 #include "proto/http1_memo.h"
+#include "trace/context.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -167,13 +169,41 @@ static void hear(struct ear *e, const void *what, size_t size)
 	e->heard = clv_hash(what, size, e->heard);
 }
 
+static void note_context(void *ctx, struct clv_slice name, struct clv_slice value)
+{
+	clv_context_take(ctx, name, value);
+}
+
+/* Where traceparent is said to be, it is, and nothing else says anything of traces. */
+static void check_traceparent(struct clv_slice head, uint16_t at)
+{
+	struct clv_context_fields found, only;
+
+	memset(&found, 0, sizeof(found));
+	memset(&only, 0, sizeof(only));
+	clv_http1.fields(head, note_context, &found);
+	only.traceparent = clv_slice(head.data + at, CLV_HTTP1_TRACEPARENT_BYTES);
+	only.traceparents = 1;
+	assert_memory_equal(&found, &only, sizeof(found));
+}
+
+static unsigned traceparents; /* so many were said to be somewhere */
+
 static const void *on_head(struct clv_sink *sink, enum clv_dir dir, const struct clv_msg *msg)
 {
 	struct ear *e = (struct ear *)sink;
+	struct clv_http1_facts facts;
 	uint32_t said[] = {dir, msg->role, msg->flags, msg->at, (uint32_t)msg->head.len, msg->facts_size};
 
+	assert_int_equal(msg->facts_size, sizeof(facts));
+	memcpy(&facts, msg->facts, sizeof(facts));
+	if (facts.traceparent) {
+		check_traceparent(msg->head, facts.traceparent);
+		traceparents++;
+		facts.traceparent = 0; /* the memo alone knows */
+	}
 	hear(e, said, sizeof(said));
-	hear(e, msg->facts, msg->facts_size);
+	hear(e, &facts, sizeof(facts));
 	hear(e, msg->head.data, msg->head.len);
 	e->heads++;
 	return NULL;
@@ -214,6 +244,9 @@ static uint64_t parse(enum clv_dir dir, struct clv_slice text, size_t cut, unsig
 	return e.heard;
 }
 
+#define PARENT  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+#define PARENT2 "00-11111111111111111111111111111111-2222222222222222-00"
+
 static const struct {
 	enum clv_dir dir;
 	const char *text;
@@ -226,7 +259,18 @@ static const struct {
 	{CLV_TO_SERVER, "CONNECT f:443 HTTP/1.1\r\nHost: f\r\nUser-Agent: g\r\n h\r\n\r\n"},
 	{CLV_TO_SERVER, "GET /i HTTP/1.1\r\nHost: a.b\r\nb3: 0\r\n\r\n"},
 	{CLV_TO_SERVER, "DELETE /j HTTP/1.1\r\nHost:\r\nUser-Agent: \r\nX-Forwarded-Host:a\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /k HTTP/1.1\r\nHost: a.b\r\nTraceParent: " PARENT "\r\nX-Real-IP: a\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /l HTTP/1.1\r\ntraceparent:" PARENT2 "\r\nContent-Length: 1\r\nHost: a.b\r\n\r\na"},
+	{CLV_TO_SERVER, "GET /m HTTP/1.1\r\nHost: a.b\r\ntraceparent: " PARENT "\r\ntracestate: a=b\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /n HTTP/1.1\r\ntraceparent: " PARENT "\r\ntraceparent: " PARENT2 "\r\n\r\n"},
+	{CLV_TO_SERVER, "GET /o HTTP/1.1\r\ntraceparent: " PARENT "a\r\nHost: a.b\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 3\r\nETag: \"1\"\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nHost: a.b\r\nContent-Length: 31\r\nAccept: */*\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nHost: a.b\r\nContent-Length: 7\r\nAccept: */*\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nContent-Length: 31\r\nHost: a.b\r\n\r\nabc"},
+	{CLV_TO_SERVER, "POST /c HTTP/1.1\r\nContent-Length: 7\r\nHost: a.b\r\n\r\nabc"},
+	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 31\r\nETag: \"1\"\r\n\r\nabc"},
+	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 007\r\nETag: \"1\"\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.0 404 Not Found\r\nServer: s\r\nConnection: close\r\n\r\nabc"},
 	{CLV_TO_CLIENT, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length : 1\r\n\r\n0\r\n\r\n"},
 	{CLV_TO_CLIENT, "HTTP/1.1 304 Not Modified\r\nContent-Length: 2, 3\r\nDate: x\r\n\r\n"},
@@ -300,10 +344,12 @@ static void test_the_same_is_heard(void **unused)
 	assert_non_null(alone);
 	assert_non_null(together);
 	go_through(alone, MESSAGES, false, &heads_alone);
+	assert_int_equal(traceparents, 0);
 	go_through(together, MESSAGES, true, &heads_together);
 	for (size_t i = 0; i < MESSAGES; i++)
 		assert_int_equal(alone[i], together[i]);
 	assert_int_equal(heads_alone, heads_together);
+	assert_in_range(traceparents, heads_together / 50, heads_together / 5);
 	assert_in_range(heads_alone, MESSAGES / 4, 2 * MESSAGES);
 	for (size_t i = 0; i < COUNT(usual); i++) {
 		struct clv_slice text = clv_slice_str(usual[i].text);
@@ -311,9 +357,86 @@ static void test_the_same_is_heard(void **unused)
 
 		found += clv_http1_memo_find(&place, text, clv_slice_find(text, 0, '\n') + 1, &h);
 	}
-	assert_in_range(found, COUNT(usual) / 2, COUNT(usual) - 1); /* never the one with trace context */
+	assert_in_range(found, COUNT(usual) / 2, COUNT(usual) - 1); /* never those with other trace context */
 	free(alone);
 	free(together);
+}
+
+/* Which field it is depends on nothing but what trace/context.c makes of it. */
+static void test_where_traceparent_is(void **unused)
+{
+	static const char *const others[] = {
+		"tracestate",      "b3",          "x-b3-traceid", "x-b3-spanid",
+		"x-b3-sampled",    "x-b3-flags",  "x-request-id", "uber-trace-id",
+		"x-amzn-trace-id", "traceparent", "X-Request-ID", "x-b4",
+	};
+	const size_t none = COUNT(others) - 1; /* that says nothing */
+	char text[256];
+
+	for (size_t i = 0; i < COUNT(others); i++) {
+		int len = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s: 1\r\ntraceparent: " PARENT "\r\n\r\n",
+				   others[i]);
+		unsigned heads = 0;
+
+		traceparents = 0;
+		for (unsigned n = 0; n < 100; n++)
+			parse(CLV_TO_SERVER, clv_slice(text, (size_t)len), (size_t)len, &heads);
+		assert_int_equal(heads, 100);
+		assert_in_range(traceparents, i == none ? 50 : 0, i == none ? 100 : 0);
+	}
+	/* Any other value of one word is in the same place; one of another form is not. */
+	traceparents = 0;
+	for (size_t at = 0; at < CLV_HTTP1_TRACEPARENT_BYTES; at++)
+		for (unsigned byte = 0; byte < 256; byte++) {
+			unsigned heads = 0;
+			int len = snprintf(text, sizeof(text),
+					   "GET / HTTP/1.1\r\nx-b4: 1\r\ntraceparent: " PARENT "\r\n\r\n");
+
+			text[(size_t)len - 4 - CLV_HTTP1_TRACEPARENT_BYTES + at] = (char)byte;
+			parse(CLV_TO_SERVER, clv_slice(text, (size_t)len), (size_t)len, &heads);
+		}
+	assert_int_equal(traceparents, CLV_HTTP1_TRACEPARENT_BYTES * (256 - ' ' - 1));
+}
+
+/* Heads that differ in nothing but their length are known by the others, whatever it is, and say the right one. */
+static void test_other_lengths(void **unused)
+{
+	static const char *const bad[] = {"", "-1", "1a", "0x1", "1, 1", "1 1", "9999999999999999999", "+1", "1\t2"};
+	char text[256];
+	uint8_t place = 0;
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		_Alignas(16) uint8_t state[128] = {0};
+		struct ear e = {.sink = {.head = on_head, .end = on_end}};
+		uint64_t length = i < 900 ? i * 977 + 1 : (uint64_t)1 << (i - 900) % 56;
+		int start = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n");
+		int len = start + snprintf(text + start, sizeof(text) - (size_t)start,
+					   "Server: s\r\ncontent-length: %" PRIu64 " \r\nAge: 1\r\n\r\n", length);
+		struct clv_slice in = clv_slice(text, (size_t)len);
+		struct http1_head h = {.started = true};
+
+		clv_http1.open(state, &(struct clv_conn_info){.server_port = 80});
+		struct clv_fed fed = clv_http1.feed(state, CLV_TO_CLIENT, in, &e.sink);
+		assert_int_equal(fed.v, CLV_FED_OK);
+		assert_int_equal(fed.used, len);
+		assert_int_equal(fed.skip, length);
+		if (clv_http1_memo_find(&place, in, (size_t)start, &h)) {
+			assert_int_equal(h.length, length);
+			assert_int_equal(h.len, len);
+			assert_true(h.has_length && !h.bad_length && !h.coded && !h.facts.traceparent);
+			found++;
+		}
+		for (int cut = start; cut < len; cut++)
+			assert_false(clv_http1_memo_find(&place, clv_slice(text, (size_t)cut), (size_t)start, &h));
+	}
+	assert_in_range(found, 900, 1000);
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct http1_head h = {.started = true};
+		int len = snprintf(text, sizeof(text), "Server: s\r\ncontent-length: %s \r\nAge: 1\r\n\r\n", bad[i]);
+
+		assert_false(clv_http1_memo_find(&place, clv_slice(text, (size_t)len), 0, &h));
+	}
 }
 
 static void *in_thread(void *unused)
@@ -346,6 +469,8 @@ int main(void)
 		cmocka_unit_test_setup(test_what_is_kept, setup),
 		cmocka_unit_test_setup(test_who_takes_turns, setup),
 		cmocka_unit_test_setup(test_the_same_is_heard, setup),
+		cmocka_unit_test_setup(test_where_traceparent_is, setup),
+		cmocka_unit_test_setup(test_other_lengths, setup),
 		cmocka_unit_test_setup(test_threads_share_nothing, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,36 @@ static void context_envoy(void **state)
 	done();
 }
 
+/* A head that came often, but for its traceparent, says what it said the first time. */
+static void context_again(void **state)
+{
+	struct clv_head_rules without = {0};
+
+	assert_int_equal(clv_propagators_parse("b3", &without.propagators, NULL), 0);
+	for (int chosen = 0; chosen < 2; chosen++) {
+		open_with(chosen ? &without : &(struct clv_head_rules){0}, false);
+		for (unsigned i = 0; i < 100; i++) {
+			char request[256], trace[33], parent[17];
+
+			snprintf(trace, sizeof(trace), "%032x", i + 1);
+			snprintf(parent, sizeof(parent), "%016x", i + 4711);
+			snprintf(request, sizeof(request),
+				 "GET /%u HTTP/1.1\r\nHost: a\r\ntraceparent: %02x-%s-%s-%02x\r\n\r\n", i,
+				 i % 16 == 15 ? 0xff : 0, trace, parent, i % 2);
+			exchange(request, OK);
+			bool good = !chosen && i % 16 != 15; /* there is no version ff */
+			assert_int_equal(last.remote, good);
+			assert_int_equal(last.parent_sampled, !good   ? CLV_UNDECIDED
+							      : i % 2 ? CLV_SAMPLED
+								      : CLV_NOT_SAMPLED);
+			assert_int_equal(strcmp(top("trace_id"), trace) == 0, good);
+			assert_int_equal(strcmp(top("parent_span_id"), parent) == 0, good);
+			assert_true(last.has_parent);
+		}
+		done();
+	}
+}
+
 static void context_chosen(void **state)
 {
 	struct clv_head_rules rules = {0};
@@ -415,11 +445,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(context),         cmocka_unit_test(context_without_ids),
-		cmocka_unit_test(context_envoy),   cmocka_unit_test(context_chosen),
-		cmocka_unit_test(routes),          cmocka_unit_test(captured),
-		cmocka_unit_test(captured_bounds), cmocka_unit_test(redacts),
-		cmocka_unit_test(redacts_guesses), cmocka_unit_test(redacts_in_doubt),
+		cmocka_unit_test(context),          cmocka_unit_test(context_without_ids),
+		cmocka_unit_test(context_envoy),    cmocka_unit_test(context_again),
+		cmocka_unit_test(context_chosen),   cmocka_unit_test(routes),
+		cmocka_unit_test(captured),         cmocka_unit_test(captured_bounds),
+		cmocka_unit_test(redacts),          cmocka_unit_test(redacts_guesses),
+		cmocka_unit_test(redacts_in_doubt),
 	};
 
 	return cmocka_run_group_tests_name("rules", tests, setup, teardown);

@@ -378,6 +378,41 @@ static void straight(void **state)
 	clv_mem_fini(&mem);
 }
 
+/* What goes by clv_streams_acked() would have done the same by clv_streams_packet(); what does not changes nothing. */
+static void acked(void **state)
+{
+	const struct clv_stream_user u = {.data = count_data, .hole = count_hole, .fin = ignore_fin};
+	const uint8_t flags[] = {CLV_TCP_ACK, CLV_TCP_ACK | CLV_TCP_PSH, 0, CLV_TCP_ACK | CLV_TCP_FIN, CLV_TCP_RST};
+	unsigned yes = 0, turns = 10000;
+
+	rng = 7;
+	for (unsigned i = 0; i < turns; i++) {
+		struct count a = {0};
+
+		clv_stream_start(NULL, &a.st, 0, 100);
+		clv_stream_start(NULL, &a.st, 1, UINT32_MAX - 10);
+		a.st.s[0].next += roll(50);
+		a.st.s[1].next += roll(50);
+		a.st.s[1].acked += roll(2) ? roll(50) : 0;
+		struct count before = a, b = a;
+		struct clv_packet p = {.seq = roll(300),
+				       .ack = UINT32_MAX - 20 + roll(80),
+				       .len = roll(10) == 0,
+				       .hole_len = roll(10) == 0,
+				       .tcp_flags = flags[roll(4) ? 0 : roll(sizeof(flags))]};
+
+		if (clv_streams_acked(&a.st, 0, &p)) {
+			assert_int_equal(clv_streams_packet(&u, &b.st, 0, &p), 0);
+			assert_memory_equal(&a, &b, sizeof(a));
+			assert_true(!p.len && !p.hole_len);
+			yes++;
+		} else {
+			assert_memory_equal(&a, &before, sizeof(a));
+		}
+	}
+	assert_in_range(yes, turns / 5, turns - turns / 5);
+}
+
 /* A FIN without room to keep it ends the stream at once: what is missing before it is given up. */
 static void fin_without_memory(void **state)
 {
@@ -404,15 +439,11 @@ static void fin_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(in_order),
-		cmocka_unit_test(shuffled),
-		cmocka_unit_test(lost),
-		cmocka_unit_test(cut_by_snaplen),
-		cmocka_unit_test(without_memory),
-		cmocka_unit_test(cause),
-		cmocka_unit_test(mutual),
-		cmocka_unit_test(straight),
-		cmocka_unit_test(fin_without_memory),
+		cmocka_unit_test(in_order),       cmocka_unit_test(shuffled),
+		cmocka_unit_test(lost),           cmocka_unit_test(cut_by_snaplen),
+		cmocka_unit_test(without_memory), cmocka_unit_test(cause),
+		cmocka_unit_test(mutual),         cmocka_unit_test(straight),
+		cmocka_unit_test(acked),          cmocka_unit_test(fin_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
