@@ -631,6 +631,67 @@ static void test_reader_beside_writer(void **state)
 	assert_int_equal(find(SERVER).last.count, sent);
 }
 
+/* ---- several writers --------------------------------------------------------------------------------------------- */
+
+#define WRITERS 4u
+#define SERIES  50u
+#define TURNS   2000u
+
+/* Every one has the same series, which whoever comes first makes. */
+static void *write_all(void *arg)
+{
+	const unsigned writer = *(unsigned *)arg;
+	struct clv_event begun = {.kind = CLV_EVENT_REQUEST, .ts_ns = START_NS, .method = CLV_LIT("GET")}, over = begun;
+	struct clv_event bytes = {.kind = CLV_EVENT_BYTES, .ts_ns = START_NS, .value = 3};
+	struct clv_span mine = {0};
+	char host[16];
+
+	over.kind = CLV_EVENT_REQUEST_END;
+	for (unsigned i = 0; i < TURNS; i++) {
+		snprintf(host, sizeof(host), "h%u", i % SERIES);
+		mine = (struct clv_span){.resource = shop(), .kind = CLV_KIND_CLIENT, .start_ns = START_NS};
+		mine.end_ns = START_NS + MS + writer;
+		mine.trace_id[0] = (uint8_t)(writer + 1);
+		clv_span_str(&mine, CLV_ATTR_HTTP_REQUEST_METHOD, CLV_LIT("GET"));
+		clv_span_str(&mine, CLV_ATTR_SERVER_ADDRESS, clv_slice_str(host));
+		clv_span_int(&mine, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, 200);
+		clv_metrics_span(m, writer, &mine, true);
+		clv_metrics_event(m, writer, shop(), &begun);
+		clv_metrics_event(m, writer, shop(), &bytes);
+		if (i) /* one is left */
+			clv_metrics_event(m, writer, shop(), &over);
+	}
+	return NULL;
+}
+
+static void test_what_is_told_is_of_all_writers(void **state)
+{
+	struct reader r = {0};
+	pthread_t reader, thread[WRITERS];
+	unsigned number[WRITERS];
+
+	assert_int_equal(pthread_create(&reader, NULL, read_all, &r), 0);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		number[i] = i * (CLV_METRICS_WRITERS - 1) / (WRITERS - 1);
+		pthread_create(&thread[i], NULL, write_all, &number[i]);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(thread[i], NULL);
+	atomic_store(&r.stop, true);
+	pthread_join(reader, NULL);
+	assert_int_equal(r.wrong, 0);
+	struct found f = find("http.client.request.duration");
+	assert_int_equal(f.points, SERIES);
+	assert_int_equal(f.sum, WRITERS * TURNS);
+	assert_int_equal(f.last.count, WRITERS * TURNS / SERIES);
+	assert_int_equal(f.last.sum, (WRITERS * MS + number[0] + number[1] + number[2] + number[3]) * TURNS / SERIES);
+	assert_int_equal(f.last.exemplar[0].trace_id[0], CLV_METRICS_WRITERS); /* of the last span */
+	assert_int_equal(find("http.server.active_requests").sum, WRITERS);
+	assert_int_equal(clv_metrics_overflowed(m), 0);
+	clv_metrics_gone(m, shop()->id, START_NS);
+	assert_int_equal(find("http.server.active_requests").sum, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -656,6 +717,7 @@ int main(void)
 		T(test_figures),
 		T(test_names),
 		T(test_reader_beside_writer),
+		T(test_what_is_told_is_of_all_writers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
