@@ -15,9 +15,9 @@
 #include <stdbool.h>
 
 struct clv_gate {
-	pthread_rwlock_t lock;
 	/* Somebody waits to change things. Looked at for each packet: not where each one who comes and goes writes. */
 	alignas(64) atomic_bool wanted;
+	alignas(64) pthread_rwlock_t lock;
 };
 
 static inline void clv_gate_init(struct clv_gate *g)

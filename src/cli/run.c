@@ -38,6 +38,8 @@
 #define WHY_BYTES     512
 
 struct run {
+	struct clv_crew crew; /* of the lanes, live */
+	struct clv_gate gate; /* closed whenever the main thread does what is not a packet's */
 	const struct clv_run_config *config;
 	const struct clv_options *options; /* in effect now; the engines go on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
@@ -48,8 +50,6 @@ struct run {
 	unsigned count; /* lanes that there are */
 	struct clv_lane *lane[CLV_WORKERS_MOST];
 	struct clv_feed *feed;                 /* of a file */
-	struct clv_crew crew;                  /* of the lanes, live */
-	struct clv_gate gate;                  /* closed whenever the main thread does what is not a packet's */
 	uint64_t start_ns, second_ns, look_ns; /* when it began, has a second more, looks around again */
 	bool soon;                             /* service() has something to do before long */
 	bool failed, write_failed;

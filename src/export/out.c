@@ -56,19 +56,7 @@ struct out_lane {
 };
 
 struct clv_out {
-	unsigned lanes;
 	struct out_lane lane[CLV_OUT_LANES];
-	int fd;
-	bool live;
-	pthread_t thread;
-	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
-
-	/* Shared. */
-	pthread_mutex_t lock;
-	pthread_cond_t more; /* of several lanes: news */
-	bool news;           /* some lane has handed over lines, or closed */
-	char *head;          /* NULL: none */
-	size_t head_len;
 
 	/* Who writes. */
 	alignas(64) pthread_mutex_t writing;
@@ -76,6 +64,17 @@ struct clv_out {
 	atomic_bool begun;                  /* what comes before the first line is written */
 	atomic_bool behind;                 /* the I/O thread writes, or waits to: no lane needs to wait for that */
 	atomic_uint_fast64_t slow_until_ns; /* no writing on lanes' threads before, CLOCK_MONOTONIC */
+
+	unsigned lanes;
+	int fd;
+	bool live;
+	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
+	bool news;          /* some lane has handed over lines, or closed; under the lock, as what follows */
+	pthread_mutex_t lock;
+	pthread_cond_t more; /* of several lanes: news */
+	char *head;          /* NULL: none */
+	size_t head_len;
+	pthread_t thread;
 };
 
 static void out_free(struct clv_out *o)
