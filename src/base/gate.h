@@ -10,12 +10,14 @@
 #define CLV_BASE_GATE_H
 
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 struct clv_gate {
-	pthread_rwlock_t lock;
-	atomic_bool wanted; /* somebody waits to change things */
+	/* Somebody waits to change things. Looked at for each packet: not where each one who comes and goes writes. */
+	alignas(64) atomic_bool wanted;
+	alignas(64) pthread_rwlock_t lock;
 };
 
 static inline void clv_gate_init(struct clv_gate *g)

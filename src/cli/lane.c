@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/hurry.h"
-#include "cli/placement.h"
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)
@@ -290,6 +289,7 @@ static void *lane_run(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	if (l->config.run->live)
 		clv_hurry(lane_seat(l));
+	clv_placement_tick(l->placement, clv_clock_ns());
 	while (!atomic_load_explicit(&l->ending, memory_order_acquire) && (n >= 0 || n == -EINTR))
 		n = clv_lane_poll(l, clv_lane_patience_ms(l));
 	l->error = n < 0 && n != -EINTR && n != CLV_SOURCE_END ? n : 0;
@@ -388,6 +388,7 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 	}
 	if (config->run->live)
 		l->placement = clv_placement_new(CLV_PLACEMENT_STAT);
+	clv_placement_join(l->placement, config->crew, config->number);
 	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;

@@ -10,6 +10,7 @@
 
 #include "base/gate.h"
 #include "cli/outlet.h"
+#include "cli/placement.h"
 #include "cli/rules.h"
 #include "cli/run.h"
 #include "engine/engine.h"
@@ -27,6 +28,7 @@ struct clv_lane_config {
 	struct clv_source *source;
 	struct clv_outlet *outlet;
 	struct clv_gate *gate;   /* NULL: the only lane */
+	struct clv_crew *crew;   /* live, of several: where they run */
 	struct clv_rules *rules; /* the lane's from here on, also when this fails */
 	size_t memory_bytes;
 	bool counts_events; /* somebody does: the outlet gets events */

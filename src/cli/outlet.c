@@ -17,39 +17,29 @@ static bool is_one_of_several(const struct clv_outlet *t)
 
 /* ---- what all share ---------------------------------------------------------------------------------------------- */
 
-/* How often the lock is tried before a thread sleeps for it: it is never held for a microsecond. */
-#define SPINS 100
-
-static void outlet_lock(struct clv_outlet *t)
+/* Several lanes decide each by itself, unless that depends on how many spans there are of all. */
+static bool outlet_samples(struct clv_outlet *t, const struct clv_span *span)
 {
+	struct clv_outputs *o = t->all;
+
 	if (!is_one_of_several(t))
-		return;
-	for (int i = 0; i < SPINS; i++)
-		if (!pthread_mutex_trylock(&t->all->lock))
-			return;
-	pthread_mutex_lock(&t->all->lock);
-}
-
-static void outlet_unlock(struct clv_outlet *t)
-{
-	if (is_one_of_several(t))
-		pthread_mutex_unlock(&t->all->lock);
+		return clv_sampler_takes(&o->sampler, span);
+	if (!o->sampler.config.per_second)
+		return clv_sampler_takes(&t->sampler, span);
+	pthread_mutex_lock(&o->lock);
+	bool takes = clv_sampler_takes(&o->sampler, span);
+	pthread_mutex_unlock(&o->lock);
+	return takes;
 }
 
 /* Is the span exported? And it is counted. `wanted`: the filter takes it. */
 static bool outlet_count(struct clv_outlet *t, const struct clv_span *span, bool wanted)
 {
 	struct clv_outputs *o = t->all;
-	bool kept = false;
+	bool kept = wanted && o->traces && outlet_samples(t, span);
 
-	if (!o->traces && !o->metrics)
-		return false;
-	outlet_lock(t);
-	if (wanted && o->traces)
-		kept = clv_sampler_takes(&o->sampler, span);
 	if (o->metrics) /* an exemplar is a span that can be found somewhere */
-		clv_metrics_span(o->metrics, span, kept || (wanted && o->out && !o->traces));
-	outlet_unlock(t);
+		clv_metrics_span(o->metrics, t->number, span, kept || (wanted && o->out && !o->traces));
 	return kept;
 }
 
@@ -150,9 +140,9 @@ void clv_outlet_span(struct clv_outlet *t, struct clv_span *span)
 
 void clv_outlet_event(struct clv_outlet *t, const struct clv_event *event)
 {
-	outlet_lock(t);
-	clv_metrics_event(t->all->metrics, clv_resources_get(t->all->resources, event->net), event);
-	outlet_unlock(t);
+	const struct clv_outputs *o = t->all;
+
+	clv_metrics_event(o->metrics, t->number, clv_resources_get(o->resources, event->net), event);
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */

@@ -96,17 +96,29 @@ void clv_outputs_gone(struct clv_outputs *o, uint32_t resource_id)
 
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
+/* What all samplers have left out. */
+static void outputs_sampled(const struct clv_outputs *o, struct clv_summary *s)
+{
+	struct clv_figure all[CLV_SAMPLE_FIGURES], own[CLV_SAMPLE_FIGURES];
+
+	clv_sampler_figures(&o->sampler, all);
+	for (unsigned i = 0; i < o->count; i++) {
+		clv_sampler_figures(&o->outlet[i].sampler, own);
+		for (size_t j = 0; j < CLV_SAMPLE_FIGURES; j++)
+			all[j].value += own[j].value;
+	}
+	for (size_t i = 0; i < CLV_SAMPLE_FIGURES; i++)
+		clv_summary_set(s, all[i]);
+}
+
 void clv_outputs_figures(struct clv_outputs *o, struct clv_summary *s)
 {
-	struct clv_figure sampled[CLV_SAMPLE_FIGURES], exported[CLV_OTLP_FIGURE_COUNT];
+	struct clv_figure exported[CLV_OTLP_FIGURE_COUNT];
 
 	clv_summary_set(s, (struct clv_figure){"output_full", "requests not shown because the output was too slow",
 					       true, o->out ? clv_out_dropped(o->out) : 0});
-	if (o->traces) {
-		clv_sampler_figures(&o->sampler, sampled);
-		for (size_t i = 0; i < CLV_SAMPLE_FIGURES; i++)
-			clv_summary_set(s, sampled[i]);
-	}
+	if (o->traces)
+		outputs_sampled(o, s);
 	if (o->metrics)
 		clv_summary_set(s,
 				(struct clv_figure){"metrics_overflow",
@@ -156,6 +168,8 @@ static void outputs_sample(struct clv_outputs *o)
 	};
 
 	clv_sampler_init(&o->sampler, &sampling);
+	for (unsigned i = 0; i < o->count; i++)
+		clv_sampler_init(&o->outlet[i].sampler, &sampling);
 }
 
 void clv_outputs_configure(struct clv_outputs *o, const struct clv_options *options)
@@ -235,12 +249,14 @@ static void outputs_open_outlets(struct clv_outputs *o, enum clv_color color)
 
 int clv_outputs_open(const struct clv_outputs_config *config, struct clv_outputs **out)
 {
-	struct clv_outputs *o = calloc(1, sizeof(*o) + config->lanes * sizeof(o->outlet[0]));
+	size_t size = sizeof(struct clv_outputs) + config->lanes * sizeof(struct clv_outlet);
+	struct clv_outputs *o = aligned_alloc(alignof(struct clv_outputs), size);
 
 	if (!o) {
 		clv_error("cannot start: %s", strerror(ENOMEM));
 		return -ENOMEM;
 	}
+	memset(o, 0, size);
 	o->resources = config->resources;
 	o->count = config->lanes;
 	clv_queue_lock_init(&o->lock);

@@ -4,6 +4,7 @@
 #define CLV_CLI_OUTPUTS_INTERNAL_H
 
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 #include "cli/outlet.h"
@@ -15,15 +16,17 @@
 #include "export/sample.h"
 #include "export/text.h"
 
+/* A lane's: on cache lines of its own. */
 struct clv_outlet {
-	struct clv_outputs *all;
+	alignas(64) struct clv_outputs *all;
 	unsigned number;
 	struct clv_text text;
 	struct clv_json json;
 	struct clv_summary *summary; /* gets what is shown */
 
 	/* Of several outlets only. */
-	struct clv_summary own; /* where *summary is */
+	struct clv_summary own;     /* where *summary is */
+	struct clv_sampler sampler; /* without a rate limit, which is for all together */
 	struct clv_otlp_parcel spans;
 	bool spans_pressed; /* as of the last hand-over */
 	bool headed;        /* there is a header for text */
@@ -42,7 +45,7 @@ struct clv_outputs {
 	struct clv_metrics_http *endpoint;
 	atomic_uint_fast64_t shown; /* spans, towards --limit */
 
-	/* One thread at a time; under the lock where there are several outlets. */
+	/* Under the lock where there are several outlets. */
 	pthread_mutex_t lock;
 	struct clv_sampler sampler;
 

@@ -18,7 +18,13 @@
 /* Of a processor's line; those of processors come first in the file. */
 #define LINE_BYTES 160
 
+/* A seat: the time in milliseconds above the processor's number and one. */
+#define SEAT_CPU_BITS 16
+
 struct clv_placement {
+	struct clv_crew *crew; /* NULL: alone */
+	unsigned number;       /* in it */
+	uint64_t gave_way_ns;  /* 0: never */
 	int fd;
 	unsigned count;     /* of processors */
 	uint64_t looked_ns; /* 0: never */
@@ -48,6 +54,14 @@ struct clv_placement *clv_placement_new(const char *stat)
 	clv_debug("%s: %s: this thread stays where it is", stat, strerror(errno));
 	clv_placement_free(p);
 	return NULL;
+}
+
+void clv_placement_join(struct clv_placement *p, struct clv_crew *crew, unsigned number)
+{
+	if (!p)
+		return;
+	p->crew = crew;
+	p->number = number;
 }
 
 void clv_placement_free(struct clv_placement *p)
@@ -112,6 +126,37 @@ int clv_placement_choose(const uint64_t *left_ns, unsigned count, unsigned here,
 	return best;
 }
 
+/* ---- a crew ------------------------------------------------------------------------------------------------------ */
+
+void clv_crew_meet(struct clv_crew *crew, unsigned number, unsigned here, uint64_t now_ns, struct clv_crew_view *view)
+{
+	const uint64_t now_ms = now_ns / 1000000;
+
+	atomic_store_explicit(&crew->seat[number], now_ms << SEAT_CPU_BITS | (here + 1), memory_order_relaxed);
+	*view = (struct clv_crew_view){.shared = false};
+	for (unsigned i = 0; i < CLV_CREW_MOST; i++) {
+		uint64_t seat = atomic_load_explicit(&crew->seat[i], memory_order_relaxed);
+		unsigned cpu = (unsigned)(seat & ((1u << SEAT_CPU_BITS) - 1)) - 1;
+
+		if (i == number || !seat || now_ms > (seat >> SEAT_CPU_BITS) + CLV_CREW_FRESH_NS / 1000000)
+			continue;
+		if (cpu < CPU_SETSIZE)
+			CPU_SET(cpu, &view->taken);
+		view->shared |= cpu == here;
+		view->to_give_way |= cpu == here && i < number;
+	}
+}
+
+int clv_placement_give_way(const uint64_t *left_ns, unsigned count, const cpu_set_t *allowed, const cpu_set_t *taken)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < count; i++)
+		if (CPU_ISSET(i, allowed) && !CPU_ISSET(i, taken) && (best < 0 || left_ns[i] > left_ns[best]))
+			best = (int)i;
+	return best;
+}
+
 /* ---- looking and moving ------------------------------------------------------------------------------------------ */
 
 /* What each processor had left since the last look; here also what this thread took. False: nothing to compare. */
@@ -147,23 +192,69 @@ static int move_to(int cpu, const cpu_set_t *allowed)
 	return cpu;
 }
 
-int clv_placement_tick(struct clv_placement *p, uint64_t now_ns)
+/* From a processor that is another's. At once, but not over and over: the scheduler may see it differently. */
+static int give_way(struct clv_placement *p, uint64_t now_ns, const struct clv_crew_view *view)
 {
 	cpu_set_t allowed;
+
+	if (p->gave_way_ns && now_ns - p->gave_way_ns < CLV_PLACEMENT_LOOK_NS)
+		return -1;
+	p->gave_way_ns = now_ns;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return -1;
+	int to = clv_placement_give_way(p->left_ns, p->count, &allowed, &view->taken);
+
+	return to < 0 ? -1 : move_to(to, &allowed);
+}
+
+/* Where it may go from here: to none that another has, unless all are taken and this one is another's as well. */
+static bool may_go(unsigned here, const cpu_set_t *allowed, const struct clv_crew_view *view, cpu_set_t *able)
+{
+	for (int pass = 0; pass < 1 + view->shared; pass++) {
+		*able = *allowed;
+		for (unsigned i = 0; i < CPU_SETSIZE && !pass; i++)
+			if (CPU_ISSET(i, &view->taken))
+				CPU_CLR(i, able);
+		CPU_CLR(here, able);
+		if (CPU_COUNT(able))
+			return true;
+	}
+	return false;
+}
+
+/* To where most is left, if it is time to look and there is a choice. */
+static int look_around(struct clv_placement *p, unsigned here, uint64_t now_ns, const struct clv_crew_view *view)
+{
+	cpu_set_t allowed, able;
 	int to = -1;
 
-	if (!p || now_ns - p->looked_ns < CLV_PLACEMENT_LOOK_NS)
+	if (now_ns - p->looked_ns < CLV_PLACEMENT_LOOK_NS)
 		return -1;
 	uint64_t began_ns = clv_clock_thread_ns(), own_ns = began_ns - p->own_ns;
-	if (own_ns < COST_SHARE * p->cost_ns)
+	if (own_ns < COST_SHARE * p->cost_ns || sched_getaffinity(0, sizeof(allowed), &allowed) ||
+	    !may_go(here, &allowed, view, &able))
 		return -1;
-	unsigned here = (unsigned)sched_getcpu();
-	if (look(p, here, own_ns) && !sched_getaffinity(0, sizeof(allowed), &allowed))
-		to = clv_placement_choose(p->left_ns, p->count, here, now_ns - p->looked_ns, &allowed);
+	if (look(p, here, own_ns))
+		to = clv_placement_choose(p->left_ns, p->count, here, now_ns - p->looked_ns, &able);
 	if (to >= 0)
 		to = move_to(to, &allowed);
 	p->looked_ns = now_ns;
 	p->own_ns = clv_clock_thread_ns();
 	p->cost_ns = p->own_ns - began_ns;
 	return to;
+}
+
+int clv_placement_tick(struct clv_placement *p, uint64_t now_ns)
+{
+	struct clv_crew_view view = {.shared = false};
+	int to = -1;
+
+	if (!p)
+		return -1;
+	unsigned here = (unsigned)sched_getcpu();
+	if (p->crew)
+		clv_crew_meet(p->crew, p->number, here, now_ns, &view);
+	if (view.to_give_way)
+		to = give_way(p, now_ns, &view);
+	return to < 0 ? look_around(p, here, now_ns, &view) : to;
 }

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,12 +32,14 @@
 
 /* How long the source may take to stop. */
 #define STOP_NS (10ull * 1000 * 1000 * 1000)
-/* With several workers: how often the main thread looks around, besides when there is news. */
+/* With several workers: how often the main thread looks around while there is something to do soon. */
 #define LOOK_MS       20
 #define HEXDUMP_BYTES 256u
 #define WHY_BYTES     512
 
 struct run {
+	struct clv_crew crew; /* of the lanes, live */
+	struct clv_gate gate; /* closed whenever the main thread does what is not a packet's */
 	const struct clv_run_config *config;
 	const struct clv_options *options; /* in effect now; the engines go on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
@@ -47,7 +50,6 @@ struct run {
 	unsigned count; /* lanes that there are */
 	struct clv_lane *lane[CLV_WORKERS_MOST];
 	struct clv_feed *feed;                 /* of a file */
-	struct clv_gate gate;                  /* closed whenever the main thread does what is not a packet's */
 	uint64_t start_ns, second_ns, look_ns; /* when it began, has a second more, looks around again */
 	bool soon;                             /* service() has something to do before long */
 	bool failed, write_failed;
@@ -399,10 +401,12 @@ static bool run_lost_a_lane(const struct run *r)
 /* As run_patience_ms(), of lanes that do not tell when they have something. */
 static int run_patience_beside_ms(const struct run *r)
 {
+	int ms = CLV_LANE_QUIET_MS;
+
 	for (unsigned i = 0; i < r->count; i++)
-		if (clv_lane_patience_ms(r->lane[i]) <= CLV_LANE_POLL_MS)
-			return LOOK_MS;
-	return r->soon ? LOOK_MS : run_patience_ms(r, CLV_LANE_QUIET_MS);
+		if (clv_lane_patience_ms(r->lane[i]) < ms)
+			ms = clv_lane_patience_ms(r->lane[i]);
+	return r->soon ? LOOK_MS : run_patience_ms(r, ms);
 }
 
 /* Live: the lanes read for themselves. */
@@ -500,8 +504,9 @@ unsigned clv_run_workers(const struct clv_options *options, bool live)
 		return why ? 1 : asked;
 	if (!live || sched_getaffinity(0, sizeof(cpus), &cpus))
 		return 1;
-	asked = (unsigned)CPU_COUNT(&cpus) / CLV_WORKERS_CORES;
-	return asked < 1 ? 1 : asked > CLV_WORKERS_AUTO ? CLV_WORKERS_AUTO : asked;
+	unsigned count = (unsigned)CPU_COUNT(&cpus), least = count < 2 ? 1 : 2;
+	asked = count / CLV_WORKERS_CORES;
+	return asked < least ? least : asked > CLV_WORKERS_AUTO ? CLV_WORKERS_AUTO : asked;
 }
 
 static int run_open_lane(struct run *r, struct clv_rules *rules)
@@ -513,6 +518,7 @@ static int run_open_lane(struct run *r, struct clv_rules *rules)
 		.number = i,
 		.outlet = clv_outputs_outlet(r->outputs, i),
 		.gate = c->workers > 1 ? &r->gate : NULL,
+		.crew = c->workers > 1 && c->live ? &r->crew : NULL,
 		.rules = rules,
 		.memory_bytes = r->options->memory_bytes / c->workers,
 		.counts_events = clv_outputs_counts_events(r->outputs),
@@ -651,12 +657,11 @@ static int run_packets(struct run *r)
 
 int clv_run(const struct clv_run_config *config)
 {
-	struct run *r = calloc(1, sizeof(*r));
+	struct run *r = aligned_alloc(alignof(struct run), sizeof(*r));
 
 	if (!r)
 		return CLV_EXIT_FAILURE;
-	r->config = config;
-	r->options = config->options;
+	*r = (struct run){.config = config, .options = config->options};
 	clv_gate_init(&r->gate);
 	if (run_open(r)) {
 		run_close(r);

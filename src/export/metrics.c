@@ -5,6 +5,9 @@
  * A set is what one measurement feeds: labels, and a series for each family of its class (a request's duration and its
  * two body sizes have the same labels). It is found by its key, a run of bytes that the labels are made from. Sets are
  * published in slots; a set that is in a slot stays valid for as long as somebody holds `reading`.
+ *
+ * Each writer has a shard of each set that it has fed, with cells of its own: what is told is the sum. So writers share
+ * nothing that any of them writes, but when a set or a shard is new: that takes the lock `adding`.
  */
 #include "export/metrics.h"
 
@@ -17,6 +20,7 @@
 
 #include "base/hash.h"
 #include "export/metrics_names.h"
+#include "export/queue.h"
 #include "export/utf8.h"
 
 /* ---- families --------------------------------------------------------------------------------------------------- */
@@ -197,6 +201,7 @@ struct exemplar {
 	_Atomic uint64_t word[5]; /* trace id (2), span id, value, time */
 };
 
+/* Of one writer. */
 struct series {
 	_Atomic uint64_t value;     /* of histograms: the sum */
 	struct exemplar *exemplars; /* one a bucket; NULL: no histogram */
@@ -215,6 +220,12 @@ struct owner {
 	struct clv_resource_attr attr[];
 };
 
+/* What one writer has put into a set. Series by family, as many as the largest class has; their cells follow. */
+struct shard {
+	const struct set *set;
+	struct series *series[TCP_IO - TCP_OPENED];
+};
+
 struct set {
 	uint64_t hash;
 	struct owner *owner;
@@ -223,7 +234,7 @@ struct set {
 	uint32_t key_len;
 	uint8_t class, label_count;
 	uint8_t *key;
-	struct series *series[TCP_IO - TCP_OPENED]; /* by family; the largest class */
+	_Atomic(struct shard *) shard[CLV_METRICS_WRITERS];
 	struct clv_metric_label labels[];
 };
 
@@ -231,9 +242,14 @@ struct set {
 struct tcp_sets {
 	uint32_t resource_id;
 	uint8_t role;
-	struct set *tcp, *io[2];
+	struct shard *tcp, *io[2];
 };
 #define TCP_CACHE 256u
+
+struct writer {
+	unsigned number;
+	struct tcp_sets tcp[TCP_CACHE];
+};
 
 struct bounds {
 	uint32_t count;
@@ -242,6 +258,7 @@ struct bounds {
 };
 
 #define OWNER_BUCKETS 256u
+#define CACHE_LINE    64u
 
 struct clv_metrics {
 	/* Fixed. */
@@ -252,22 +269,25 @@ struct clv_metrics {
 	uint8_t label_of[CLV_ATTR_COUNT]; /* LABEL_COUNT: none */
 	struct clv_resource *own;
 
-	/* The writer's. */
-	struct set **table; /* open addressing */
+	/* The writers'. Sets are added under the lock; they go, as owners do, while there is only one writer. */
+	struct writer writer[CLV_METRICS_WRITERS];
+	_Atomic(struct set *) *table; /* open addressing */
 	size_t table_mask;
+	pthread_mutex_t adding; /* for all that follows, too */
 	uint32_t *free_slots;
 	size_t free_count;
 	size_t series; /* of all sets but overflow's own */
-	uint64_t overflowed, no_memory;
+	uint64_t overflowed;
+	atomic_uint_fast64_t no_memory;
 	struct owner *owners[OWNER_BUCKETS];
-	struct tcp_sets tcp[TCP_CACHE];
 
 	/* Shared. */
 	pthread_mutex_t reading;
 	_Atomic(struct set *) *slots;
 };
 
-/* ---- values: one writer ------------------------------------------------------------------------------------------ */
+/* ---- values: each cell has one writer
+ * ------------------------------------------------------------------------------------------ */
 
 static uint64_t cell_get(const _Atomic uint64_t *c)
 {
@@ -337,10 +357,10 @@ static uint32_t bucket_of(const struct bounds *b, uint64_t value)
 	return i;
 }
 
-static void observe(const struct clv_metrics *m, struct set *s, enum family f, uint64_t value,
+static void observe(const struct clv_metrics *m, struct shard *s, enum family f, uint64_t value,
 		    const struct clv_span *from)
 {
-	struct series *x = s->series[f - class_first(s->class)];
+	struct series *x = s->series[f - class_first(s->set->class)];
 	uint32_t i = bucket_of(bounds_of(m, f), value);
 
 	cell_add(&x->value, value);
@@ -349,9 +369,9 @@ static void observe(const struct clv_metrics *m, struct set *s, enum family f, u
 		exemplar_set(&x->exemplars[i], from, value);
 }
 
-static _Atomic uint64_t *cell_of(struct set *s, enum family f)
+static _Atomic uint64_t *cell_of(struct shard *s, enum family f)
 {
-	return &s->series[f - class_first(s->class)]->value;
+	return &s->series[f - class_first(s->set->class)]->value;
 }
 
 /* ---- resources --------------------------------------------------------------------------------------------------- */
@@ -499,32 +519,62 @@ static uint32_t key_labels(const struct key *k)
 	return n;
 }
 
-static struct set *set_new(const struct clv_metrics *m, const struct key *k, uint64_t hash, uint64_t start_ns)
+static struct shard *shard_of(const struct set *s, unsigned writer)
 {
-	enum family first = class_first(k->class);
+	return atomic_load_explicit(&s->shard[writer], memory_order_acquire);
+}
+
+/* The writer's, which is made if there is none yet; NULL: no memory. On cache lines of its own. */
+static struct shard *shard_get(const struct clv_metrics *m, struct set *s, unsigned writer)
+{
+	enum family first = class_first(s->class);
+	size_t size = sizeof(struct shard);
+	struct shard *x = shard_of(s, writer);
+
+	if (x)
+		return x;
+	for (unsigned i = 0; i < class_size(s->class); i++)
+		size += series_bytes(m, first + i);
+	size = (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	x = aligned_alloc(CACHE_LINE, size);
+	if (!x)
+		return NULL;
+	memset(x, 0, size);
+	x->set = s;
+	char *at = (char *)(x + 1);
+	for (unsigned i = 0; i < class_size(s->class); i++) {
+		uint32_t buckets = bucket_count(m, first + i);
+
+		x->series[i] = (struct series *)at;
+		if (buckets)
+			x->series[i]->exemplars = (struct exemplar *)(x->series[i]->bucket + buckets);
+		at += series_bytes(m, first + i);
+	}
+	atomic_store_explicit(&s->shard[writer], x, memory_order_release);
+	return x;
+}
+
+static void set_free(struct set *s)
+{
+	for (unsigned i = 0; s && i < CLV_METRICS_WRITERS; i++)
+		free(shard_of(s, i));
+	free(s);
+}
+
+static struct set *set_new(const struct key *k, uint64_t hash, uint64_t start_ns)
+{
 	uint32_t labels = key_labels(k);
 	size_t size = sizeof(struct set) + labels * (sizeof(struct clv_metric_label) + 24);
 
 	assert(labels <= CLV_METRICS_LABELS);
-	for (unsigned i = 0; i < class_size(k->class); i++)
-		size += series_bytes(m, first + i);
 	struct set *s = calloc(1, size + k->len);
 	if (!s)
 		return NULL;
 	s->hash = hash;
 	s->start_ns = start_ns;
 	s->class = k->class;
-	char *at = (char *)(s->labels + labels);
-	for (unsigned i = 0; i < class_size(k->class); i++) {
-		uint32_t buckets = bucket_count(m, first + i);
-
-		s->series[i] = (struct series *)at;
-		if (buckets)
-			s->series[i]->exemplars = (struct exemplar *)(s->series[i]->bucket + buckets);
-		at += series_bytes(m, first + i);
-	}
-	char *digits = at;
-	s->key = (uint8_t *)at + labels * 24;
+	char *digits = (char *)(s->labels + labels);
+	s->key = (uint8_t *)digits + labels * 24;
 	s->key_len = k->len;
 	memcpy(s->key, k->bytes, k->len);
 	set_read_labels(s, digits);
@@ -532,12 +582,12 @@ static struct set *set_new(const struct clv_metrics *m, const struct key *k, uin
 }
 
 /* Where the key stands in the table, or would stand. */
-static struct set **table_find(const struct clv_metrics *m, const uint8_t *key, uint32_t len, uint64_t hash)
+static _Atomic(struct set *) *table_find(const struct clv_metrics *m, const uint8_t *key, uint32_t len, uint64_t hash)
 {
 	size_t i = hash & m->table_mask;
 
 	for (;; i = (i + 1) & m->table_mask) {
-		struct set *s = m->table[i];
+		const struct set *s = atomic_load_explicit(&m->table[i], memory_order_acquire);
 
 		if (!s || (s->hash == hash && s->key_len == len && memcmp(s->key, key, len) == 0))
 			return &m->table[i];
@@ -546,12 +596,13 @@ static struct set **table_find(const struct clv_metrics *m, const uint8_t *key, 
 
 static void table_rebuild(struct clv_metrics *m)
 {
-	memset(m->table, 0, (m->table_mask + 1) * sizeof(struct set *));
+	for (size_t i = 0; i <= m->table_mask; i++)
+		atomic_store_explicit(&m->table[i], NULL, memory_order_relaxed);
 	for (size_t i = 0; i < m->slot_count; i++) {
 		struct set *s = atomic_load_explicit(&m->slots[i], memory_order_relaxed);
 
 		if (s)
-			*table_find(m, s->key, s->key_len, s->hash) = s;
+			atomic_store_explicit(table_find(m, s->key, s->key_len, s->hash), s, memory_order_relaxed);
 	}
 }
 
@@ -563,60 +614,81 @@ static bool set_fits(const struct clv_metrics *m, const struct owner *o, const s
 	return k->overflow || o->sets[k->class] + 1 < CLV_METRICS_SERIES_EACH;
 }
 
-static struct set *set_find(const struct clv_metrics *m, const struct key *k, uint64_t *hash, struct set ***place)
+static struct set *set_find(const struct clv_metrics *m, const struct key *k, uint64_t *hash)
 {
 	*hash = clv_hash(k->bytes, k->len, m->seed);
-	*place = table_find(m, k->bytes, k->len, *hash);
-	return **place;
+	return atomic_load_explicit(table_find(m, k->bytes, k->len, *hash), memory_order_acquire);
 }
 
 static struct set *set_add(struct clv_metrics *m, struct owner *o, const struct key *k, uint64_t hash,
-			   struct set **place, uint64_t start_ns)
+			   uint64_t start_ns)
 {
-	struct set *s = m->free_count ? set_new(m, k, hash, start_ns) : NULL;
+	struct set *s = m->free_count ? set_new(k, hash, start_ns) : NULL;
 
 	if (!s)
 		return NULL;
 	s->owner = o;
 	s->slot = m->free_slots[--m->free_count];
-	*place = s;
 	o->sets[k->class]++;
 	if (!o->sets_in_all++)
 		owner_replace(m, o);
 	if (!(k->overflow && o->id == m->own->id))
 		m->series += class_size(k->class);
+	atomic_store_explicit(table_find(m, k->bytes, k->len, hash), s, memory_order_release);
 	atomic_store_explicit(&m->slots[s->slot], s, memory_order_release);
 	return s;
 }
 
 /*
  * The set of this key, or the one that takes its place: the resource's own overflow, or everybody's. NULL only without
- * memory. Rewrites the key when there is no room for it.
+ * memory. Rewrites the key when there is no room for it. The lock is held.
  */
-static struct set *set_get(struct clv_metrics *m, const struct clv_resource *r, struct key *k, uint64_t start_ns)
+static struct set *set_make(struct clv_metrics *m, const struct clv_resource *r, struct key *k, uint64_t start_ns)
 {
 	uint64_t hash;
-	struct set **place, *s = set_find(m, k, &hash, &place);
+	struct set *s = set_find(m, k, &hash);
 
-	if (s)
+	if (s) /* another writer's, or since now */
 		return s;
 	struct owner *o = owner_get(m, r);
 	if (!o)
 		return NULL;
-	if (set_fits(m, o, k) && (s = set_add(m, o, k, hash, place, start_ns)))
+	if (set_fits(m, o, k) && (s = set_add(m, o, k, hash, start_ns)))
 		return s;
 	m->overflowed++;
 	key_overflow(k, r->id);
-	s = set_find(m, k, &hash, &place);
+	s = set_find(m, k, &hash);
 	if (!s && set_fits(m, o, k))
-		s = set_add(m, o, k, hash, place, start_ns);
+		s = set_add(m, o, k, hash, start_ns);
 	if (!o->sets_in_all)
 		owner_drop(m, o);
 	if (s || !(o = owner_get(m, m->own)))
 		return s;
 	key_overflow(k, o->id);
-	s = set_find(m, k, &hash, &place);
-	return s ? s : set_add(m, o, k, hash, place, start_ns);
+	s = set_find(m, k, &hash);
+	return s ? s : set_add(m, o, k, hash, start_ns);
+}
+
+/* This writer's shard of set_make()'s. */
+static struct shard *set_get(struct clv_metrics *m, const struct writer *w, const struct clv_resource *r, struct key *k,
+			     uint64_t start_ns)
+{
+	uint64_t hash;
+	struct set *s = set_find(m, k, &hash);
+	struct shard *x = s ? shard_of(s, w->number) : NULL;
+
+	if (x)
+		return x;
+	pthread_mutex_lock(&m->adding);
+	s = set_make(m, r, k, start_ns);
+	x = s ? shard_get(m, s, w->number) : NULL;
+	pthread_mutex_unlock(&m->adding);
+	return x;
+}
+
+static void count_lost(struct clv_metrics *m)
+{
+	atomic_fetch_add_explicit(&m->no_memory, 1, memory_order_relaxed);
 }
 
 /* ---- spans ------------------------------------------------------------------------------------------------------- */
@@ -698,7 +770,8 @@ static struct clv_slice protocol_of(const char *name)
 }
 
 /* Nobody knows how long it took, or whether it was answered at all. */
-static void count_unpaired(struct clv_metrics *m, const struct clv_span *span, const struct picked *p, bool http)
+static void count_unpaired(struct clv_metrics *m, const struct writer *w, const struct clv_span *span,
+			   const struct picked *p, bool http)
 {
 	static const uint8_t unpaired[2][2] = {{OTHER_SERVER_UNPAIRED, OTHER_CLIENT_UNPAIRED},
 					       {SERVER_UNPAIRED, CLIENT_UNPAIRED}};
@@ -711,11 +784,11 @@ static void count_unpaired(struct clv_metrics *m, const struct clv_span *span, c
 	} else {
 		key_text(&k, LABEL_PROTOCOL, protocol_of(span->protocol));
 	}
-	struct set *s = set_get(m, span->resource, &k, span->start_ns);
+	struct shard *s = set_get(m, w, span->resource, &k, span->start_ns);
 	if (s)
 		cell_add(cell_of(s, unpaired[http][span->kind]), 1);
 	else
-		m->no_memory++;
+		count_lost(m);
 }
 
 /* A WebSocket is answered at its beginning, and its span ends with the connection. */
@@ -726,8 +799,9 @@ static uint64_t span_took_ns(const struct clv_span *span)
 	return (answered ? span->first_ns : span->end_ns) - span->start_ns;
 }
 
-void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool kept)
+void clv_metrics_span(struct clv_metrics *m, unsigned writer, const struct clv_span *span, bool kept)
 {
+	const struct writer *w = &m->writer[writer];
 	const struct measure *how;
 	struct picked p;
 	struct key k;
@@ -738,7 +812,7 @@ void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool k
 		return;
 	bool answered = how->http ? p.label[LABEL_STATUS] != NULL : !(span->flags & CLV_SPAN_UNPAIRED);
 	if (!answered && !p.label[LABEL_ERROR_TYPE]) {
-		count_unpaired(m, span, &p, how->http);
+		count_unpaired(m, w, span, &p, how->http);
 		return;
 	}
 	key_begin(&k, span->resource->id, how->class + (unsigned)span->kind);
@@ -748,9 +822,9 @@ void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool k
 
 		key_attr(&k, l, p.label[l]);
 	}
-	struct set *s = set_get(m, span->resource, &k, span->start_ns);
+	struct shard *s = set_get(m, w, span->resource, &k, span->start_ns);
 	if (!s) {
-		m->no_memory++;
+		count_lost(m);
 		return;
 	}
 	enum family first = class_first(k.class);
@@ -778,7 +852,8 @@ static struct clv_slice known_method(struct clv_slice m)
 	return other_method;
 }
 
-static void count_active(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
+static void count_active(struct clv_metrics *m, const struct writer *w, const struct clv_resource *r,
+			 const struct clv_event *e)
 {
 	bool http = !e->protocol || strncmp(e->protocol, "http", 4) == 0;
 	struct key k;
@@ -790,12 +865,12 @@ static void count_active(struct clv_metrics *m, const struct clv_resource *r, co
 	} else {
 		key_text(&k, LABEL_PROTOCOL, protocol_of(e->protocol));
 	}
-	struct set *s = set_get(m, r, &k, e->ts_ns);
+	struct shard *s = set_get(m, w, r, &k, e->ts_ns);
 	if (!s) {
-		m->no_memory++;
+		count_lost(m);
 		return;
 	}
-	_Atomic uint64_t *active = cell_of(s, class_first(s->class));
+	_Atomic uint64_t *active = cell_of(s, class_first(s->set->class));
 	if (e->kind == CLV_EVENT_REQUEST)
 		cell_add(active, 1);
 	else if (cell_get(active)) /* 0: it began under another resource, or in the overflow */
@@ -808,19 +883,20 @@ static struct clv_slice role_name(enum clv_span_kind role)
 }
 
 /* Fills a place of the cache. False without memory; then it stays empty. */
-static bool tcp_fill(struct clv_metrics *m, struct tcp_sets *t, const struct clv_resource *r, const struct clv_event *e)
+static bool tcp_fill(struct clv_metrics *m, const struct writer *w, struct tcp_sets *t, const struct clv_resource *r,
+		     const struct clv_event *e)
 {
 	struct key k;
 
 	t->tcp = NULL;
 	key_begin(&k, r->id, SET_TCP);
 	key_text(&k, LABEL_ROLE, role_name(e->role));
-	struct set *tcp = set_get(m, r, &k, e->ts_ns);
+	struct shard *tcp = set_get(m, w, r, &k, e->ts_ns);
 	for (int transmit = 0; transmit < 2; transmit++) {
 		key_begin(&k, r->id, SET_TCP_IO);
 		key_text(&k, LABEL_DIRECTION, transmit ? CLV_LIT("transmit") : CLV_LIT("receive"));
 		key_text(&k, LABEL_ROLE, role_name(e->role));
-		t->io[transmit] = set_get(m, r, &k, e->ts_ns);
+		t->io[transmit] = set_get(m, w, r, &k, e->ts_ns);
 	}
 	if (!tcp || !t->io[0] || !t->io[1])
 		return false;
@@ -830,7 +906,7 @@ static bool tcp_fill(struct clv_metrics *m, struct tcp_sets *t, const struct clv
 	return true;
 }
 
-static void count_tcp(struct clv_metrics *m, struct set *s, const struct clv_event *e)
+static void count_tcp(const struct clv_metrics *m, struct shard *s, const struct clv_event *e)
 {
 	switch (e->kind) {
 	case CLV_EVENT_OPENED:
@@ -859,35 +935,37 @@ static void count_tcp(struct clv_metrics *m, struct set *s, const struct clv_eve
 	}
 }
 
-static void count_datagram(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
+static void count_datagram(struct clv_metrics *m, const struct writer *w, const struct clv_resource *r,
+			   const struct clv_event *e)
 {
 	struct key k;
 
 	key_begin(&k, r->id, SET_UDP_IO);
 	key_text(&k, LABEL_DIRECTION, e->transmit ? CLV_LIT("transmit") : CLV_LIT("receive"));
-	struct set *s = set_get(m, r, &k, e->ts_ns);
+	struct shard *s = set_get(m, w, r, &k, e->ts_ns);
 	if (!s) {
-		m->no_memory++;
+		count_lost(m);
 		return;
 	}
 	cell_add(cell_of(s, UDP_IO), e->value);
 	cell_add(cell_of(s, UDP_DATAGRAMS), 1);
 }
 
-void clv_metrics_event(struct clv_metrics *m, const struct clv_resource *r, const struct clv_event *e)
+void clv_metrics_event(struct clv_metrics *m, unsigned writer, const struct clv_resource *r, const struct clv_event *e)
 {
-	struct tcp_sets *t = &m->tcp[(r->id * 2 + (unsigned)e->role) % TCP_CACHE];
+	struct writer *w = &m->writer[writer];
+	struct tcp_sets *t = &w->tcp[(r->id * 2 + (unsigned)e->role) % TCP_CACHE];
 
 	if (e->kind == CLV_EVENT_REQUEST || e->kind == CLV_EVENT_REQUEST_END) {
-		count_active(m, r, e);
+		count_active(m, w, r, e);
 		return;
 	}
 	if (e->kind == CLV_EVENT_DATAGRAM) {
-		count_datagram(m, r, e);
+		count_datagram(m, w, r, e);
 		return;
 	}
-	if ((!t->tcp || t->resource_id != r->id || t->role != e->role) && !tcp_fill(m, t, r, e)) {
-		m->no_memory++;
+	if ((!t->tcp || t->resource_id != r->id || t->role != e->role) && !tcp_fill(m, w, t, r, e)) {
+		count_lost(m);
 		return;
 	}
 	if (e->kind == CLV_EVENT_BYTES)
@@ -898,17 +976,19 @@ void clv_metrics_event(struct clv_metrics *m, const struct clv_resource *r, cons
 
 /* ---- clovisor's own ---------------------------------------------------------------------------------------------- */
 
+/* By the first writer, whoever calls. */
 static void own_set(struct clv_metrics *m, enum family f, enum label label, const char *text, uint64_t value)
 {
+	const struct writer *w = &m->writer[0];
 	struct key k;
 
 	key_begin(&k, m->own->id, SET_OWN + (f - DROPPED));
 	if (text)
 		key_text(&k, label, clv_slice_str(text));
-	struct set *s = set_get(m, m->own, &k, m->begin_ns);
+	struct shard *s = set_get(m, w, m->own, &k, m->begin_ns);
 	if (!s)
-		m->no_memory++;
-	else if (s->label_count == (text ? 1 : 0) && (!text || !s->labels[0].boolean))
+		count_lost(m);
+	else if (s->set->label_count == (text ? 1 : 0) && (!text || !s->set->labels[0].boolean))
 		cell_set(cell_of(s, f), value);
 }
 
@@ -952,7 +1032,7 @@ void clv_metrics_figures(struct clv_metrics *m, const struct clv_figure *figures
 	for (size_t i = 0; i < n; i++)
 		own_figure(m, &figures[i]);
 	own_set(m, DROPPED, LABEL_REASON, "metric_overflow", m->overflowed);
-	own_set(m, DROPPED, LABEL_REASON, "metric_memory", m->no_memory);
+	own_set(m, DROPPED, LABEL_REASON, "metric_memory", atomic_load_explicit(&m->no_memory, memory_order_relaxed));
 	own_set(m, METRIC_SERIES, 0, NULL, m->series);
 }
 
@@ -964,8 +1044,11 @@ static void active_end(struct clv_metrics *m, const struct owner *o)
 	for (size_t i = 0; i < m->slot_count; i++) {
 		struct set *s = atomic_load_explicit(&m->slots[i], memory_order_relaxed);
 
-		if (s && s->owner == o && s->class >= SET_SERVER_ACTIVE && s->class <= SET_OTHER_CLIENT_ACTIVE)
-			cell_set(cell_of(s, class_first(s->class)), 0);
+		if (!s || s->owner != o || s->class < SET_SERVER_ACTIVE || s->class > SET_OTHER_CLIENT_ACTIVE)
+			continue;
+		for (unsigned w = 0; w < CLV_METRICS_WRITERS; w++)
+			if (shard_of(s, w))
+				cell_set(cell_of(shard_of(s, w), class_first(s->class)), 0);
 	}
 }
 
@@ -994,7 +1077,7 @@ static void set_drop(struct clv_metrics *m, struct set *s)
 	atomic_store_explicit(&m->slots[s->slot], NULL, memory_order_relaxed);
 	m->free_slots[m->free_count++] = s->slot;
 	m->series -= class_size(s->class);
-	free(s);
+	set_free(s);
 }
 
 static void drop_sets_of(struct clv_metrics *m, const struct owner *o)
@@ -1025,7 +1108,8 @@ void clv_metrics_sweep(struct clv_metrics *m, uint64_t now_ns)
 			owner_drop(m, o);
 		}
 	table_rebuild(m);
-	memset(m->tcp, 0, sizeof(m->tcp));
+	for (unsigned i = 0; i < CLV_METRICS_WRITERS; i++)
+		memset(m->writer[i].tcp, 0, sizeof(m->writer[i].tcp));
 	pthread_mutex_unlock(&m->reading);
 }
 
@@ -1075,12 +1159,29 @@ static int by_resource(const void *x, const void *y)
 	return c ? c : shown_before(a->set->slot, b->set->slot);
 }
 
+/* What one writer has put in, beside what others have. */
+static void point_add(const struct series *x, struct clv_metric_point *p)
+{
+	struct clv_metric_exemplar exemplar;
+
+	p->value += (int64_t)cell_get(&x->value);
+	for (uint32_t i = 0; x->exemplars && i <= p->bound_count; i++) {
+		uint64_t n = cell_get(&x->bucket[i]);
+
+		p->bucket[i] += n;
+		p->count += n;
+		exemplar_get(&x->exemplars[i], &exemplar);
+		if (exemplar.ts_ns > p->exemplar[i].ts_ns)
+			p->exemplar[i] = exemplar;
+	}
+}
+
 static void point_read(const struct clv_metrics *m, const struct shown *s, struct clv_metric_point *p)
 {
 	const struct set *set = s->set;
-	const struct series *x = set->series[s->family - class_first(set->class)];
-	const struct bounds *b = bounds_of(m, s->family);
+	bool histogram = families[s->family].type == CLV_METRIC_HISTOGRAM;
 
+	memset(p, 0, sizeof(*p));
 	p->family = &families[s->family];
 	p->resource = set->owner->attr;
 	p->resource_count = set->owner->count;
@@ -1088,19 +1189,15 @@ static void point_read(const struct clv_metrics *m, const struct shown *s, struc
 	p->labels = set->labels;
 	p->label_count = set->label_count;
 	p->start_ns = set->start_ns;
-	p->count = 0;
-	p->value = (int64_t)cell_get(&x->value);
-	p->bound_count = 0;
-	if (!x->exemplars)
-		return;
-	p->sum = (uint64_t)p->value;
-	p->bounds = b->shown;
-	p->bound_count = b->count;
-	for (uint32_t i = 0; i <= b->count; i++) {
-		p->bucket[i] = cell_get(&x->bucket[i]);
-		p->count += p->bucket[i];
-		exemplar_get(&x->exemplars[i], &p->exemplar[i]);
+	p->bounds = histogram ? bounds_of(m, s->family)->shown : NULL;
+	p->bound_count = histogram ? bounds_of(m, s->family)->count : 0;
+	for (unsigned i = 0; i < CLV_METRICS_WRITERS; i++) {
+		const struct shard *x = shard_of(set, i);
+
+		if (x)
+			point_add(x->series[s->family - class_first(set->class)], p);
 	}
+	p->sum = histogram ? (uint64_t)p->value : 0;
 }
 
 /* What there is now; sets that come later wait for the next visit. */
@@ -1236,7 +1333,7 @@ static int metrics_set_room(struct clv_metrics *m, size_t max_series)
 	while (table < 2 * m->slot_count)
 		table *= 2;
 	m->table_mask = table - 1;
-	m->table = calloc(table, sizeof(struct set *));
+	m->table = calloc(table, sizeof(m->table[0]));
 	m->slots = calloc(m->slot_count, sizeof(*m->slots));
 	m->free_slots = calloc(m->slot_count, sizeof(*m->free_slots));
 	if (!m->table || !m->slots || !m->free_slots)
@@ -1255,6 +1352,9 @@ int clv_metrics_new(const struct clv_metrics_config *config, struct clv_metrics 
 	if (!m)
 		return -ENOMEM;
 	pthread_mutex_init(&m->reading, NULL);
+	clv_queue_lock_init(&m->adding);
+	for (unsigned i = 0; i < CLV_METRICS_WRITERS; i++)
+		m->writer[i].number = i;
 	m->begin_ns = config->now_ns;
 	if (getrandom(&m->seed, sizeof(m->seed), 0) != sizeof(m->seed))
 		m->seed = (uint64_t)(uintptr_t)m;
@@ -1277,7 +1377,7 @@ void clv_metrics_free(struct clv_metrics *m)
 	if (!m)
 		return;
 	for (size_t i = 0; m->slots && i < m->slot_count; i++)
-		free(atomic_load_explicit(&m->slots[i], memory_order_relaxed));
+		set_free(atomic_load_explicit(&m->slots[i], memory_order_relaxed));
 	for (size_t i = 0; i < OWNER_BUCKETS; i++)
 		for (struct owner *o = m->owners[i], *next; o; o = next) {
 			next = o->next;
@@ -1288,5 +1388,6 @@ void clv_metrics_free(struct clv_metrics *m)
 	free(m->free_slots);
 	free(m->own);
 	pthread_mutex_destroy(&m->reading);
+	pthread_mutex_destroy(&m->adding);
 	free(m);
 }

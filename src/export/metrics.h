@@ -3,8 +3,10 @@
  * The registry of metrics: what spans, events and clovisor's own figures add up to, by resource and labels
  * (docs/metrics.md has them all). Names and labels are OpenTelemetry's; prometheus.h and otlp_metrics.h write them out.
  *
- * One thread writes (the engine's), any other may read at any time by clv_metrics_visit(). The writer never waits:
- * values are relaxed atomics, new series are published by one store. Readers exclude each other, and the sweep.
+ * The engines' threads write, each as a writer with a number of its own; any other may read at any time by
+ * clv_metrics_visit(). A writer never waits for a reader: values are relaxed atomics, new series are published by one
+ * store. Nor for another writer, but where a series is new: they share no cell. Readers exclude each other, and the
+ * sweep.
  */
 #ifndef CLV_EXPORT_METRICS_H
 #define CLV_EXPORT_METRICS_H
@@ -21,8 +23,9 @@
 /* Bounds of a histogram at most. */
 #define CLV_METRICS_BOUNDS 32u
 /* A label's value in bytes; longer ones are cut. */
-#define CLV_METRICS_VALUE  255u
-#define CLV_METRICS_LABELS 10u
+#define CLV_METRICS_VALUE   255u
+#define CLV_METRICS_LABELS  10u
+#define CLV_METRICS_WRITERS 8u
 /* The series of a resource that is gone are exported this much longer. */
 #define CLV_METRICS_LINGER_NS (300ull * 1000 * 1000 * 1000)
 
@@ -92,16 +95,21 @@ int clv_metrics_new(const struct clv_metrics_config *config, struct clv_metrics 
 /* No reader may be left. NULL is allowed. */
 void clv_metrics_free(struct clv_metrics *m);
 
-/* ---- writing: the engine's thread ----------------------------------------------------------------------------------
+/* ---- writing: the engines' threads ---------------------------------------------------------------------------------
  */
 
 /*
  * A finished span, with its resource: every one, whatever sampling and filters do with it. `kept`: it is exported, so
- * it may stand as an exemplar.
+ * it may stand as an exemplar. `writer`: below CLV_METRICS_WRITERS.
  */
-void clv_metrics_span(struct clv_metrics *m, const struct clv_span *span, bool kept);
+void clv_metrics_span(struct clv_metrics *m, unsigned writer, const struct clv_span *span, bool kept);
 /* `resource`: of what was captured at event->net. */
-void clv_metrics_event(struct clv_metrics *m, const struct clv_resource *resource, const struct clv_event *event);
+void clv_metrics_event(struct clv_metrics *m, unsigned writer, const struct clv_resource *resource,
+		       const struct clv_event *event);
+
+/* ---- writing as well, while no other thread does ------------------------------------------------------------------
+ */
+
 /* Clovisor's own figures as they are now, by name (docs/metrics.md lists them); others are ignored. */
 void clv_metrics_figures(struct clv_metrics *m, const struct clv_figure *figures, size_t n, uint64_t now_ns);
 /*

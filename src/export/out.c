@@ -3,17 +3,22 @@
  * The output's end of a queue, or of one for each lane. Owns the queues and the I/O thread, which writes what the
  * engines' threads put in, if they do not themselves; never looks into the lines, never touches the descriptor's flags
  * (a terminal shares them with the shell).
+ *
+ * Several lanes that write by themselves take turns: who has the lock `writing` writes whole lines. A line that the
+ * disk took only a part of makes its lane the `torn` one, after which nobody writes before the rest of it.
  */
 #include "export/out.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/magic.h>
@@ -35,29 +40,49 @@
 /* Written at once: what was is room again, and a reader that takes it is seen to do so. */
 #define WRITE_BYTES (768u << 10)
 
+/* A lane that waited so long for others to have written lets the I/O thread do it. */
+#define TURN_MS 2
+/* How often the lock is tried before a thread sleeps for it. */
+#define SPINS 100
+/* No lane's line is torn. */
+#define WHOLE CLV_OUT_LANES
+
+/* A lane's own, on cache lines of its own. */
+struct out_lane {
+	alignas(64) struct clv_out *out;
+	struct clv_queue *queue;
+	unsigned number;
+	uint64_t dropped;
+};
+
 struct clv_out {
+	struct out_lane lane[CLV_OUT_LANES];
+
+	/* Who writes. */
+	alignas(64) pthread_mutex_t writing;
+	unsigned torn;                      /* a lane, or WHOLE; under that lock */
+	atomic_bool begun;                  /* what comes before the first line is written */
+	atomic_bool behind;                 /* the I/O thread writes, or waits to: no lane needs to wait for that */
+	atomic_uint_fast64_t slow_until_ns; /* no writing on lanes' threads before, CLOCK_MONOTONIC */
+
 	unsigned lanes;
-	struct clv_queue *queue[CLV_OUT_LANES];
-	uint64_t dropped[CLV_OUT_LANES];
 	int fd;
 	bool live;
-	uint64_t slow_until_ns; /* the lane's: no writing on its thread before, CLOCK_MONOTONIC */
-	pthread_t thread;
 	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
-
-	/* Shared. */
+	bool news;          /* some lane has handed over lines, or closed; under the lock, as what follows */
 	pthread_mutex_t lock;
 	pthread_cond_t more; /* of several lanes: news */
-	bool news;           /* some lane has handed over lines, or closed */
 	char *head;          /* NULL: none */
 	size_t head_len;
+	pthread_t thread;
 };
 
 static void out_free(struct clv_out *o)
 {
 	for (unsigned i = 0; i < o->lanes; i++)
-		clv_queue_free(o->queue[i]);
+		clv_queue_free(o->lane[i].queue);
 	pthread_mutex_destroy(&o->lock);
+	pthread_mutex_destroy(&o->writing);
 	pthread_cond_destroy(&o->more);
 	free(o->head);
 	free(o);
@@ -68,7 +93,7 @@ static void out_free(struct clv_out *o)
 /* One of several lanes has something. */
 static void out_wake(void *ctx)
 {
-	struct clv_out *o = ctx;
+	struct clv_out *o = ((struct out_lane *)ctx)->out;
 
 	pthread_mutex_lock(&o->lock);
 	o->news = true;
@@ -96,8 +121,8 @@ static unsigned out_next(struct clv_out *o, unsigned last, struct clv_slice *s)
 		for (unsigned i = 1; i <= o->lanes; i++) {
 			unsigned lane = (last + i) % o->lanes;
 
-			closed += clv_queue_closed(o->queue[lane]);
-			*s = clv_queue_peek(o->queue[lane], only);
+			closed += clv_queue_closed(o->lane[lane].queue);
+			*s = clv_queue_peek(o->lane[lane].queue, only);
 			if (s->len)
 				return lane;
 		}
@@ -131,12 +156,12 @@ static int out_write_head(struct clv_out *o)
 		if (n < 0)
 			return (int)n;
 		if (!n)
-			clv_queue_pause(o->queue[0], 10);
+			clv_queue_pause(o->lane[0].queue, 10);
 	}
 	return 0;
 }
 
-/* Whole lines of one lane: no other's may come between. */
+/* Whole lines of one lane, or the rest of one. */
 static int out_write_lines(struct clv_out *o, unsigned lane, struct clv_slice s)
 {
 	while (s.len) {
@@ -145,12 +170,34 @@ static int out_write_lines(struct clv_out *o, unsigned lane, struct clv_slice s)
 		if (n < 0)
 			return (int)n;
 		if (n > 0)
-			clv_queue_take(o->queue[lane], (size_t)n);
+			clv_queue_take(o->lane[lane].queue, (size_t)n);
 		else /* somebody else made the descriptor non-blocking */
-			clv_queue_pause(o->queue[lane], 10);
+			clv_queue_pause(o->lane[lane].queue, 10);
 		s = clv_slice_from(s, (size_t)n);
 	}
 	return 0;
+}
+
+/* Of this lane; but if another one's line is torn, that one's, which hands over the rest at once. */
+static int out_write_turn(struct clv_out *o, unsigned lane, struct clv_slice s)
+{
+	int error = 0;
+
+	atomic_store_explicit(&o->behind, true, memory_order_relaxed);
+	pthread_mutex_lock(&o->writing);
+	if (!atomic_load_explicit(&o->begun, memory_order_relaxed))
+		error = out_write_head(o);
+	atomic_store_explicit(&o->begun, true, memory_order_relaxed);
+	if (o->torn != WHOLE && o->torn != lane) {
+		lane = o->torn;
+		s = clv_queue_peek(o->lane[lane].queue, true);
+	}
+	if (!error)
+		error = out_write_lines(o, lane, s);
+	o->torn = WHOLE;
+	pthread_mutex_unlock(&o->writing);
+	atomic_store_explicit(&o->behind, false, memory_order_relaxed);
+	return error;
 }
 
 /* Writes all that was given, until there is nothing left and the output closes, or writing fails. */
@@ -159,16 +206,16 @@ static void *out_run(void *arg)
 	struct clv_out *o = arg;
 	struct clv_slice s;
 	unsigned lane = out_next(o, o->lanes - 1, &s);
-	int error = lane < o->lanes ? out_write_head(o) : 0;
+	int error = 0;
 
 	if (o->live && setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
 		clv_debug("output: cannot raise the priority: %s", strerror(errno));
 	while (!error && lane < o->lanes) {
-		error = out_write_lines(o, lane, s);
+		error = out_write_turn(o, lane, s);
 		lane = error ? lane : out_next(o, lane, &s);
 	}
 	for (unsigned i = 0; i < o->lanes; i++)
-		clv_queue_end(o->queue[i], error);
+		clv_queue_end(o->lane[i].queue, error);
 	if (atomic_exchange(&o->parted, true))
 		out_free(o);
 	return NULL;
@@ -176,42 +223,67 @@ static void *out_run(void *arg)
 
 /* ---- the lanes' -------------------------------------------------------------------------------------------------- */
 
-/* The only lane's way past the I/O thread. What fails here fails there again, and is told then. */
+/* Another lane writes for a tenth of a millisecond, a disk that stands still for longer. */
+static bool out_take_turn(struct clv_out *o)
+{
+	struct timespec until;
+
+	if (atomic_load_explicit(&o->behind, memory_order_relaxed))
+		return false;
+	for (int i = 0; i < SPINS; i++)
+		if (!pthread_mutex_trylock(&o->writing))
+			return true;
+	clock_gettime(CLOCK_REALTIME, &until); /* the only one that such a lock can go by everywhere */
+	until.tv_nsec += TURN_MS * 1000000l;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return !pthread_mutex_timedlock(&o->writing, &until);
+}
+
+/* Past the I/O thread. What fails here fails there again, and is told then. */
 static size_t out_write_here(void *ctx, struct clv_slice s)
 {
-	struct clv_out *o = ctx;
+	const struct out_lane *l = ctx;
+	struct clv_out *o = l->out;
 	uint64_t before_ns = clv_clock_ns();
+	ssize_t n = 0;
 
-	if (before_ns < o->slow_until_ns)
+	/* Whoever comes first has the I/O thread write what comes before. */
+	if (!atomic_load_explicit(&o->begun, memory_order_relaxed) ||
+	    before_ns < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) || !out_take_turn(o))
 		return 0;
-	ssize_t n = out_write(o, s.data, s.len);
+	if (o->torn == WHOLE)
+		n = out_write(o, s.data, s.len);
+	if (n > 0 && (size_t)n < s.len)
+		o->torn = l->number;
+	pthread_mutex_unlock(&o->writing);
 	uint64_t after_ns = clv_clock_ns();
 	if (after_ns - before_ns > SLOW_NS)
-		o->slow_until_ns = after_ns + SLOW_FOR_NS;
+		atomic_store_explicit(&o->slow_until_ns, after_ns + SLOW_FOR_NS, memory_order_relaxed);
 	return n > 0 ? (size_t)n : 0;
 }
 
 char *clv_out_room(struct clv_out *o, unsigned lane, size_t bytes)
 {
-	char *room = clv_queue_room(o->queue[lane], bytes);
+	char *room = clv_queue_room(o->lane[lane].queue, bytes);
 
-	o->dropped[lane] += !room;
+	o->lane[lane].dropped += !room;
 	return room;
 }
 
 void clv_out_commit(struct clv_out *o, unsigned lane, size_t bytes)
 {
-	clv_queue_commit(o->queue[lane], bytes);
+	clv_queue_commit(o->lane[lane].queue, bytes);
 }
 
 void clv_out_tick(struct clv_out *o, unsigned lane)
 {
-	clv_queue_tick(o->queue[lane]);
+	clv_queue_tick(o->lane[lane].queue);
 }
 
 bool clv_out_pressed(struct clv_out *o, unsigned lane)
 {
-	return clv_queue_pressed(o->queue[lane]);
+	return clv_queue_pressed(o->lane[lane].queue);
 }
 
 void clv_out_head(struct clv_out *o, struct clv_slice s)
@@ -228,7 +300,7 @@ void clv_out_head(struct clv_out *o, struct clv_slice s)
 
 int clv_out_error(struct clv_out *o)
 {
-	return clv_queue_error(o->queue[0]);
+	return clv_queue_error(o->lane[0].queue);
 }
 
 uint64_t clv_out_dropped(const struct clv_out *o)
@@ -236,7 +308,7 @@ uint64_t clv_out_dropped(const struct clv_out *o)
 	uint64_t dropped = 0;
 
 	for (unsigned i = 0; i < o->lanes; i++)
-		dropped += o->dropped[i];
+		dropped += o->lane[i].dropped;
 	return dropped;
 }
 
@@ -266,28 +338,43 @@ static bool is_local_file(int fd)
 	return false;
 }
 
+static struct clv_out *out_new(int fd, bool live)
+{
+	struct clv_out *o = aligned_alloc(alignof(struct clv_out), sizeof(*o));
+
+	if (!o)
+		return NULL;
+	*o = (struct clv_out){.fd = fd, .live = live, .torn = WHOLE};
+	clv_queue_lock_init(&o->lock);
+	clv_queue_lock_init(&o->writing);
+	pthread_cond_init(&o->more, NULL);
+	return o;
+}
+
 int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
 {
-	struct clv_out *o = calloc(1, sizeof(*o));
-	const struct clv_queue_config config = {
+	struct clv_out *o = out_new(fd, !wait);
+	struct clv_queue_config config = {
 		.bytes = out_bytes(lanes, wait),
 		.most = CLV_OUT_BYTES,
 		.wait = wait,
 		.stop = stop,
 		.wake = lanes > 1 ? out_wake : NULL,
-		.take = lanes == 1 && !wait && is_local_file(fd) ? out_write_here : NULL,
-		.ctx = o,
+		.take = !wait && is_local_file(fd) ? out_write_here : NULL,
 	};
 	int err = 0;
 
 	if (!o)
 		return -ENOMEM;
-	clv_queue_lock_init(&o->lock);
-	pthread_cond_init(&o->more, NULL);
-	o->fd = fd;
-	o->live = !wait;
-	for (; o->lanes < lanes && !err; o->lanes += !err)
-		err = clv_queue_new(&config, &o->queue[o->lanes]);
+	atomic_store_explicit(&o->begun, lanes == 1, memory_order_relaxed);
+	for (; o->lanes < lanes && !err; o->lanes += !err) {
+		struct out_lane *l = &o->lane[o->lanes];
+
+		l->out = o;
+		l->number = o->lanes;
+		config.ctx = l;
+		err = clv_queue_new(&config, &l->queue);
+	}
 	if (!err)
 		err = -pthread_create(&o->thread, NULL, out_run, o);
 	if (err) {
@@ -301,9 +388,9 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 static bool out_join(struct clv_out *o)
 {
 	for (unsigned i = 0; i < o->lanes; i++)
-		clv_queue_close(o->queue[i]);
+		clv_queue_close(o->lane[i].queue);
 	for (unsigned i = 0; i < o->lanes; i++)
-		if (!clv_queue_join(o->queue[i]))
+		if (!clv_queue_join(o->lane[i].queue))
 			return false;
 	return true;
 }

@@ -92,7 +92,7 @@ static struct clv_resources *new_resources(void)
 static void tell(struct clv_metrics *m, const struct clv_resource *r, struct clv_event e)
 {
 	e.ts_ns = START_NS;
-	clv_metrics_event(m, r, &e);
+	clv_metrics_event(m, 0, r, &e);
 }
 
 /* test_metrics.py knows these numbers. */
@@ -111,27 +111,27 @@ static void fill(struct clv_metrics *m, struct clv_resources *rs)
 	for (int i = 0; i < 10; i++) { /* 10, 20, ... 100 ms */
 		begin_span(shop, CLV_KIND_SERVER, (uint64_t)(i + 1) * 10 * MS);
 		describe("shop", i < 9 ? 200 : 500);
-		clv_metrics_span(m, &span, i % 2 == 0);
+		clv_metrics_span(m, 0, &span, i % 2 == 0);
 	}
 	begin_span(shop, CLV_KIND_SERVER, 1000 * MS);
 	describe("shop", 0);
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	begin_span(other, CLV_KIND_CLIENT, 20000 * MS);
 	describe("we\"ird\\host\n\xff", 404);
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 
 	begin_span(shop, CLV_KIND_SERVER, 7 * MS);
 	clv_span_str(&span, CLV_ATTR_RPC_SYSTEM_NAME, CLV_LIT("grpc"));
 	clv_span_str(&span, CLV_ATTR_RPC_METHOD, CLV_LIT("shop.Cart/Add"));
 	clv_span_str(&span, CLV_ATTR_RPC_RESPONSE_STATUS_CODE, CLV_LIT("OK"));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	begin_span(shop, CLV_KIND_CLIENT, 7 * MS);
 	clv_span_str(&span, CLV_ATTR_DB_SYSTEM_NAME, CLV_LIT("postgresql"));
 	clv_span_str(&span, CLV_ATTR_DB_QUERY_SUMMARY, CLV_LIT("SELECT carts"));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	begin_span(shop, CLV_KIND_CLIENT, 7 * MS);
 	clv_span_str(&span, CLV_ATTR_DNS_QUESTION_NAME, CLV_LIT("db.example"));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 
 	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_OPENED, .role = CLV_KIND_SERVER});
 	tell(m, shop, (struct clv_event){.kind = CLV_EVENT_CONNECTED, .role = CLV_KIND_SERVER, .value = MS});
@@ -158,7 +158,7 @@ static void fill_many(struct clv_metrics *m, struct clv_resources *rs)
 			snprintf(host, sizeof(host), "host-%d", i);
 			begin_span(clv_resources_get(rs, net), CLV_KIND_CLIENT, 3 * MS);
 			describe(host, 200);
-			clv_metrics_span(m, &span, true);
+			clv_metrics_span(m, 0, &span, true);
 		}
 	}
 }
@@ -182,7 +182,7 @@ static void bench_spans(struct clv_metrics *m, const struct clv_resource *r, enu
 		uint64_t begin = clock_ns();
 
 		for (int i = 0; i < ROUNDS; i++)
-			clv_metrics_span(m, &span, kept);
+			clv_metrics_span(m, 0, &span, kept);
 		uint64_t took = clock_ns() - begin;
 		best = took < best ? took : best;
 	}
@@ -197,13 +197,13 @@ static void bench_events(struct clv_metrics *m, const struct clv_resource *r)
 	uint64_t begin = clock_ns();
 
 	for (int i = 0; i < ROUNDS; i++)
-		clv_metrics_event(m, r, &e);
+		clv_metrics_event(m, 0, r, &e);
 	printf("event of bytes: %.1f ns\n", (double)(clock_ns() - begin) / ROUNDS);
 	e.method = CLV_LIT("GET");
 	begin = clock_ns();
 	for (int i = 0; i < ROUNDS; i++) {
 		e.kind = i % 2 ? CLV_EVENT_REQUEST_END : CLV_EVENT_REQUEST;
-		clv_metrics_event(m, r, &e);
+		clv_metrics_event(m, 0, r, &e);
 	}
 	printf("event of a request: %.1f ns\n", (double)(clock_ns() - begin) / ROUNDS);
 }

@@ -4,6 +4,7 @@
 import os
 import re
 import subprocess
+import time
 import unittest
 
 import lab
@@ -52,6 +53,58 @@ class Workers(unittest.TestCase):
         self.assertLessEqual({name for name, n in t.summary["drops"].items() if n}, {"window_bytes"})
         self.assertLess(t.summary["record_bytes"], 2 * CONNECTIONS * BODY_BYTES / 20)
         self.assertEqual([name for name in before if after[name] == before[name]], [])
+
+    @staticmethod
+    def tasks(process):
+        """The workers' thread ids, by name."""
+        found = {}
+        for task in os.listdir(f"/proc/{process.pid}/task"):
+            with open(f"/proc/{process.pid}/task/{task}/comm", encoding="ascii") as f:
+                name = f.read().strip()
+            if name.startswith("worker"):
+                found[name] = int(task)
+        return found
+
+    @staticmethod
+    def processor(process, task):
+        """Where it ran last."""
+        with open(f"/proc/{process.pid}/task/{task}/stat", encoding="ascii") as f:
+            return int(f.read().rsplit(")", 1)[1].split()[36])
+
+    def share_apart(self, process, tasks, seconds):
+        """How often, of all looks, no two workers are on one processor."""
+        looks = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            places = [self.processor(process, task) for task in tasks]
+            looks.append(len(set(places)) == len(places))
+            time.sleep(0.02)
+        return sum(looks) / len(looks)
+
+    def test_left_to_itself_two_each_on_a_processor_of_its_own(self):
+        processors = sorted(os.sched_getaffinity(0))
+        if len(processors) < 2 or len(processors) >= 12:
+            self.skipTest("there are not from 2 to 11 processors")
+        t = self.lab.trace("-i", self.web.veth)
+        tasks = self.tasks(t.process)
+        self.assertEqual(sorted(tasks), ["worker 0", "worker 1"])
+        load = self.user.spawn("wrk", "-t1", "-c16", "-d6s", f"http://{self.web.ip}/ok/")
+        time.sleep(0.5)
+        self.assertGreater(self.share_apart(t.process, tasks.values(), 2), 0.8)
+        # Somebody puts them on one; when they are free again, they part.
+        for task in tasks.values():
+            os.sched_setaffinity(task, processors[:1])
+        time.sleep(0.2)
+        for task in tasks.values():
+            os.sched_setaffinity(task, processors)
+        time.sleep(0.5)
+        self.assertGreater(self.share_apart(t.process, tasks.values(), 2), 0.8)
+        for task in tasks.values():
+            self.assertEqual(sorted(os.sched_getaffinity(task)), processors)
+        load.wait(timeout=30)
+        t.stop()
+        self.assertEqual({name: n for name, n in t.summary["drops"].items() if n}, {})
+        self.assertEqual(t.summary["requests"], t.count_lines())
 
     def test_as_many_as_limit_says(self):
         t = self.lab.trace("-i", self.web.veth, "--workers", "2", "--limit", "1000")

@@ -73,14 +73,14 @@ static void begin_span(enum clv_span_kind kind, uint64_t took_ns, const char *ho
 static void count(enum clv_span_kind kind, uint64_t took_ns, const char *host)
 {
 	begin_span(kind, took_ns, host, 200);
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 }
 
 static void event(enum clv_event_kind kind, const char *method)
 {
 	struct clv_event e = {.kind = kind, .ts_ns = START_NS, .value = 1, .method = clv_slice_str(method)};
 
-	clv_metrics_event(m, shop(), &e);
+	clv_metrics_event(m, 0, shop(), &e);
 }
 
 /* The series of one family: how many, their sum, and the last one. */
@@ -205,23 +205,23 @@ static void test_odd_text(void **state)
 static void test_what_has_no_duration(void **state)
 {
 	begin_span(CLV_KIND_SERVER, MS, "a", 0);
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	assert_int_equal(find(SERVER).points, 0);
 	assert_int_equal(find("clovisor.http.server.unpaired").sum, 1);
 	clv_span_str(&span, CLV_ATTR_ERROR_TYPE, CLV_LIT("connection_reset"));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	assert_int_equal(find(SERVER).last.count, 1);
 	assert_int_equal(find("http.server.response.body.size").points, 0);
 	memset(&span, 0, sizeof(span)); /* of another protocol */
 	span.resource = shop();
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	assert_int_equal(find(SERVER).sum, 1);
 }
 
 static void test_only_kept_spans_are_exemplars(void **state)
 {
 	begin_span(CLV_KIND_SERVER, MS, "a", 200);
-	clv_metrics_span(m, &span, false);
+	clv_metrics_span(m, 0, &span, false);
 	struct found f = find(SERVER);
 	assert_int_equal(f.last.bucket[0], 1);
 	assert_int_equal(f.last.exemplar[0].ts_ns, 0);
@@ -265,7 +265,7 @@ static void call(enum clv_span_kind kind, const char *status, bool failed)
 	clv_span_str(&span, CLV_ATTR_RPC_RESPONSE_STATUS_CODE, clv_slice_str(status));
 	if (failed)
 		clv_span_str(&span, CLV_ATTR_ERROR_TYPE, clv_slice_str(status));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 }
 
 static void test_calls(void **state)
@@ -300,9 +300,9 @@ static void test_databases(void **state)
 		clv_span_str(&span, CLV_ATTR_DB_NAMESPACE, CLV_LIT("shop"));
 		clv_span_str(&span, CLV_ATTR_DB_QUERY_TEXT, CLV_LIT("SELECT * FROM carts WHERE id = ?"));
 		clv_span_str(&span, CLV_ATTR_DB_QUERY_SUMMARY, CLV_LIT("SELECT carts"));
-		clv_metrics_span(m, &span, true);
+		clv_metrics_span(m, 0, &span, true);
 		span.flags = CLV_SPAN_UNPAIRED;
-		clv_metrics_span(m, &span, true);
+		clv_metrics_span(m, 0, &span, true);
 		struct found f = find(names[kind]);
 		assert_int_equal(f.points, 1);
 		assert_int_equal(f.last.count, 1);
@@ -325,13 +325,13 @@ static void test_lookups(void **state)
 	other_span(CLV_KIND_CLIENT, 7 * MS, "dns");
 	clv_span_str(&span, CLV_ATTR_DNS_QUESTION_NAME, CLV_LIT("shop.example"));
 	clv_span_str(&span, CLV_ATTR_ERROR_TYPE, CLV_LIT("NXDOMAIN"));
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	struct found f = find("dns.lookup.duration");
 	assert_int_equal(f.points, 1);
 	assert_string_equal(f.label[0], "dns.question.name=shop.example");
 	assert_string_equal(f.label[1], "error.type=NXDOMAIN");
 	span.kind = CLV_KIND_SERVER;
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	assert_int_equal(find("dns.lookup.duration").sum, 1);
 	assert_int_equal(find("clovisor.dns.server.lookup.duration").sum, 1);
 }
@@ -342,7 +342,7 @@ static void test_websockets(void **state)
 	begin_span(CLV_KIND_SERVER, 100000 * MS, "a", 101);
 	span.protocol = "websocket";
 	span.first_ns = START_NS + 3 * MS;
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	assert_int_equal(find(SERVER).last.sum, 3 * MS);
 }
 
@@ -351,7 +351,7 @@ static void other_event(enum clv_event_kind kind, const char *protocol)
 	struct clv_event e = {
 		.kind = kind, .ts_ns = START_NS, .value = 100, .method = CLV_LIT("GET"), .protocol = protocol};
 
-	clv_metrics_event(m, shop(), &e);
+	clv_metrics_event(m, 0, shop(), &e);
 }
 
 static void test_active_of_others(void **state)
@@ -436,7 +436,7 @@ static void test_gone(void **state)
 	/* What comes all the same begins anew, with a start of its own. */
 	begin_span(CLV_KIND_SERVER, MS, "a", 200);
 	span.start_ns += MS;
-	clv_metrics_span(m, &span, true);
+	clv_metrics_span(m, 0, &span, true);
 	event(CLV_EVENT_OPENED, "");
 	assert_int_equal(clv_metrics_series(m), series);
 	assert_int_equal(find(SERVER).last.count, 1);
@@ -457,8 +457,8 @@ static void count_at(uint32_t net)
 
 	begin_span(CLV_KIND_SERVER, MS, "a", 200);
 	span.resource = clv_resources_get(rs, net);
-	clv_metrics_span(m, &span, true);
-	clv_metrics_event(m, span.resource, &begun);
+	clv_metrics_span(m, 0, &span, true);
+	clv_metrics_event(m, 0, span.resource, &begun);
 }
 
 /* A series that stands twice in a scrape makes Prometheus refuse one of them, or all. */
@@ -513,7 +513,7 @@ static void test_many_come_and_go(void **state)
 			snprintf(host, sizeof(host), "h%d", i);
 			begin_span(CLV_KIND_CLIENT, MS, host, 200);
 			span.resource = clv_resources_get(rs, 1);
-			clv_metrics_span(m, &span, true);
+			clv_metrics_span(m, 0, &span, true);
 		}
 		clv_metrics_gone(m, clv_resources_get(rs, 1)->id, now_ns);
 		clv_metrics_sweep(m, now_ns + 2 * CLV_METRICS_LINGER_NS);
@@ -614,13 +614,13 @@ static void test_reader_beside_writer(void **state)
 	for (uint64_t i = 0; i < 20000 || atomic_load(&r.visits) < 50; i++) {
 		begin_span(CLV_KIND_SERVER, i, "a", 200);
 		memcpy(span.trace_id, &i, sizeof(i));
-		clv_metrics_span(m, &span, true);
+		clv_metrics_span(m, 0, &span, true);
 		sent++;
 		snprintf(host, sizeof(host), "h%u", (unsigned)(i % 500));
 		assert_int_equal(clv_resources_set(rs, 1, CLV_LIT("pod"), NULL, 0), 0);
 		begin_span(CLV_KIND_CLIENT, MS, host, 200);
 		span.resource = clv_resources_get(rs, 1);
-		clv_metrics_span(m, &span, true);
+		clv_metrics_span(m, 0, &span, true);
 		clv_metrics_gone(m, span.resource->id, START_NS);
 		if (i % 64 == 0)
 			clv_metrics_sweep(m, START_NS + 2 * CLV_METRICS_LINGER_NS);
@@ -629,6 +629,67 @@ static void test_reader_beside_writer(void **state)
 	pthread_join(thread, NULL);
 	assert_int_equal(r.wrong, 0);
 	assert_int_equal(find(SERVER).last.count, sent);
+}
+
+/* ---- several writers --------------------------------------------------------------------------------------------- */
+
+#define WRITERS 4u
+#define SERIES  50u
+#define TURNS   2000u
+
+/* Every one has the same series, which whoever comes first makes. */
+static void *write_all(void *arg)
+{
+	const unsigned writer = *(unsigned *)arg;
+	struct clv_event begun = {.kind = CLV_EVENT_REQUEST, .ts_ns = START_NS, .method = CLV_LIT("GET")}, over = begun;
+	struct clv_event bytes = {.kind = CLV_EVENT_BYTES, .ts_ns = START_NS, .value = 3};
+	struct clv_span mine = {0};
+	char host[16];
+
+	over.kind = CLV_EVENT_REQUEST_END;
+	for (unsigned i = 0; i < TURNS; i++) {
+		snprintf(host, sizeof(host), "h%u", i % SERIES);
+		mine = (struct clv_span){.resource = shop(), .kind = CLV_KIND_CLIENT, .start_ns = START_NS};
+		mine.end_ns = START_NS + MS + writer;
+		mine.trace_id[0] = (uint8_t)(writer + 1);
+		clv_span_str(&mine, CLV_ATTR_HTTP_REQUEST_METHOD, CLV_LIT("GET"));
+		clv_span_str(&mine, CLV_ATTR_SERVER_ADDRESS, clv_slice_str(host));
+		clv_span_int(&mine, CLV_ATTR_HTTP_RESPONSE_STATUS_CODE, 200);
+		clv_metrics_span(m, writer, &mine, true);
+		clv_metrics_event(m, writer, shop(), &begun);
+		clv_metrics_event(m, writer, shop(), &bytes);
+		if (i) /* one is left */
+			clv_metrics_event(m, writer, shop(), &over);
+	}
+	return NULL;
+}
+
+static void test_what_is_told_is_of_all_writers(void **state)
+{
+	struct reader r = {0};
+	pthread_t reader, thread[WRITERS];
+	unsigned number[WRITERS];
+
+	assert_int_equal(pthread_create(&reader, NULL, read_all, &r), 0);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		number[i] = i * (CLV_METRICS_WRITERS - 1) / (WRITERS - 1);
+		pthread_create(&thread[i], NULL, write_all, &number[i]);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(thread[i], NULL);
+	atomic_store(&r.stop, true);
+	pthread_join(reader, NULL);
+	assert_int_equal(r.wrong, 0);
+	struct found f = find("http.client.request.duration");
+	assert_int_equal(f.points, SERIES);
+	assert_int_equal(f.sum, WRITERS * TURNS);
+	assert_int_equal(f.last.count, WRITERS * TURNS / SERIES);
+	assert_int_equal(f.last.sum, (WRITERS * MS + number[0] + number[1] + number[2] + number[3]) * TURNS / SERIES);
+	assert_int_equal(f.last.exemplar[0].trace_id[0], CLV_METRICS_WRITERS); /* of the last span */
+	assert_int_equal(find("http.server.active_requests").sum, WRITERS);
+	assert_int_equal(clv_metrics_overflowed(m), 0);
+	clv_metrics_gone(m, shop()->id, START_NS);
+	assert_int_equal(find("http.server.active_requests").sum, 0);
 }
 
 int main(void)
@@ -656,6 +717,7 @@ int main(void)
 		T(test_figures),
 		T(test_names),
 		T(test_reader_beside_writer),
+		T(test_what_is_told_is_of_all_writers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

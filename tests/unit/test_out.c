@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,9 @@ static void test_stopped_with_a_reader_that_sleeps(void **state)
 /* Threads that have a lane each: no line is lost, none is torn, each thread's stay in order, and one head is first. */
 #define LANES 4
 #define LINES 16000
+#define BASE  1000000ul /* of the numbers of one thread */
+
+static _Thread_local bool makes_lines;
 
 struct putter {
 	struct clv_out *o;
@@ -297,6 +301,7 @@ static void *putter_run(void *arg)
 {
 	struct putter *p = arg;
 
+	makes_lines = true;
 	clv_out_head(p->o, clv_slice("head\n", 5));
 	for (unsigned long number = p->base; number < p->base + LINES; number++) {
 		char *room = clv_out_room(p->o, p->lane, 200);
@@ -313,27 +318,14 @@ static void *putter_run(void *arg)
 	return NULL;
 }
 
-#define BASE 1000000ul /* of the numbers of one thread */
-
-static void test_lanes_of_several_threads(void **state)
+static void check_lanes(FILE *f)
 {
-	struct putter putters[LANES];
 	unsigned long next[LANES];
-	struct clv_out *o;
 	char *line = NULL;
 	size_t cap = 0;
-	FILE *f = tmpfile();
 
-	assert_int_equal(clv_out_open(fileno(f), LANES, true, &stop, &o), 0);
-	for (unsigned i = 0; i < LANES; i++) {
-		putters[i] = (struct putter){.o = o, .lane = i, .base = i * BASE};
-		next[i] = i * BASE;
-		pthread_create(&putters[i].thread, NULL, putter_run, &putters[i]);
-	}
 	for (unsigned i = 0; i < LANES; i++)
-		pthread_join(putters[i].thread, NULL);
-	assert_int_equal(clv_out_dropped(o), 0);
-	assert_int_equal(clv_out_close(o), 0);
+		next[i] = i * BASE;
 	rewind(f);
 	assert_true(getline(&line, &cap, f) > 0);
 	assert_string_equal(line, "head\n");
@@ -348,7 +340,64 @@ static void test_lanes_of_several_threads(void **state)
 	for (unsigned i = 0; i < LANES; i++)
 		assert_int_equal(next[i], i * BASE + LINES);
 	free(line);
+}
+
+static void put_by_lanes(FILE *f, bool wait)
+{
+	struct putter putters[LANES];
+	struct clv_out *o;
+
+	assert_int_equal(clv_out_open(fileno(f), LANES, wait, &stop, &o), 0);
+	for (unsigned i = 0; i < LANES; i++) {
+		putters[i] = (struct putter){.o = o, .lane = i, .base = i * BASE};
+		pthread_create(&putters[i].thread, NULL, putter_run, &putters[i]);
+	}
+	for (unsigned i = 0; i < LANES; i++)
+		pthread_join(putters[i].thread, NULL);
+	assert_int_equal(clv_out_dropped(o), 0);
+	assert_int_equal(clv_out_close(o), 0);
+}
+
+static void test_lanes_of_several_threads(void **state)
+{
+	FILE *f = tmpfile();
+
+	put_by_lanes(f, true);
+	check_lanes(f);
 	fclose(f);
+}
+
+/* Live they write themselves. Now and then a write stops in the middle of a line, as when a disk was full. */
+static atomic_bool tear;
+static atomic_uint whole_here, torn_here; /* writes by threads that make lines */
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+	static atomic_uint count;
+	bool torn = atomic_load(&tear) && len > 2 && atomic_fetch_add(&count, 1) % 3 == 2;
+
+	if (makes_lines)
+		atomic_fetch_add(torn ? &torn_here : &whole_here, 1);
+	return __real_write(fd, data, torn ? len - len / 3 - 1 : len);
+}
+
+static void test_lanes_write_themselves(void **state)
+{
+	/* As long as the I/O thread has something to write it may be the one who writes. */
+	for (int turn = 0; turn < 1000 && (turn < 10 || !whole_here || !torn_here); turn++) {
+		FILE *f = tmpfile();
+
+		tear = turn % 2;
+		put_by_lanes(f, false);
+		tear = false;
+		check_lanes(f);
+		fclose(f);
+	}
+	assert_true(whole_here > 0);
+	assert_true(torn_here > 0);
 }
 
 /* What finds no room is counted line by line, in whatever lane; a lane that is full leaves the others their room. */
@@ -392,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_descriptor_that_does_not_block),
 		cmocka_unit_test(test_stopped_with_a_reader_that_sleeps),
 		cmocka_unit_test(test_lanes_of_several_threads),
+		cmocka_unit_test(test_lanes_write_themselves),
 		cmocka_unit_test(test_lanes_without_room_are_counted),
 	};
 

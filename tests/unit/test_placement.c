@@ -131,6 +131,100 @@ static void test_goes_there_and_is_free_again(void **state)
 	fclose(f);
 }
 
+/* ---- a crew ------------------------------------------------------------------------------------------------------ */
+
+#define S_NS 1000000000ull
+
+static void test_a_crew_knows_who_is_where(void **state)
+{
+	struct clv_crew crew = {0};
+	struct clv_crew_view view;
+
+	clv_crew_meet(&crew, 2, 7, S_NS, &view);
+	assert_int_equal(CPU_COUNT(&view.taken), 0); /* nobody else has begun */
+	assert_false(view.shared || view.to_give_way);
+	clv_crew_meet(&crew, 1, 7, S_NS, &view);
+	assert_int_equal(CPU_COUNT(&view.taken), 1);
+	assert_true(CPU_ISSET(7, &view.taken));
+	assert_true(view.shared);
+	assert_false(view.to_give_way); /* the later one does */
+	clv_crew_meet(&crew, 2, 7, S_NS, &view);
+	assert_true(view.shared && view.to_give_way);
+	clv_crew_meet(&crew, 2, 0, S_NS, &view);
+	assert_false(view.shared || view.to_give_way);
+	clv_crew_meet(&crew, 0, 7, S_NS + CLV_CREW_FRESH_NS, &view);
+	assert_int_equal(CPU_COUNT(&view.taken), 2);
+	assert_true(CPU_ISSET(0, &view.taken) && view.shared);
+	/* Those that have nothing to do are in nobody's way. */
+	clv_crew_meet(&crew, 0, 7, S_NS + CLV_CREW_FRESH_NS + 1000000, &view);
+	assert_int_equal(CPU_COUNT(&view.taken), 0);
+}
+
+static void test_gives_way_to_where_nobody_is(void **state)
+{
+	const uint64_t left_ns[] = {10, 40, 90, 70}, none_ns[4] = {0};
+	cpu_set_t all, taken;
+
+	CPU_ZERO(&all);
+	CPU_ZERO(&taken);
+	for (unsigned i = 0; i < 4; i++)
+		CPU_SET(i, &all);
+	CPU_SET(2, &taken);
+	assert_int_equal(clv_placement_give_way(left_ns, 4, &all, &taken), 3);
+	CPU_SET(0, &taken);
+	assert_int_equal(clv_placement_give_way(none_ns, 4, &all, &taken), 1); /* before the first look */
+	CPU_CLR(1, &all);
+	CPU_CLR(3, &all);
+	assert_int_equal(clv_placement_give_way(left_ns, 4, &all, &taken), -1);
+}
+
+/* Puts this thread there, and lets it go where it wants to again. */
+static void stand_on(unsigned cpu, const cpu_set_t *allowed)
+{
+	cpu_set_t there;
+
+	CPU_ZERO(&there);
+	CPU_SET(cpu, &there);
+	sched_setaffinity(0, sizeof(there), &there);
+	sched_setaffinity(0, sizeof(*allowed), allowed);
+}
+
+/* Both at one place: the earlier one stays, whatever is left elsewhere, and the later one leaves at once. */
+static void test_two_of_a_crew_part(void **state)
+{
+	struct clv_crew crew = {0};
+	struct clv_placement *first = clv_placement_new(CLV_PLACEMENT_STAT), *second;
+	cpu_set_t allowed, after;
+	unsigned here = 0;
+
+	second = clv_placement_new(CLV_PLACEMENT_STAT);
+	assert_non_null(first);
+	assert_non_null(second);
+	clv_placement_join(first, &crew, 0);
+	clv_placement_join(second, &crew, 1);
+	clv_placement_join(NULL, &crew, 2);
+	sched_getaffinity(0, sizeof(allowed), &allowed);
+	if (CPU_COUNT(&allowed) < 2) {
+		print_message("skipped: there is one processor for us\n");
+		skip();
+	}
+	while (!CPU_ISSET(here, &allowed))
+		here++;
+	/* Another thread's work may push this one elsewhere between the two ticks. */
+	int to = -1;
+	for (unsigned turn = 1; turn < 100 && to < 0; turn++) {
+		stand_on(here, &allowed);
+		clv_placement_tick(first, turn * S_NS);
+		to = clv_placement_tick(second, turn * S_NS);
+	}
+	assert_true(to >= 0 && CPU_ISSET((unsigned)to, &allowed));
+	assert_int_not_equal(to, here);
+	sched_getaffinity(0, sizeof(after), &after);
+	assert_true(CPU_EQUAL(&allowed, &after));
+	clv_placement_free(first);
+	clv_placement_free(second);
+}
+
 static void test_without_the_file(void **state)
 {
 	assert_null(clv_placement_new("/nowhere/stat"));
@@ -145,6 +239,9 @@ int main(void)
 		cmocka_unit_test(test_text_that_is_cut_or_strange),
 		cmocka_unit_test(test_prefers_who_has_most_left),
 		cmocka_unit_test(test_goes_there_and_is_free_again),
+		cmocka_unit_test(test_a_crew_knows_who_is_where),
+		cmocka_unit_test(test_gives_way_to_where_nobody_is),
+		cmocka_unit_test(test_two_of_a_crew_part),
 		cmocka_unit_test(test_without_the_file),
 	};
 
