@@ -18,12 +18,14 @@
 struct memo_block {
 	uint32_t len;           /* of the bytes; 0: nothing is kept here */
 	uint16_t hole;          /* where a value begins that may be another one; 0: there is none */
-	bool sized;             /* it is Content-Length's, here one digit; else traceparent's */
-	bool has_fields;        /* some are there whose place is kept */
-	bool used;              /* since its place was wanted */
+	bool sized : 1;         /* it is Content-Length's, here one digit; else traceparent's */
+	bool has_fields : 1;    /* some are there whose place is kept */
+	bool used : 1;          /* since its place was wanted */
 	struct http1_head head; /* as if nothing were before the block */
 	uint8_t bytes[HTTP1_MEMO_BYTES];
 };
+
+_Static_assert(sizeof(struct memo_block) % 64 == 0, "blocks begin at lines of the cache");
 
 static _Thread_local struct {
 	uint32_t pass; /* so many blocks that are not known are let pass before the next one is looked at */
