@@ -240,26 +240,43 @@ static bool out_take_turn(struct clv_out *o)
 	return !pthread_mutex_timedlock(&o->writing, &until);
 }
 
+/* How often this thread has waited for something. One that was only interrupted, or whose machine was, has not. */
+static long times_waited(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nvcsw;
+}
+
+/* Writes, and notes it if the disk made this thread wait. Its lane has its turn. */
+static ssize_t out_write_timed(struct clv_out *o, struct clv_slice s)
+{
+	long waited = times_waited();
+	uint64_t before_ns = clv_clock_ns();
+	ssize_t n = out_write(o, s.data, s.len);
+	uint64_t after_ns = clv_clock_ns();
+
+	if (after_ns - before_ns > SLOW_NS && times_waited() != waited)
+		atomic_store_explicit(&o->slow_until_ns, after_ns + SLOW_FOR_NS, memory_order_relaxed);
+	return n;
+}
+
 /* Past the I/O thread. What fails here fails there again, and is told then. */
 static size_t out_write_here(void *ctx, struct clv_slice s)
 {
 	const struct out_lane *l = ctx;
 	struct clv_out *o = l->out;
-	uint64_t before_ns = clv_clock_ns();
 	ssize_t n = 0;
 
 	/* Whoever comes first has the I/O thread write what comes before. */
 	if (!atomic_load_explicit(&o->begun, memory_order_relaxed) ||
-	    before_ns < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) || !out_take_turn(o))
+	    clv_clock_ns() < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) || !out_take_turn(o))
 		return 0;
 	if (o->torn == WHOLE)
-		n = out_write(o, s.data, s.len);
+		n = out_write_timed(o, s);
 	if (n > 0 && (size_t)n < s.len)
 		o->torn = l->number;
 	pthread_mutex_unlock(&o->writing);
-	uint64_t after_ns = clv_clock_ns();
-	if (after_ns - before_ns > SLOW_NS)
-		atomic_store_explicit(&o->slow_until_ns, after_ns + SLOW_FOR_NS, memory_order_relaxed);
 	return n > 0 ? (size_t)n : 0;
 }
 

@@ -370,6 +370,27 @@ static void test_lanes_of_several_threads(void **state)
 /* Live they write themselves. Now and then a write stops in the middle of a line, as when a disk was full. */
 static atomic_bool tear;
 static atomic_uint whole_here, torn_here; /* writes by threads that make lines */
+/* How a write is slow: */
+static atomic_int slow;
+enum { SLOW_NOT, SLOW_WAITS, SLOW_IS_BUSY };
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void be_slow(void)
+{
+	uint64_t until_us = now_us() + 50000;
+
+	if (slow == SLOW_WAITS)
+		usleep(50000);
+	while (now_us() < until_us) {
+	}
+}
 
 ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
@@ -379,6 +400,8 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 	static atomic_uint count;
 	bool torn = atomic_load(&tear) && len > 2 && atomic_fetch_add(&count, 1) % 3 == 2;
 
+	if (makes_lines && slow)
+		be_slow();
 	if (makes_lines)
 		atomic_fetch_add(torn ? &torn_here : &whole_here, 1);
 	return __real_write(fd, data, torn ? len - len / 3 - 1 : len);
@@ -398,6 +421,36 @@ static void test_lanes_write_themselves(void **state)
 	}
 	assert_true(whole_here > 0);
 	assert_true(torn_here > 0);
+}
+
+/* So many of 20 writes, each of the lines of a moment, were the own thread's. */
+static unsigned own_writes(int how_slow)
+{
+	FILE *f = tmpfile();
+	struct clv_out *o;
+	unsigned before = whole_here;
+
+	makes_lines = true;
+	assert_int_equal(clv_out_open(fileno(f), 1, false, &stop, &o), 0);
+	for (unsigned long i = 0; i < 20; i++) {
+		slow = i == 2 ? how_slow : SLOW_NOT;
+		for (off_t size = ftello(f), now = size; now == size; now = lseek(fileno(f), 0, SEEK_END)) {
+			assert_true(put(o, i));
+			clv_out_tick(o, 0);
+		}
+	}
+	slow = SLOW_NOT;
+	assert_int_equal(clv_out_close(o), 0);
+	makes_lines = false;
+	fclose(f);
+	return whole_here - before;
+}
+
+/* A disk that makes its writer wait has another one from then on; a processor that others take away is no such disk. */
+static void test_a_disk_that_is_slow(void **state)
+{
+	assert_in_range(own_writes(SLOW_WAITS), 1, 3);
+	assert_true(own_writes(SLOW_IS_BUSY) > 10);
 }
 
 /* What finds no room is counted line by line, in whatever lane; a lane that is full leaves the others their room. */
@@ -442,6 +495,7 @@ int main(void)
 		cmocka_unit_test(test_stopped_with_a_reader_that_sleeps),
 		cmocka_unit_test(test_lanes_of_several_threads),
 		cmocka_unit_test(test_lanes_write_themselves),
+		cmocka_unit_test(test_a_disk_that_is_slow),
 		cmocka_unit_test(test_lanes_without_room_are_counted),
 	};
 
