@@ -56,21 +56,26 @@ static __always_inline bool key_eq(const struct flow_key *a, const struct flow_k
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
 }
 
+/* Where a flow is sought: lower half, in which set; upper half, by what the set knows it. */
 static __always_inline __u64 key_hash(const struct flow_key *k)
 {
 	const __u64 *w = (const void *)k;
-	__u64 h = hash_seed;
+	__u64 h = hash_seed ^ k->where;
 
 #pragma unroll
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 4; i++) {
 		h = (h ^ w[i]) * 0x9e3779b97f4a7c15ull;
 		h ^= h >> 32;
 	}
-	/* The last word holds the ports in its upper half: they have to reach the lower bits as well. */
 	h *= 0xff51afd7ed558ccdull;
-	h ^= h >> 32;
-	h *= 0xc4ceb9fe1a85ec53ull;
-	return h ^ h >> 32;
+	/*
+	 * A client's connections, whose ports follow each other, are in sets that follow each other: in few pages,
+	 * whose addresses the processor knows. Where a client's begin nobody outside knows.
+	 */
+	__u32 set = (h >> 32) + k->inside_port + k->outside_port;
+	__u64 tag = (h ^ w[4]) * 0xc4ceb9fe1a85ec53ull;
+
+	return (tag & ~0xffffffffull) | set;
 }
 
 /*

@@ -9,26 +9,29 @@
 #include "maps.h"
 #include "parse.h"
 
-static __always_inline __u64 end_hash(const union ip_addr *addr, __u16 port)
+static __always_inline __u64 addr_hash(const union ip_addr *addr)
 {
 	__u64 h = (addr->q[0] ^ hash_seed) * 0x9e3779b97f4a7c15ull;
 
 	h = (h ^ h >> 32 ^ addr->q[1]) * 0xff51afd7ed558ccdull;
-	h = (h ^ h >> 32 ^ port) * 0xc4ceb9fe1a85ec53ull;
 	return h ^ h >> 32;
 }
 
 /*
  * The same for both directions, and wherever the packet is seen: so the place of capture is not in it, and the two ends
- * are added. It has nothing to do with the flow's set.
+ * are added. A client's connections, whose ports follow each other in steps of one or, on Linux, two, go to all workers
+ * in turns: few of them are shared out evenly, too.
  */
 __noinline int worker_of_many(const struct segment *s, bool udp)
 {
 	if (!s)
 		return 0;
-	__u64 h = (end_hash(&s->src, s->sport) + end_hash(&s->dst, s->dport) + udp) * 0x9e3779b97f4a7c15ull;
+	__u64 h = (addr_hash(&s->src) + addr_hash(&s->dst) + udp) * 0x9e3779b97f4a7c15ull;
+	__u32 turn = ((__u32)s->sport + s->dport) >> 1;
 
-	return (h >> 32) * workers >> 32;
+	/* Datagrams the other way round: no worker has, by chance, all of both. */
+	turn = (h >> 32) + (udp ? -turn : turn);
+	return workers ? turn % workers : 0;
 }
 
 static __always_inline __u32 worker_of(const struct segment *s, bool udp)
