@@ -3,8 +3,9 @@
  * The live source: the loaded BPF object, its ring buffer read into packets, verdicts stored into the map that
  * the programs read. Attaching them to interfaces and cgroups is attach.h's business.
  *
- * The packets come by one ring buffer a worker, and rings of the CPUs besides (merge.h). The kernel chooses whose by the addresses and ports of a packet, the same
- * for both directions and at every place of capture: so a connection is one worker's from its first packet to its last.
+ * The packets come by one ring buffer a worker, and by rings of the CPUs (merge.h). The kernel chooses whose by the
+ * addresses and ports of a packet, the same for both directions and at every place of capture: so a connection is one
+ * worker's from its first packet to its last.
  *
  * One thread opens and closes; in between each source may be polled, told verdicts and held by a thread of its own.
  * clv_ring_prog_fd(), clv_ring_set_link(), clv_ring_number_cgroup() and clv_ring_figures() may be called from any
@@ -23,9 +24,9 @@
 
 #define CLV_RING_WORKERS CLV_WAKES
 /*
- * A quarter of it are the rings of the CPUs: a small request and its answer take 500 bytes there, so this is a twentieth
- * of a second of 80,000 of them a second. Half of it is the ring buffer for the rest. What there is counts as memory of
- * this process.
+ * A quarter of it are the rings of the CPUs: a small request and its answer take 500 bytes there, so this is a
+ * twentieth of a second of 80,000 of them a second. Half of it is the ring buffer for the rest. What there is counts as
+ * memory of this process.
  */
 #define CLV_RING_BYTES (8u << 20)
 /* 192 B each in the kernel, allocated at load. */
