@@ -138,7 +138,7 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	struct clv_rec r;
 
 	record_fill(&r, p);
-	if (owes_earlier(p)) {
+	if (unlikely(owes_earlier(p))) {
 		send_earlier(p, &r);
 		if (seq == end && !p->tcp_flags)
 			return 0;
@@ -148,9 +148,9 @@ static __noinline int send(struct pass *p, __u32 seq, __u32 end, __u32 cap, __u3
 	r.cap = cap < snaplen ? cap : snaplen;
 	int sent = emit(p->skb, &r, p->off, how_soon(urgent, p->worker, p->disturbed), p->st);
 
-	if (!d)
+	if (unlikely(!d))
 		return 0;
-	if (sent) {
+	if (likely(sent)) {
 		d->unsent_from = d->unsent_to;
 		d->retransmits = 0;
 	} else if (seq != end && !(p->flags & CLV_REC_UDP)) {
@@ -313,7 +313,7 @@ static __always_inline void note_request(struct pass *p, bool turn, bool begins,
 	const struct clv_ctl_dir *other_ctl = &p->ref.ctl->dir[!p->hook];
 
 	d->flags &= ~DIR_PLAIN;
-	if (begins) {
+	if (unlikely(begins)) {
 		if (seek_possible() && seek_usual_request(p->skb, p->off, len))
 			d->flags |= DIR_PLAIN;
 		return;
@@ -486,7 +486,7 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 			d->holes = 0; /* what is missing from before nobody waits for */
 		skip = dir_skip_end(d, p->ctl, seq, !apart);
 	}
-	if (d->shape) {
+	if (unlikely(d->shape)) {
 		if (walked_payload(p, window, seq, end))
 			return;
 		if (walking)
@@ -495,14 +495,14 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 	__u32 from = seq_min(skip, end);
 
 	p->st->skipped_bytes += from - seq;
-	if (from == end) {
+	if (unlikely(from == end)) {
 		if (apart && end != skip && leave_gap_out(p, gap, next, seq, end))
 			apart = false;
 		leave_rest_out(p, seq, end, apart || end == skip, SKIP_REPORT_BYTES, 0);
 		return;
 	}
 	d->flags &= ~DIR_SKIP; /* passed */
-	if (from != seq) {
+	if (unlikely(from != seq)) {
 		leave_out(p, seq, from);
 		p->off += from - seq;
 	}
@@ -510,14 +510,14 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 	__u32 len = end - from, left = dir_window(d, window, from, len, p->worker), cap = len < left ? len : left;
 
 	p->st->drop_window_bytes += len - cap;
-	if (!cap) {
+	if (unlikely(!cap)) {
 		/* The reader is behind: until it moves the window, all that passes is lost to it. */
 		leave_rest_out(p, from, end, apart || !(d->flags & DIR_BEYOND), WINDOW_REPORT_BYTES, CLV_URGENT_NOW);
 		d->flags |= DIR_BEYOND;
 		return;
 	}
 	d->flags &= ~DIR_BEYOND;
-	if (!apart && cap == len && seek_possible()) {
+	if (likely(!apart && cap == len) && seek_possible()) {
 		/* User space has to say soon that it agrees, or the next answer is not sought. */
 		if (begins && len >= SEEK_FIRST_BYTES && seek(p, from, end, CLV_URGENT_NOW))
 			return;
@@ -586,7 +586,7 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 	bool turn = take_turn(p);
 	__u32 first = seq;
 
-	if (clv_word_flags(window) & CLV_WORD_IGNORE) {
+	if (unlikely(clv_word_flags(window) & CLV_WORD_IGNORE)) {
 		p->st->ignored++;
 		if (measure)
 			count_only(p, seq, end);
@@ -599,12 +599,12 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 	__u32 next = d->next, gap = 0;
 	enum place place = dir_place(d, &seq, end, &gap);
 
-	if (place == PLACE_SEEN) {
+	if (unlikely(place == PLACE_SEEN)) {
 		seen_again(p, end);
 		return;
 	}
 	note_sent(p, place, end);
-	if (place == PLACE_LATE) {
+	if (unlikely(place == PLACE_LATE)) {
 		p->st->skipped_bytes += end - seq;
 		send_fin(p, end);
 		return;
@@ -613,7 +613,7 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 	bool in_turn = place == PLACE_NEXT && seq == first, begins = in_turn && dir_begins(d, seq);
 
 	note_request(p, turn && in_turn, begins, end - seq);
-	if (clv_word_flags(window) & CLV_WORD_PROBE)
+	if (unlikely(clv_word_flags(window) & CLV_WORD_PROBE))
 		probe(p, turn, seq, end);
 	else
 		new_payload(p, window, place == PLACE_APART, gap, next, begins, seq, end);
@@ -643,21 +643,21 @@ static __always_inline void known_flow(struct pass *p, const struct segment *s)
 {
 	struct dir *d = p->dir;
 
-	if (__builtin_expect(d->late, 0) && !late_may_stay(p, s))
+	if (unlikely(d->late) && !late_may_stay(p, s))
 		settle_late(p);
-	if (s->flags & TCP_SYN) {
+	if (unlikely(s->flags & TCP_SYN)) {
 		begin(p, s);
 	} else {
-		if (d->gen != p->ref.flow->gen)
+		if (unlikely(d->gen != p->ref.flow->gen))
 			dir_start(d, p->ref.flow->gen, s->seq, DIR_JOINED);
-		if (s->len && !(s->flags & TCP_RST))
+		if (likely(s->len && !(s->flags & TCP_RST)))
 			payload(p, s->seq, s->seq + s->len);
 		else
 			send_bare(p, s->seq);
 	}
-	if (s->flags & TCP_RST)
+	if (unlikely(s->flags & TCP_RST))
 		d->flags |= DIR_CLOSED | DIR_RESET;
-	else if (s->flags & TCP_FIN)
+	else if (unlikely(s->flags & TCP_FIN))
 		d->flags |= DIR_CLOSED;
 }
 
@@ -847,14 +847,14 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 	__u64 jiffy = bpf_jiffies64();
 	struct clv_kstats *st = stats_if_read(jiffy);
 
-	if (!st)
+	if (unlikely(!st))
 		return;
 	st->packets++;
 
 	struct segment s = {};
 	int parsed = parse(skb, hook, layer, st, &s);
 
-	if (__builtin_expect(parsed != PARSED_TCP, 0)) {
+	if (unlikely(parsed != PARSED_TCP)) {
 		if (parsed == PARSED_UDP)
 			datagram(skb, &s, hook, layer, net, st, jiffy);
 		return;
@@ -885,7 +885,7 @@ static __always_inline void capture(struct __sk_buff *skb, const enum clv_hook h
 		p.flags |= CLV_REC_LAST;
 
 	key_make(&key, &s, net, hook);
-	if (flow_get(&key, &p.ref, st, begins)) {
+	if (likely(flow_get(&key, &p.ref, st, begins))) {
 		p.dir = &p.ref.flow->dir[hook];
 		p.ctl = &p.ref.ctl->dir[hook];
 		p.rested = p.dir->last ^ (__u32)jiffy;

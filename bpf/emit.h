@@ -133,7 +133,8 @@ __noinline int emit(struct __sk_buff *skb, const struct clv_rec *head, __u32 off
 
 	__u32 worker = soon >> 8 & (CLV_WAKES - 1), urgent = soon & 0xff;
 
-	if (cpus && !(soon & SOON_DISTURBED) && !is_due(worker, urgent) && emit_here(skb, head, off, worker, st))
+	if (cpus && !(soon & SOON_DISTURBED) && likely(!is_due(worker, urgent)) &&
+	    likely(emit_here(skb, head, off, worker, st)))
 		return 1;
 
 	void *several = ring_of(worker);

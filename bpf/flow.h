@@ -175,7 +175,7 @@ static __noinline bool flow_get(const struct flow_key *key, struct flow_ref *ref
 	if (!set)
 		return false;
 	way = flow_way(set, key, tag);
-	if (way < WAYS)
+	if (likely(way < WAYS))
 		goto found;
 	if (!create)
 		return false;
@@ -337,7 +337,7 @@ static __always_inline enum place dir_place(struct dir *d, __u32 *lo, __u32 hi, 
 {
 	__u32 next = d->next;
 
-	if (*lo == next) {
+	if (likely(*lo == next)) {
 		d->next = hi;
 		return PLACE_NEXT;
 	}
@@ -481,13 +481,13 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
 	__u32 end = seq;
 	clv_word w = word_read(&c->skip, d->gen);
 
-	if (d->flags & DIR_SKIP) {
+	if (unlikely(d->flags & DIR_SKIP)) {
 		if (seq_before(seq, d->skip_until))
 			end = d->skip_until;
 		else
 			d->flags &= ~DIR_SKIP;
 	}
-	if (!w)
+	if (likely(!w))
 		return end;
 	__u8 shape = clv_word_flags(w) >> CLV_WORD_SHAPE_SHIFT;
 
@@ -507,7 +507,7 @@ static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 se
 {
 	__u32 end = window ? clv_word_seq(window) : d->window_end;
 
-	if (window && d->flags & DIR_AHEAD) {
+	if (unlikely(window && d->flags & DIR_AHEAD)) {
 		if (seq_before(end, d->window_end))
 			end = d->window_end;
 		else
@@ -516,7 +516,7 @@ static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 se
 	__u32 left = end - seq;
 	bool enough = left >= len && left <= CLV_WINDOW_MAX;
 
-	if (!enough && !window && left + spare_bytes <= CLV_WINDOW_MAX && ring_is_roomy(worker))
+	if (unlikely(!enough) && !window && left + spare_bytes <= CLV_WINDOW_MAX && ring_is_roomy(worker))
 		left += spare_bytes;
 	return left <= CLV_WINDOW_MAX ? left : 0;
 }

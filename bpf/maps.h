@@ -13,6 +13,13 @@
 
 #include "wire/record.h"
 
+/*
+ * What is usual lies in one piece then: between two packets the processor has run so much else that each line of code
+ * is fetched anew.
+ */
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
 /* ---- knobs: constants to the verifier, set before the object is loaded ----------------------------- */
 
 const volatile __u32 set_mask;    /* number of flow sets - 1 */

@@ -48,7 +48,7 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 off, void *to, con
 {
 	void *from = (void *)(long)skb->data + off;
 
-	if (from + len <= (void *)(long)skb->data_end) {
+	if (likely(from + len <= (void *)(long)skb->data_end)) {
 		__builtin_memcpy(to, __builtin_assume_aligned(from, 4), len);
 		return true;
 	}
@@ -66,7 +66,7 @@ static __always_inline bool parse_ethernet(struct __sk_buff *skb, __u32 *off, __
 	*off = sizeof(eth);
 	*proto = eth.h_proto;
 	for (int i = 0; i < VLAN_TAGS; i++) {
-		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
+		if (likely(*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD)))
 			break;
 		if (bpf_skb_load_bytes(skb, *off, tag, sizeof(tag)))
 			return false;
@@ -92,15 +92,15 @@ static __always_inline enum l4 parse_ipv4(struct __sk_buff *skb, __u32 *off, __u
 {
 	struct iphdr ip;
 
-	if (!load(skb, *off, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (unlikely(!load(skb, *off, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5))
 		return L4_MALFORMED;
 	__u32 total = bpf_ntohs(ip.tot_len);
-	if (!total && skb->gso_size)
+	if (unlikely(!total) && skb->gso_size)
 		total = skb->len - *off;
 	*end = *off + total;
-	if (total < ip.ihl * 4u || *end > skb->len)
+	if (unlikely(total < ip.ihl * 4u || *end > skb->len))
 		return L4_MALFORMED;
-	if (ip.frag_off & bpf_htons(IP_OFFSET_MASK))
+	if (unlikely(ip.frag_off & bpf_htons(IP_OFFSET_MASK)))
 		return L4_LATER_FRAGMENT;
 	*off += ip.ihl * 4u;
 	s->v6 = false;
@@ -166,10 +166,10 @@ static __always_inline bool parse_tcp(struct __sk_buff *skb, __u32 off, __u32 en
 {
 	struct tcphdr tcp;
 
-	if (off + sizeof(tcp) > end || !load(skb, off, &tcp, sizeof(tcp)) || tcp.doff < 5)
+	if (unlikely(off + sizeof(tcp) > end || !load(skb, off, &tcp, sizeof(tcp)) || tcp.doff < 5))
 		return false;
 	s->off = off + tcp.doff * 4u;
-	if (s->off > end)
+	if (unlikely(s->off > end))
 		return false;
 	s->len = end - s->off;
 	s->seq = bpf_ntohl(tcp.seq);
@@ -261,7 +261,7 @@ static __always_inline int parse_ip(struct __sk_buff *skb, __u32 off, __be16 pro
 
 	st->bytes += skb->len - off;
 	s->ip = off;
-	if (proto == bpf_htons(ETH_P_IP)) {
+	if (likely(proto == bpf_htons(ETH_P_IP))) {
 		l4 = parse_ipv4(skb, &off, &end, s);
 	} else if (proto == bpf_htons(ETH_P_IPV6)) {
 		l4 = parse_ipv6(skb, &off, &end, s);
@@ -269,7 +269,7 @@ static __always_inline int parse_ip(struct __sk_buff *skb, __u32 off, __be16 pro
 		st->not_ip++;
 		return PARSED_NOTHING;
 	}
-	if (l4 == L4_TCP && parse_tcp(skb, off, end, s))
+	if (likely(l4 == L4_TCP && parse_tcp(skb, off, end, s)))
 		return PARSED_TCP;
 	if (l4 == L4_UDP && parse_udp(skb, off, end, s))
 		return PARSED_UDP;
@@ -290,7 +290,7 @@ __noinline int parse_frame(struct __sk_buff *skb, struct clv_kstats *st, struct 
 
 	if (!st || !s)
 		return 0;
-	if (parse_ethernet(skb, &off, &proto))
+	if (likely(parse_ethernet(skb, &off, &proto)))
 		return parse_ip(skb, off, proto, st, s);
 	st->drop_malformed++;
 	return 0;
