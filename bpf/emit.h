@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Records into the ring buffer, and the decision when the reader has to be woken: never for a record as such (an
- * interrupt to another CPU costs several microseconds), only when it asked to be or when room is running out.
+ * Records, into this CPU's own ring or into the ring buffer, and the decision when the reader has to be woken: never
+ * for a record as such (an interrupt to another CPU costs several microseconds), only when it asked to be or when room
+ * is running out.
  */
 #ifndef CLV_BPF_EMIT_H
 #define CLV_BPF_EMIT_H
@@ -63,12 +64,17 @@ static __always_inline __u64 wake_flag(void *several, __u32 worker, __u32 urgent
 	return BPF_RB_NO_WAKEUP;
 }
 
-/* Has the reader to be woken? Then it is by a record in the ring buffer. */
+/*
+ * Has the reader to be woken? Then it is by a record in the ring buffer. If much waits there, it has been already, and
+ * room is short.
+ */
 static __always_inline bool is_due(__u32 worker, __u32 urgent)
 {
 	volatile struct clv_wake *w = &shared.wake[worker & (CLV_WAKES - 1)];
 
-	return w->want_wake || (urgent && w->wake_armed && urgent >= w->wake_armed);
+	if (likely(!w->want_wake && !(urgent && w->wake_armed && urgent >= w->wake_armed)))
+		return false;
+	return unread(ring_of(worker)) <= wake_bytes;
 }
 
 /*

@@ -70,7 +70,8 @@ static __always_inline __u64 key_hash(const struct flow_key *k)
 	h *= 0xff51afd7ed558ccdull;
 	/*
 	 * A client's connections, whose ports follow each other, are in sets that follow each other: in few pages,
-	 * whose addresses the processor knows. Where a client's begin nobody outside knows.
+	 * whose addresses the processor knows. Where a client's begin nobody outside knows, nor whose flows stand there
+	 * too.
 	 */
 	__u32 set = (h >> 32) + k->inside_port + k->outside_port;
 	__u64 tag = (h ^ w[4]) * 0xc4ceb9fe1a85ec53ull;

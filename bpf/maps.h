@@ -23,7 +23,7 @@
 /* ---- knobs: constants to the verifier, set before the object is loaded ----------------------------- */
 
 const volatile __u32 set_mask;    /* number of flow sets - 1 */
-const volatile __u64 hash_seed;   /* random, so that nobody outside can aim at one set */
+const volatile __u64 hash_seed;   /* random, so that nobody outside knows which set is whose */
 const volatile __u32 snaplen;     /* payload bytes a record carries at most */
 const volatile __u32 wake_bytes;  /* this much unread data in a ring wakes its reader */
 const volatile __u32 roomy_bytes; /* up to so much of it, windows may be wider */

@@ -253,7 +253,7 @@ struct clv_counts {
 	X(ignored, 0, "packets of flows that no parser wanted")                        \
 	X(sought, 0, "bodies whose length the kernel read itself")                     \
 	X(walked, 0, "frames that the kernel walked over itself")                      \
-	X(drop_ring_full, 1, "records lost because the ring buffer was full")          \
+	X(drop_ring_full, 1, "records lost because there was no room for them")        \
 	X(drop_window_bytes, 1, "payload bytes beyond a flow's window, not copied")    \
 	X(drop_fragments, 1, "IP fragments other than the first")                      \
 	X(drop_malformed, 1, "packets whose headers do not parse")                     \

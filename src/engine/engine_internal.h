@@ -37,8 +37,9 @@ struct clv_engine {
 	uint64_t now_ns;                /* newest packet or tick */
 	uint64_t due_ns;                /* before this nothing is to happen by itself */
 	struct clv_flow *busy;          /* being worked on: not to be evicted */
-	struct clv_conn_sink sink;      /* of the usual packet being worked on */
-	struct clv_report report;       /* of the span being made */
+	struct clv_conn_sink
+		sink; /* of the usual packet being worked on: its parser calls nothing that leads to another's */
+	struct clv_report report; /* of the span being made */
 	struct clv_span span;
 	char *overflow;
 	struct clv_commons commons;

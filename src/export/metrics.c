@@ -582,16 +582,26 @@ static struct set *set_new(const struct key *k, uint64_t hash, uint64_t start_ns
 }
 
 /* Where the key stands in the table, or would stand. */
-static _Atomic(struct set *) *table_find(const struct clv_metrics *m, const uint8_t *key, uint32_t len, uint64_t hash)
+static _Atomic(struct set *) *table_place(const struct clv_metrics *m, const uint8_t *key, uint32_t len, uint64_t hash,
+					  struct set **found)
 {
 	size_t i = hash & m->table_mask;
 
 	for (;; i = (i + 1) & m->table_mask) {
-		const struct set *s = atomic_load_explicit(&m->table[i], memory_order_acquire);
+		struct set *s = atomic_load_explicit(&m->table[i], memory_order_acquire);
 
-		if (!s || (s->hash == hash && s->key_len == len && memcmp(s->key, key, len) == 0))
+		if (!s || (s->hash == hash && s->key_len == len && memcmp(s->key, key, len) == 0)) {
+			*found = s; /* another thread may put one there at any time */
 			return &m->table[i];
+		}
 	}
+}
+
+static _Atomic(struct set *) *table_find(const struct clv_metrics *m, const uint8_t *key, uint32_t len, uint64_t hash)
+{
+	struct set *found;
+
+	return table_place(m, key, len, hash, &found);
 }
 
 static void table_rebuild(struct clv_metrics *m)
@@ -616,8 +626,11 @@ static bool set_fits(const struct clv_metrics *m, const struct owner *o, const s
 
 static struct set *set_find(const struct clv_metrics *m, const struct key *k, uint64_t *hash)
 {
+	struct set *found;
+
 	*hash = clv_hash(k->bytes, k->len, m->seed);
-	return atomic_load_explicit(table_find(m, k->bytes, k->len, *hash), memory_order_acquire);
+	table_place(m, k->bytes, k->len, *hash, &found);
+	return found;
 }
 
 static struct set *set_add(struct clv_metrics *m, struct owner *o, const struct key *k, uint64_t hash,

@@ -60,6 +60,7 @@ static void fields_copy(struct clv_span *to, const struct clv_span *from)
 	to->commons = NULL; /* a copy may outlive what is kept there */
 	to->common = NULL;
 	to->common_at = NULL;
+	to->traceparent = clv_slice(NULL, 0); /* what it says has been taken */
 	memcpy(to->attr, from->attr, from->attr_count * sizeof(*from->attr));
 	memcpy(to->header, from->header, from->header_count * sizeof(*from->header));
 }

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* A record is copied in a few microseconds. */
+#define BUSY_SPINS 2000
+
 int clv_merge_open(struct clv_merge *m, struct clv_cpu_ring *rings, uint32_t cpus, size_t stride, uint32_t bytes)
 {
 	m->cpu = calloc(cpus + 1u, sizeof(*m->cpu));
@@ -29,16 +32,33 @@ void clv_merge_close(struct clv_merge *m)
 
 /* ---- the heads of all sources -------------------------------------------------------------------------------- */
 
+/*
+ * The ring buffer's next record. Behind one that is being written may be the cause of what the CPUs' rings have: if it
+ * does not come in a moment, the round ends with what lies before it.
+ */
+static const void *ring_fetch(struct clv_merge *m, struct clv_merged *h)
+{
+	const void *rec = clv_ringbuf_peek(&m->ring, &h->bytes, &h->behind);
+
+	for (int i = 0; !rec && m->ring.busy && i < BUSY_SPINS; i++)
+		rec = clv_ringbuf_peek(&m->ring, &h->bytes, &h->behind);
+	if (!rec && m->ring.busy && m->until_ns > m->ring_ns)
+		m->until_ns = m->ring_ns;
+	return rec;
+}
+
 /* The source's next record into *h; false when there is none that is due. */
 static bool head_fetch(struct clv_merge *m, struct clv_merged *h)
 {
-	const void *rec = h->source ? clv_cpuring_peek(&m->cpu[h->source - 1], &h->bytes, &h->behind)
-				    : clv_ringbuf_peek(&m->ring, &h->bytes, &h->behind);
+	const void *rec =
+		h->source ? clv_cpuring_peek(&m->cpu[h->source - 1], &h->bytes, &h->behind) : ring_fetch(m, h);
 
 	if (!rec)
 		return false;
 	h->rec = rec;
 	h->ts_ns = h->bytes < sizeof(*h->rec) ? 0 : h->rec->ts_ns;
+	if (!h->source && h->ts_ns > m->ring_ns)
+		m->ring_ns = h->ts_ns;
 	return h->ts_ns <= m->until_ns;
 }
 
@@ -74,7 +94,7 @@ void clv_merge_begin(struct clv_merge *m, uint64_t until_ns)
 /* The oldest head goes into the line, and the next record of its source takes its place. */
 static bool line_add(struct clv_merge *m)
 {
-	if (!m->heads)
+	if (!m->heads || m->head[0].ts_ns > m->until_ns)
 		return false;
 	struct clv_merged h = m->head[0];
 

@@ -32,6 +32,7 @@ struct clv_merge {
 	struct clv_cpuring *cpu;
 	uint32_t cpus;
 	uint64_t until_ns;
+	uint64_t ring_ns;        /* the newest of the ring buffer's that was peeked at */
 	uint32_t heads;          /* of sources that have something */
 	struct clv_merged *head; /* a heap: the oldest first */
 	uint32_t first, count;   /* of the line */

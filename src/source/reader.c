@@ -213,7 +213,7 @@ static int reader_drain(struct clv_reader *r)
 	r->delivered = 0;
 	r->cut = !reader_read(r, before);
 	r->wake->wake_armed = r->held ? CLV_URGENT_NOW : CLV_URGENT_SOON;
-	if (!r->cut)
+	if (!r->cut && !r->merge.ring.busy)
 		r->settled_ns = before;
 	if (r->delivered) {
 		r->idle_drains = 0;
@@ -246,13 +246,14 @@ static bool reader_wait(struct clv_reader *r, int ms)
 	return reader_wait_ns(r, (uint64_t)ms * NS_PER_MS);
 }
 
-/* Until it is time for the next drain. */
-static bool reader_wait_for_turn(struct clv_reader *r)
+/* Until it is time for the next drain, but at most so long. */
+static bool reader_wait_for_turn(struct clv_reader *r, int most_ms)
 {
 	r->turns = r->delivered < CLV_FEW_RECORDS * r->turns ? 2 : 1;
-	const uint64_t period_ns = r->turns * CLV_DRAIN_MS * NS_PER_MS;
+	const uint64_t period_ns = r->turns * CLV_DRAIN_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
+	uint64_t ns = period_ns - clv_clock_ns() % period_ns;
 
-	return reader_wait_ns(r, period_ns - clv_clock_ns() % period_ns);
+	return reader_wait_ns(r, ns < most_ns ? ns : most_ns);
 }
 
 static int min_int(int a, int b)
@@ -316,7 +317,7 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 		reader_wait(r, left);
 		return reader_drain(r);
 	}
-	bool called = first == CLV_DRAIN_MS ? reader_wait_for_turn(r) : reader_wait(r, first);
+	bool called = first == CLV_DRAIN_MS ? reader_wait_for_turn(r, left) : reader_wait(r, first);
 	int n = reader_drain(r);
 
 	if (n || called || !block || left == first)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,11 +33,9 @@
 
 /* With less than this there is one ring buffer a worker, and nothing else. */
 #define CLV_RING_SPLIT_BYTES (1u << 20)
-/* Of one CPU's, however many there are. */
+/* Of one CPU's; some kernels have no values of arrays that are longer than 4 MiB. */
 #define CPU_RING_LEAST_BYTES (16u << 10)
-#define CPU_RINGS_MOST       1024
-/* "1" where a hook may be interrupted by another one. */
-#define REALTIME_FLAG "/sys/kernel/realtime"
+#define CPU_RING_MOST_BYTES  (2u << 20)
 
 struct clv_ring {
 	struct clv_reader reader[CLV_RING_WORKERS];
@@ -241,42 +240,43 @@ static int ring_leave_out_cgroups(struct clv_ring *r)
 	return err ? err : bpf_map__set_autocreate(r->bpf->maps.cgroup_net, false);
 }
 
-/* There, what one CPU does is not done in one go (PREEMPT_RT). */
+/* There, what one CPU does is not done in one go. */
 static bool is_realtime(void)
 {
-	char flag = '0';
-	int fd = open(REALTIME_FLAG, O_RDONLY | O_CLOEXEC);
+	struct utsname kernel;
 
-	if (fd < 0)
-		return false;
-	if (read(fd, &flag, 1) < 1)
-		flag = '0';
-	close(fd);
-	return flag == '1';
+	return uname(&kernel) || strstr(kernel.version, "PREEMPT_RT");
 }
 
-/* Rings for the CPUs that there are; they share so many bytes, a worker. 0: there are no such rings. */
-static int ring_configure_cpus(struct clv_ring *r, uint32_t bytes)
+/*
+ * Rings for the CPUs that are there, a quarter of a worker's `share` together; where that is too little for so many,
+ * some more, but never more than the share. CPUs without one use the ring buffer.
+ */
+static int ring_configure_cpus(struct clv_ring *r, uint32_t share)
 {
 	struct clv_kernel *k = &r->kernel;
 	struct bpf_map *map = r->bpf->maps.cpu_rings;
-	long page = sysconf(_SC_PAGESIZE), cpus = sysconf(_SC_NPROCESSORS_CONF);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (!bytes || cpus < 1 || cpus > CPU_RINGS_MOST || is_realtime())
+	if (cpus < 1 || is_realtime())
 		return bpf_map__set_autocreate(map, false);
-	k->cpus = (uint32_t)cpus;
-	k->cpu_ring_bytes = round_up_power(bytes / k->cpus + 1) / 2;
-	if (k->cpu_ring_bytes < CPU_RING_LEAST_BYTES)
-		k->cpu_ring_bytes = CPU_RING_LEAST_BYTES;
-	size_t need = sizeof(struct clv_cpu_ring) + k->cpu_ring_bytes + CLV_CPU_RING_RECORD;
+	uint32_t bytes = round_up_power(share / 4 / (uint32_t)cpus + 1) / 2;
 
-	k->cpu_ring_stride = (need + (size_t)page - 1) / (size_t)page * (size_t)page;
+	bytes = bytes < CPU_RING_LEAST_BYTES ? CPU_RING_LEAST_BYTES : bytes;
+	bytes = bytes > CPU_RING_MOST_BYTES ? CPU_RING_MOST_BYTES : bytes;
+	size_t stride = (sizeof(struct clv_cpu_ring) + bytes + CLV_CPU_RING_RECORD + page - 1) / page * page;
+	uint32_t fit = (uint32_t)(share / stride);
+
+	k->cpus = (uint32_t)cpus < fit ? (uint32_t)cpus : fit;
+	k->cpu_ring_bytes = bytes;
+	k->cpu_ring_stride = stride;
 	r->bpf->rodata->cpus = k->cpus;
-	r->bpf->rodata->cpu_ring_bytes = k->cpu_ring_bytes;
+	r->bpf->rodata->cpu_ring_bytes = bytes;
 #ifdef __x86_64__
 	r->bpf->rodata->stores_in_order = true; /* Intel SDM volume 3A, 9.2.2 */
 #endif
-	int err = bpf_map__set_value_size(map, (uint32_t)k->cpu_ring_stride);
+	int err = bpf_map__set_value_size(map, (uint32_t)stride);
 
 	return err ? err : bpf_map__set_max_entries(map, k->cpus * r->workers);
 }
@@ -316,7 +316,8 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	if (workers == 1 ? bpf_map__set_autocreate(r->bpf->maps.rings, false)
 			 : bpf_map__set_max_entries(r->bpf->maps.rings, workers))
 		return -EINVAL;
-	if (ring_configure_cpus(r, all < CLV_RING_SPLIT_BYTES ? 0 : all / 4 / workers))
+	if (all < CLV_RING_SPLIT_BYTES ? bpf_map__set_autocreate(r->bpf->maps.cpu_rings, false)
+				       : ring_configure_cpus(r, all / workers))
 		return -EINVAL;
 	if (bpf_map__set_max_entries(r->bpf->maps.flows, flows / CLV_WAYS) ||
 	    bpf_map__set_max_entries(r->bpf->maps.ctl, flows) || bpf_map__set_max_entries(r->bpf->maps.ring, bytes))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live source: the loaded BPF object, its ring buffer read into packets, verdicts stored into the map that
+ * The live source: the loaded BPF object, its records read into packets, verdicts stored into the map that
  * the programs read. Attaching them to interfaces and cgroups is attach.h's business.
  *
  * The packets come by one ring buffer a worker, and by rings of the CPUs (merge.h). The kernel chooses whose by the

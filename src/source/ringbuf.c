@@ -103,9 +103,11 @@ const void *clv_ringbuf_peek(struct clv_ringbuf *b, uint32_t *bytes, uint64_t *b
 		const void *record = record_at(b, at, &b->peeked, bytes);
 
 		*behind = b->peeked;
-		if (record || b->peeked == at)
+		b->busy = !record && b->peeked == at;
+		if (record || b->busy)
 			return record;
 	}
+	b->busy = false;
 	return NULL;
 }
 

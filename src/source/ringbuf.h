@@ -10,6 +10,7 @@
 #ifndef CLV_SOURCE_RINGBUF_H
 #define CLV_SOURCE_RINGBUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct clv_ringbuf {
 	uint64_t peeked; /* so far peek() has come */
 	uint64_t end;    /* the producer's position when it was looked at last */
 	uint64_t told;
+	bool busy; /* peek() stopped at one that is being written */
 	uint32_t bytes, longest, batch;
 	size_t page, mapped_bytes; /* of the producer's page and all behind it */
 };

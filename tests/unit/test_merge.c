@@ -126,15 +126,24 @@ static void until_a_moment(void **state)
 	expect(40, 31, 32, 20);
 }
 
-/* One that is being written holds up those behind it, and nobody else's. */
+/* One that is being written holds up those behind it, and what they may be the cause of. */
 static void not_complete(void **state)
 {
-	ring_writes(10, true);
-	ring_writes(20, false);
-	cpu_writes(1, 30, 0);
-	expect(100, 30);
-	*(uint32_t *)(void *)t.data &= ~BPF_RINGBUF_BUSY_BIT;
-	expect(100, 10, 20);
+	uint64_t at;
+
+	ring_writes(10, false);
+	at = t.producer;
+	ring_writes(20, true);
+	ring_writes(30, false);
+	cpu_writes(1, 5, 0);
+	cpu_writes(1, 40, 0);
+	cpu_writes(2, 15, 0);
+	expect(100, 5, 10);
+	assert_true(t.merge.ring.busy);
+	expect_times(100, 0, NULL);
+	*(uint32_t *)(void *)&t.data[at] &= ~BPF_RINGBUF_BUSY_BIT;
+	expect(100, 15, 20, 30, 40);
+	assert_false(t.merge.ring.busy);
 }
 
 /* The reader stops in the middle: what it has not passed comes again. */

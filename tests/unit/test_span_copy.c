@@ -61,6 +61,7 @@ static void fill(struct clv_span *s, struct strings *strings, bool full)
 	s->server.port = 80;
 	s->server.addr.b[3] = 9;
 	s->bytes = 99;
+	s->traceparent = string(strings, "00-");
 	s->method = string(strings, "GET");
 	s->target = string(strings, "/a?b");
 	s->result = string(strings, "404");
@@ -93,6 +94,8 @@ static void assert_same(const struct clv_span *a, const struct clv_span *b)
 	assert_same_string(a->method, b->method);
 	assert_same_string(a->target, b->target);
 	assert_same_string(a->result, b->result);
+	assert_true(!a->traceparent.len || !b->traceparent.len);
+	x.traceparent = y.traceparent = (struct clv_slice){0};
 	x.tracestate = x.name = x.method = x.target = x.result = (struct clv_slice){0};
 	y.tracestate = y.name = y.method = y.target = y.result = (struct clv_slice){0};
 	assert_memory_equal(&x, &y, offsetof(struct clv_span, attr)); /* every other field, also those to come */
