@@ -20,12 +20,18 @@
  * Each drain begins with cold caches, which costs as much as some hundred requests, and stands in the way of those that
  * run then: half as long, a request took an eighth more. Twice as long, it would be seen late.
  *
- * All workers drain at the same moments, the multiples of this on CLOCK_MONOTONIC: while one works, a client on another
+ * All workers drain at the same moments, multiples of the time on CLOCK_MONOTONIC: while one works, a client on another
  * processor mostly waits for a server on this one, or the other way round, so that is when the others disturb least.
  */
 #define CLV_DRAIN_MS 20
-/* Where that brings fewer records, nearly all of its cost is the cold caches: so it is done half as often. */
-#define CLV_FEW_RECORDS 256
+/*
+ * In steps of half of that: where one brings few records, nearly all of its cost is the cold caches, so four of them
+ * pass. Where one brings many they are read at once, while they are in the cache and the CPUs' rings have room.
+ */
+#define CLV_STEP_MS      10
+#define CLV_FEW_RECORDS  128
+#define CLV_MANY_RECORDS 640
+
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
 /* The lease is renewed by poll(), so poll() never takes longer. */
@@ -207,11 +213,16 @@ static void reader_renew_lease(struct clv_reader *r, uint64_t now_ns)
 /* Returns the number of records. */
 static int reader_drain(struct clv_reader *r)
 {
-	uint64_t before = clv_clock_ns();
+	uint64_t before;
+	uint32_t read;
 
-	reader_renew_lease(r, before);
 	r->delivered = 0;
-	r->cut = !reader_read(r, before);
+	do { /* until nothing has come meanwhile: a window may have become short, and nobody was to be woken for it */
+		read = r->delivered;
+		before = clv_clock_ns();
+		reader_renew_lease(r, before);
+		r->cut = !reader_read(r, before);
+	} while (!r->cut && r->delivered != read);
 	r->wake->wake_armed = r->held ? CLV_URGENT_NOW : CLV_URGENT_SOON;
 	if (!r->cut && !r->merge.ring.busy)
 		r->settled_ns = before;
@@ -249,8 +260,10 @@ static bool reader_wait(struct clv_reader *r, int ms)
 /* Until it is time for the next drain, but at most so long. */
 static bool reader_wait_for_turn(struct clv_reader *r, int most_ms)
 {
-	r->turns = r->delivered < CLV_FEW_RECORDS * r->turns ? 2 : 1;
-	const uint64_t period_ns = r->turns * CLV_DRAIN_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
+	uint32_t each = r->delivered / r->steps;
+
+	r->steps = each < CLV_FEW_RECORDS ? 4 : each > CLV_MANY_RECORDS ? 1 : CLV_DRAIN_MS / CLV_STEP_MS;
+	const uint64_t period_ns = r->steps * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
 	uint64_t ns = period_ns - clv_clock_ns() % period_ns;
 
 	return reader_wait_ns(r, ns < most_ns ? ns : most_ns);
@@ -459,7 +472,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->epoll_fd < 0 || epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &e))
 		return -errno;
-	r->turns = 1;
+	r->steps = CLV_DRAIN_MS / CLV_STEP_MS;
 	r->settled_ns = clv_clock_ns();
 	r->wake->wake_armed = CLV_URGENT_SOON;
 	return 0;

@@ -39,7 +39,7 @@ struct clv_reader {
 	int epoll_fd;
 	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
 	unsigned idle_drains;
-	unsigned turns;               /* so many drains' time passed before this one: 1 or 2 */
+	unsigned steps;               /* of time that pass before a drain */
 	bool asked;                   /* for a wake-up, and every record since would bring it */
 	bool cut;                     /* the last drain left something */
 	bool held;                    /* what can stay in the ring does */

@@ -31,7 +31,7 @@
 
 #define RING_MAPS 24
 
-/* With less than this there is one ring buffer a worker, and nothing else. */
+/* With less than this there are ring buffers, and nothing else. */
 #define CLV_RING_SPLIT_BYTES (1u << 20)
 /* Of one CPU's; some kernels have no values of arrays that are longer than 4 MiB. */
 #define CPU_RING_LEAST_BYTES (16u << 10)
@@ -249,8 +249,9 @@ static bool is_realtime(void)
 }
 
 /*
- * Rings for the CPUs that are there, a quarter of a worker's `share` together; where that is too little for so many,
- * some more, but never more than the share. CPUs without one use the ring buffer.
+ * Rings for the CPUs that are there, a sixteenth of a worker's `share` together: what comes between two drains at high
+ * rates, and little enough to stay in the cache. Where that is too little for so many CPUs, some more, but never more
+ * than the share. CPUs without one use the ring buffer.
  */
 static int ring_configure_cpus(struct clv_ring *r, uint32_t share)
 {
@@ -261,7 +262,7 @@ static int ring_configure_cpus(struct clv_ring *r, uint32_t share)
 
 	if (cpus < 1 || is_realtime())
 		return bpf_map__set_autocreate(map, false);
-	uint32_t bytes = round_up_power(share / 4 / (uint32_t)cpus + 1) / 2;
+	uint32_t bytes = round_up_power(share / 16 / (uint32_t)cpus + 1) / 2;
 
 	bytes = bytes < CPU_RING_LEAST_BYTES ? CPU_RING_LEAST_BYTES : bytes;
 	bytes = bytes > CPU_RING_MOST_BYTES ? CPU_RING_MOST_BYTES : bytes;
@@ -285,7 +286,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE), workers = c->workers ? c->workers : 1;
 	uint32_t all = c->ring_bytes ? c->ring_bytes : CLV_RING_BYTES;
-	uint32_t bytes = round_up_power((all < CLV_RING_SPLIT_BYTES ? all : all / 2) / workers);
+	uint32_t bytes = round_up_power(all / workers);
 	uint32_t flows = round_up_power(c->max_flows ? c->max_flows : CLV_RING_FLOWS);
 	struct capture__rodata *knobs = r->bpf->rodata;
 
@@ -299,7 +300,7 @@ static int ring_configure(struct clv_ring *r, const struct clv_ring_config *c)
 	knobs->set_mask = flows / CLV_WAYS - 1;
 	knobs->snaplen = c->snaplen && c->snaplen < CLV_REC_MAX_CAP ? c->snaplen : CLV_REC_MAX_CAP;
 	knobs->workers = workers;
-	knobs->wake_bytes = all < CLV_RING_SPLIT_BYTES ? bytes / 4 : bytes / 2;
+	knobs->wake_bytes = bytes / 4;
 	knobs->roomy_bytes = bytes / 2;
 	knobs->spare_bytes = c->strict_window ? 0 : CLV_WINDOW_SPARE_BYTES;
 	knobs->measure = c->measure;

@@ -24,9 +24,9 @@
 
 #define CLV_RING_WORKERS CLV_WAKES
 /*
- * A quarter of it are the rings of the CPUs: a small request and its answer take 500 bytes there, so this is a
- * twentieth of a second of 80,000 of them a second. Half of it is the ring buffer for the rest. What there is counts as
- * memory of this process.
+ * A small request and its answer take 500 bytes in the rings of the CPUs, which take a sixteenth of this besides: that
+ * is a hundredth of a second of 100,000 of them a second. What they have no room for comes by the ring buffers. All of
+ * it counts as memory of this process.
  */
 #define CLV_RING_BYTES (8u << 20)
 /* 192 B each in the kernel, allocated at load. */
@@ -34,7 +34,7 @@
 
 struct clv_ring_config {
 	uint32_t workers;      /* how many ring buffers; at most CLV_RING_WORKERS; 0: one */
-	uint32_t ring_bytes;   /* of all together, about: shares are rounded to powers of two; 0: CLV_RING_BYTES */
+	uint32_t ring_bytes;   /* of all ring buffers; a share is rounded up to a power of two; 0: CLV_RING_BYTES */
 	uint32_t max_flows;    /* rounded up to a power of two; 0: CLV_RING_FLOWS */
 	uint32_t snaplen;      /* payload bytes a record carries at most; 0: all */
 	const uint16_t *ports; /* with any, only packets from or to one of them; copied */

@@ -748,7 +748,7 @@ static void window_with_spare(void **state)
 
 	close_ring();
 	with_spare = true;
-	open_ring((struct clv_ring_config){.ring_bytes = 2 << 20}); /* half of it are for long records */
+	open_ring((struct clv_ring_config){0});
 	with_spare = false;
 	start();
 	for (uint32_t i = 0; i < 500; i++) {
@@ -1090,14 +1090,14 @@ static void rings_of_cpus(void **state)
 	open_ring((struct clv_ring_config){.ring_bytes = 1 << 20});
 	struct seg s = {.seq = 1, .len = 400, .flags = 0x02};
 	size_t len = build(frame, &s);
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len, .repeat = 1100);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len, .repeat = 2030);
 	uint32_t bytes = 0;
 
 	assert_int_equal(bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, CLV_LAYER_ETHERNET), &opts),
 			 0);
 	drain_only(&bytes);
-	assert_int_equal(bytes, 1100 * 400);
-	assert_int_equal(figure("records"), 1100);
+	assert_int_equal(bytes, 2030 * 400);
+	assert_int_equal(figure("records"), 2030);
 	assert_int_equal(figure("ring_full"), 0);
 }
 

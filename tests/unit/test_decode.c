@@ -510,7 +510,7 @@ static void test_usual_as_any_other(void **state)
 		size_t cap = 14 + (random >> 48) % (a.len - 13);
 		enum clv_decoded d = decode_cut(CLV_LINK_ETHERNET, &a, cap, CLV_DECODE_SIDE_AUTO, &p);
 
-		if (d == CLV_DECODED_TCP)
+		if (d == CLV_DECODED_TCP && p.payload.len)
 			memcpy(payload, p.payload.data, p.payload.len);
 		assert_int_equal(d, decode_cut(CLV_LINK_SLL, &b, cap + 2, CLV_DECODE_SIDE_AUTO, &q));
 		if (d != CLV_DECODED_TCP)
