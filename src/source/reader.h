@@ -36,16 +36,16 @@ struct clv_reader {
 	struct clv_kernel *kernel;
 	volatile struct clv_wake *wake;
 	struct clv_merge merge;
-	int epoll_fd;
-	uint64_t settled_ns; /* CLOCK_MONOTONIC before the last complete drain */
-	unsigned idle_drains;
-	unsigned steps;               /* of time that pass before a drain */
-	bool asked;                   /* for a wake-up, and every record since would bring it */
-	bool cut;                     /* the last drain left something */
-	bool held;                    /* what can stay in the ring does */
-	uint32_t wake_bytes;          /* in the ring buffer, and its reader is woken */
-	uint32_t keep_bytes;          /* and the CPUs' rings are full: so much may stay while it is held */
+	uint64_t settled_ns;          /* CLOCK_MONOTONIC before the last complete drain */
 	_Atomic uint64_t bad_records; /* any thread may read it */
+	int epoll_fd;
+	unsigned idle_drains;
+	unsigned steps;      /* of time that pass before a drain */
+	uint32_t wake_bytes; /* in the ring buffer, and its reader is woken */
+	uint32_t keep_bytes; /* and the CPUs' rings are full: so much may stay while it is held */
+	bool asked;          /* for a wake-up, and every record since would bring it */
+	bool cut;            /* the last drain left something */
+	bool held;           /* what can stay in the ring does */
 
 	/* the drain that is running */
 	clv_packet_fn fn;
