@@ -536,6 +536,26 @@ static __attribute__((noinline)) void take_packet(struct clv_engine *e, struct c
 	e->busy = NULL;
 }
 
+/* What is done with every usual packet, first */
+static inline void usual_begins(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	e->busy = f;
+	clv_flows_touch(&e->flows, f, e->now_ns);
+	if (p->kernel.gen)
+		take_kernel_ref(f, d, p);
+	if (f->watched)
+		clv_ledger_begin(e, f, d, p);
+}
+
+/* and last. */
+static inline void usual_is_noted(struct clv_engine *e, struct clv_flow *f, int d, const struct clv_packet *p)
+{
+	if (f->watched) {
+		clv_watch_payload(e, f, d, p, 0);
+		clv_ledger_packet(f, d, p, 0);
+	}
+}
+
 /*
  * The packet of a connection whose bytes are what is next and all that is to be said of it: by far the most. Does what
  * take_packet() would, of which nothing else would happen.
@@ -544,21 +564,13 @@ static inline void take_next(struct clv_engine *e, struct clv_flow *f, int d, co
 {
 	struct clv_conn *c = f->conn;
 
-	e->busy = f;
-	clv_flows_touch(&e->flows, f, e->now_ns);
-	if (p->kernel.gen)
-		take_kernel_ref(f, d, p);
-	if (f->watched)
-		clv_ledger_begin(e, f, d, p);
+	usual_begins(e, f, d, p);
 	if (p->sought)
 		f->hinted = true;
 	c->packet_sought = p->sought;
 	c->half[d].walked = false;
 	clv_conn_packet(c, d, p, f->streams.s[d].next - p->len);
-	if (f->watched) {
-		clv_watch_payload(e, f, d, p, 0);
-		clv_ledger_packet(f, d, p, 0);
-	}
+	usual_is_noted(e, f, d, p);
 	if (e->config.verdict && clv_conn_steers(c, d))
 		steer(e, f);
 	e->busy = NULL;
@@ -570,20 +582,12 @@ static __attribute__((noinline)) void take_ack(struct clv_engine *e, struct clv_
 {
 	struct clv_conn *c = f->conn;
 
-	e->busy = f;
-	clv_flows_touch(&e->flows, f, e->now_ns);
-	if (p->kernel.gen)
-		take_kernel_ref(f, d, p);
-	if (f->watched)
-		clv_ledger_begin(e, f, d, p);
+	usual_begins(e, f, d, p);
 	if (c) {
 		c->packet_sought = p->sought;
 		c->half[d].walked = false;
 	}
-	if (f->watched) {
-		clv_watch_payload(e, f, d, p, 0);
-		clv_ledger_packet(f, d, p, 0);
-	}
+	usual_is_noted(e, f, d, p);
 	steer(e, f);
 	e->busy = NULL;
 }
