@@ -334,22 +334,25 @@ int clv_feed_start(struct clv_feed *f)
  * One long multiplication: enough to spread what differs in a few bits, at a tenth of clv_hash()'s cost, and each
  * packet pays it twice. Who chooses addresses to have all on one worker gets what one worker does.
  */
-static uint64_t endpoint_hash(const struct clv_endpoint *e)
+static uint64_t address_hash(const struct clv_addr *a)
 {
 	uint64_t high, low;
 
-	memcpy(&high, e->addr.b, sizeof(high));
-	memcpy(&low, e->addr.b + sizeof(high), sizeof(low));
-	high ^= 0x9e3779b97f4a7c15u ^ (uint64_t)e->port << 24;
-	return clv_hash_mix(high, low ^ 0xd6e8feb86659fd93u);
+	memcpy(&high, a->b, sizeof(high));
+	memcpy(&low, a->b + sizeof(high), sizeof(low));
+	return clv_hash_mix(high ^ 0x9e3779b97f4a7c15u, low ^ 0xd6e8feb86659fd93u);
 }
 
+/*
+ * Sums are the same either way round. A client's connections, whose ports follow each other in steps of one or, on
+ * Linux, two, are in all shares in turns: a few of them are shared out evenly, too (bpf/worker.h does the same).
+ */
 unsigned clv_feed_choose(const struct clv_packet *p, unsigned count)
 {
-	/* A sum is the same either way round; its upper half is as good as any. */
-	uint64_t sum = endpoint_hash(&p->src) + endpoint_hash(&p->dst) + p->transport;
+	uint64_t sum = address_hash(&p->src.addr) + address_hash(&p->dst.addr) + p->transport;
+	uint32_t turn = ((uint32_t)p->src.port + p->dst.port) >> 1;
 
-	return (unsigned)((sum >> 32) * count >> 32);
+	return ((uint32_t)(sum >> 32) + turn) % count;
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */

@@ -87,6 +87,28 @@ static void test_shares_are_even(void **state)
 		}
 }
 
+/* So many connections of one client, as its system gives it ports. */
+static void expect_turns(unsigned count, uint16_t step)
+{
+	unsigned got[8] = {0};
+
+	for (unsigned i = 0; i < 2 * 8 * count; i++) {
+		struct clv_packet p = packet_of(0x0100000a, (uint16_t)(40000 + i * step), 0x0200000a, 80);
+
+		got[clv_feed_choose(&p, count)]++;
+	}
+	for (unsigned i = 0; i < count; i++)
+		assert_in_range(got[i], 15, 17);
+}
+
+static void test_few_connections_take_turns(void **state)
+{
+	for (unsigned count = 2; count <= 8; count++) {
+		expect_turns(count, 1);
+		expect_turns(count, 2);
+	}
+}
+
 /* ---- what comes out ---------------------------------------------------------------------------------------------- */
 
 /* A source whose packets are as their numbers say; the time of every other one is behind that of the one before it. */
@@ -298,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_connection_is_in_one_share),
 		cmocka_unit_test(test_shares_are_even),
+		cmocka_unit_test(test_few_connections_take_turns),
 		cmocka_unit_test(test_what_went_in_comes_out),
 		cmocka_unit_test(test_time_comes_without_packets),
 		cmocka_unit_test(test_who_taps_sees_all),
