@@ -61,7 +61,7 @@ struct clv_out {
 	/* Who writes. */
 	alignas(64) pthread_mutex_t writing;
 	unsigned torn;                      /* a lane, or WHOLE; under that lock */
-	atomic_bool begun;                  /* what comes before the first line is written */
+	atomic_bool head_waits;             /* to be written before any line */
 	atomic_bool behind;                 /* the I/O thread writes, or waits to: no lane needs to wait for that */
 	atomic_uint_fast64_t slow_until_ns; /* no writing on lanes' threads before, CLOCK_MONOTONIC */
 
@@ -185,9 +185,9 @@ static int out_write_turn(struct clv_out *o, unsigned lane, struct clv_slice s)
 
 	atomic_store_explicit(&o->behind, true, memory_order_relaxed);
 	pthread_mutex_lock(&o->writing);
-	if (!atomic_load_explicit(&o->begun, memory_order_relaxed))
+	if (atomic_load_explicit(&o->head_waits, memory_order_relaxed))
 		error = out_write_head(o);
-	atomic_store_explicit(&o->begun, true, memory_order_relaxed);
+	atomic_store_explicit(&o->head_waits, false, memory_order_relaxed);
 	if (o->torn != WHOLE && o->torn != lane) {
 		lane = o->torn;
 		s = clv_queue_peek(o->lane[lane].queue, true);
@@ -224,12 +224,10 @@ static void *out_run(void *arg)
 /* ---- the lanes' -------------------------------------------------------------------------------------------------- */
 
 /* Another lane writes for a tenth of a millisecond, a disk that stands still for longer. */
-static bool out_take_turn(struct clv_out *o)
+static bool out_wait_turn(struct clv_out *o)
 {
 	struct timespec until;
 
-	if (atomic_load_explicit(&o->behind, memory_order_relaxed))
-		return false;
 	for (int i = 0; i < SPINS; i++)
 		if (!pthread_mutex_trylock(&o->writing))
 			return true;
@@ -262,16 +260,23 @@ static ssize_t out_write_timed(struct clv_out *o, struct clv_slice s)
 }
 
 /* Past the I/O thread. What fails here fails there again, and is told then. */
-static size_t out_write_here(void *ctx, struct clv_slice s)
+static size_t out_write_here(void *ctx, struct clv_slice s, bool later)
 {
 	const struct out_lane *l = ctx;
 	struct clv_out *o = l->out;
 	ssize_t n = 0;
 
 	/* Whoever comes first has the I/O thread write what comes before. */
-	if (!atomic_load_explicit(&o->begun, memory_order_relaxed) ||
-	    clv_clock_ns() < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) || !out_take_turn(o))
+	if (atomic_load_explicit(&o->head_waits, memory_order_relaxed) ||
+	    clv_clock_ns() < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) ||
+	    atomic_load_explicit(&o->behind, memory_order_relaxed))
 		return 0;
+	if (pthread_mutex_trylock(&o->writing)) {
+		if (later)
+			return CLV_QUEUE_LATER;
+		if (!out_wait_turn(o))
+			return 0;
+	}
 	if (o->torn == WHOLE)
 		n = out_write_timed(o, s);
 	if (n > 0 && (size_t)n < s.len)
@@ -309,6 +314,7 @@ void clv_out_head(struct clv_out *o, struct clv_slice s)
 	if (!o->head && (o->head = malloc(s.len + 1))) {
 		memcpy(o->head, s.data, s.len);
 		o->head_len = s.len;
+		atomic_store_explicit(&o->head_waits, true, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&o->lock);
 }
@@ -383,7 +389,6 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 
 	if (!o)
 		return -ENOMEM;
-	atomic_store_explicit(&o->begun, lanes == 1, memory_order_relaxed);
 	for (; o->lanes < lanes && !err; o->lanes += !err) {
 		struct out_lane *l = &o->lane[o->lanes];
 

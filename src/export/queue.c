@@ -43,9 +43,10 @@ struct clv_queue {
 	bool wait;
 	const volatile sig_atomic_t *stop;
 	void (*wake)(void *ctx);
-	size_t (*take)(void *ctx, struct clv_slice s);
+	size_t (*take)(void *ctx, struct clv_slice s, bool later);
 	void *ctx;
 	uint64_t head;
+	uint64_t later;                    /* take() was asked up to here, and will be again */
 	uint64_t known_given, known_taken; /* as last seen under the lock */
 	uint64_t ticked_ns;                /* when records were last handed over because of time */
 	uint64_t touched_bytes;            /* of the ring, since it was last given back */
@@ -116,8 +117,9 @@ int clv_queue_new(const struct clv_queue_config *config, struct clv_queue **out)
 		return -ENOMEM;
 	q->bytes = config->bytes;
 	q->most = config->most;
-	q->batch =
-		config->wait && config->bytes / 4 > CLV_QUEUE_BATCH_BYTES ? config->bytes / 4 : CLV_QUEUE_BATCH_BYTES;
+	q->batch = config->take ? CLV_QUEUE_HERE_BYTES : CLV_QUEUE_BATCH_BYTES;
+	if (config->wait && config->bytes / 4 > q->batch)
+		q->batch = config->bytes / 4;
 	q->wait = config->wait;
 	q->stop = config->stop;
 	q->wake = config->wake;
@@ -179,26 +181,33 @@ static bool queue_is_idle(struct clv_queue *q)
 	return idle;
 }
 
-/* What is taken here and now is still in this processor's cache, and nobody is woken for it. */
-static void queue_take_here(struct clv_queue *q)
+/* What is taken here and now is still in this processor's cache, and nobody is woken for it. False: it will be later.
+ */
+static bool queue_take_here(struct clv_queue *q, bool later)
 {
 	size_t len = (size_t)(q->head - q->known_given);
 
 	if (!len || !queue_is_idle(q))
-		return;
-	size_t taken = q->take(q->ctx, clv_slice(q->ring + (q->known_given - q->origin) % q->bytes, len));
+		return true;
+	size_t taken = q->take(q->ctx, clv_slice(q->ring + (q->known_given - q->origin) % q->bytes, len), later);
+	if (taken == CLV_QUEUE_LATER)
+		return false;
 	pthread_mutex_lock(&q->lock);
 	q->given += taken;
 	q->taken += taken;
 	q->known_given = q->given;
 	q->known_taken = q->taken;
 	pthread_mutex_unlock(&q->lock);
+	return true;
 }
 
-static void queue_hand_over(struct clv_queue *q)
+static void queue_hand_over(struct clv_queue *q, bool later)
 {
-	if (q->take)
-		queue_take_here(q);
+	bool left = q->take && !queue_take_here(q, later);
+
+	q->later = q->head;
+	if (left)
+		return;
 	pthread_mutex_lock(&q->lock);
 	bool some = queue_give(q);
 	pthread_mutex_unlock(&q->lock);
@@ -240,7 +249,7 @@ static void queue_grow(struct clv_queue *q, size_t bytes)
 
 	while (size < bytes)
 		size = 2 * size < q->most ? 2 * size : q->most;
-	queue_hand_over(q);
+	queue_hand_over(q, false);
 	pthread_mutex_lock(&q->lock);
 	q->known_taken = q->taken;
 	queue_wait_free(q, q->bytes);
@@ -284,7 +293,7 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 	if (q->head == q->known_given)
 		queue_rewind(q, KEEP_BYTES);
 	if (queue_free_bytes(q) < bytes) {
-		queue_hand_over(q);
+		queue_hand_over(q, false);
 		pthread_mutex_lock(&q->lock);
 		q->known_taken = q->taken;
 		if (q->wait && bytes <= q->bytes)
@@ -300,8 +309,8 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 void clv_queue_commit(struct clv_queue *q, size_t bytes)
 {
 	q->head += bytes;
-	if (q->head - q->known_given >= q->batch)
-		queue_hand_over(q);
+	if (q->head - q->later >= q->batch)
+		queue_hand_over(q, q->head - q->known_given < CLV_QUEUE_LATER_BYTES);
 }
 
 bool clv_queue_put(struct clv_queue *q, struct clv_slice s)
@@ -334,7 +343,7 @@ void clv_queue_tick(struct clv_queue *q)
 	if (idle)
 		queue_rewind(q, IDLE_BYTES);
 	else
-		queue_hand_over(q);
+		queue_hand_over(q, false);
 }
 
 static bool queue_is_filling(const struct clv_queue *q)
@@ -346,7 +355,7 @@ bool clv_queue_pressed(struct clv_queue *q)
 {
 	if (!queue_is_filling(q))
 		return false;
-	queue_hand_over(q); /* and learn what was taken since */
+	queue_hand_over(q, false); /* and learn what was taken since */
 	return queue_is_filling(q);
 }
 

@@ -20,12 +20,18 @@
 
 /* Handed over at once when this much waits, or with `wait` a quarter of the queue; less waits for clv_queue_tick(). */
 #define CLV_QUEUE_BATCH_BYTES (256u << 10)
+/* The same where the producer takes by itself: nobody is woken, and so little stays in the cache. */
+#define CLV_QUEUE_HERE_BYTES (64u << 10)
+/* More than this does not wait for who is busy: then take() may not say CLV_QUEUE_LATER any more. */
+#define CLV_QUEUE_LATER_BYTES (512u << 10)
 /* How long records may wait for more of them: waking the other thread costs more than a record does. */
 #define CLV_QUEUE_TICK_NS 5000000u
 /* Of its bytes, when so many are used it is pressed: half are left for what cannot wait. */
 #define CLV_QUEUE_PRESSED_PART 2
 /* How long the producer waits for a consumer that takes nothing, once the run was stopped. */
 #define CLV_QUEUE_PATIENCE_MS 2000
+
+#define CLV_QUEUE_LATER SIZE_MAX
 
 struct clv_queue_config {
 	size_t bytes;                      /* a multiple of the page size; also the longest record, */
@@ -39,9 +45,10 @@ struct clv_queue_config {
 	void (*wake)(void *ctx);
 	/*
 	 * Takes as much of the bytes as it can at once; returns how many, 0: none, the consumer is to. Called on the
-	 * producer's thread in place of handing over, while the consumer has nothing left to take. May be NULL.
+	 * producer's thread in place of handing over, while the consumer has nothing left to take. `later`: it may also
+	 * be CLV_QUEUE_LATER, and will be asked again with more. May be NULL.
 	 */
-	size_t (*take)(void *ctx, struct clv_slice s);
+	size_t (*take)(void *ctx, struct clv_slice s, bool later);
 	void *ctx;
 };
 

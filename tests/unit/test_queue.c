@@ -74,7 +74,7 @@ static void test_shows_what_was_handed_over(void **state)
 static char offered[BYTES];
 static size_t offered_len, offered_most;
 
-static size_t take(void *ctx, struct clv_slice s)
+static size_t take(void *ctx, struct clv_slice s, bool later)
 {
 	(*(int *)ctx)++;
 	memcpy(offered, s.data, s.len);
@@ -112,6 +112,40 @@ static void test_offers_before_it_hands_over(void **state)
 	assert_true(put(q, BYTES - 1, 'e'));
 	assert_false(put(q, 1, 'f'));
 	assert_int_equal(offers, 2); /* who has ended takes nothing, in whatever way */
+	clv_queue_free(q);
+}
+
+static size_t take_later(void *ctx, struct clv_slice s, bool later)
+{
+	(*(int *)ctx)++;
+	offered_len = s.len;
+	return later ? CLV_QUEUE_LATER : s.len;
+}
+
+/* Who is busy is asked again with more, but not for ever. */
+static void test_offers_again_later(void **state)
+{
+	int offers = 0;
+	struct clv_queue_config config = {.bytes = 1u << 20, .stop = &stop, .take = take_later, .ctx = &offers};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	assert_true(put(q, CLV_QUEUE_HERE_BYTES, 'a'));
+	assert_int_equal(offers, 1);
+	assert_true(put(q, CLV_QUEUE_HERE_BYTES - 1, 'b')); /* not for each record */
+	assert_int_equal(offers, 1);
+	assert_true(put(q, 1, 'c'));
+	assert_int_equal(offers, 2);
+	assert_int_equal(offered_len, 2 * CLV_QUEUE_HERE_BYTES);
+	assert_int_equal(clv_queue_peek(q, false).len, 0); /* nothing for the consumer */
+	clv_queue_tick(q);
+	assert_int_equal(offers, 3);
+	assert_true(put(q, 1, 'd'));
+	for (size_t put_bytes = 1; put_bytes < CLV_QUEUE_LATER_BYTES; put_bytes += CLV_QUEUE_HERE_BYTES)
+		assert_true(put(q, CLV_QUEUE_HERE_BYTES, 'e'));
+	assert_int_equal(offered_len, CLV_QUEUE_LATER_BYTES + 1);
+	assert_true(put(q, CLV_QUEUE_HERE_BYTES, 'f'));
+	assert_int_equal(offered_len, CLV_QUEUE_HERE_BYTES); /* all before it was taken */
 	clv_queue_free(q);
 }
 
@@ -343,6 +377,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_what_was_handed_over),
 		cmocka_unit_test(test_offers_before_it_hands_over),
+		cmocka_unit_test(test_offers_again_later),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_pressed_when_half_is_used),
 		cmocka_unit_test(test_begins_again_when_it_is_empty),
