@@ -60,22 +60,27 @@ static __attribute__((noinline)) void tree_make(struct clv_exchanges *xs)
 		tree_add(xs, x);
 }
 
-/* Any that has none below it takes the place of one that goes: its own way leads there, too. */
+/*
+ * Those below it on one way move up by one place each, so of equal ids, which are all on one way, the older ones stay
+ * before the younger.
+ */
 static __attribute__((noinline)) void tree_remove(struct clv_exchanges *xs, const struct clv_exchange *x)
 {
-	struct clv_exchange **at = &xs->by_ids, **last;
+	struct clv_exchange **at = &xs->by_ids, *up;
 
 	for (uint64_t way = way_to(x->id); *at != x; way <<= 1)
 		at = &(*at)->below[way >> 63];
-	for (last = at; (*last)->below[0] || (*last)->below[1];)
-		last = &(*last)->below[(*last)->below[0] ? 0 : 1];
-	struct clv_exchange *y = *last;
-	*last = NULL;
-	if (y == x)
-		return;
-	y->below[0] = x->below[0];
-	y->below[1] = x->below[1];
-	*at = y;
+	struct clv_exchange *below[2] = {x->below[0], x->below[1]};
+	while ((up = below[0] ? below[0] : below[1])) {
+		unsigned from = up != below[0];
+		struct clv_exchange *left[2] = {up->below[0], up->below[1]};
+
+		up->below[!from] = below[!from];
+		*at = up;
+		at = &up->below[from];
+		memcpy(below, left, sizeof(below));
+	}
+	*at = NULL;
 }
 
 static bool answered(const struct clv_exchange *x)

@@ -368,6 +368,36 @@ static void twice_by_id(void **state)
 	close_bed(&b);
 }
 
+/* Of many with few ids the oldest is, in whatever order others go. */
+static void same_ids(void **state)
+{
+	enum { MOST = 200, IDS = 5 };
+	struct clv_exchange *waits[MOST], *oldest;
+	uint32_t luck = 1;
+	unsigned left = MOST;
+	struct bed b;
+
+	open_bed(&b, true, false);
+	for (unsigned n = 0; n < MOST; n++)
+		waits[n] = request(&b, n % IDS ? n % IDS : 100 + n, n, 0);
+	while (left) {
+		for (unsigned id = 1; id < IDS; id++) {
+			oldest = NULL;
+			for (unsigned n = id; n < MOST && !oldest; n += IDS)
+				oldest = waits[n];
+			assert_ptr_equal(match(&b, id, 1, 1), oldest);
+		}
+		luck = luck * 1664525 + 1013904223;
+		unsigned gone = (luck >> 8) % MOST;
+		if (!waits[gone])
+			continue;
+		drop(&b, waits[gone]);
+		waits[gone] = NULL;
+		left--;
+	}
+	close_bed(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +416,7 @@ int main(void)
 		cmocka_unit_test(up_and_down_by_id),
 		cmocka_unit_test(later_by_id),
 		cmocka_unit_test(twice_by_id),
+		cmocka_unit_test(same_ids),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
