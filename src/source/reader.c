@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -270,7 +271,8 @@ static bool reader_wait_ns(struct clv_reader *r, uint64_t ns)
 {
 	const struct timespec t = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
 	struct epoll_event events[4];
-	int n = epoll_pwait2(r->epoll_fd, events, 4, &t, NULL);
+	/* Linux has it since 5.11, glibc a function of that name only since 2.35. */
+	int n = (int)syscall(SYS_epoll_pwait2, r->epoll_fd, events, 4, &t, NULL, 0);
 
 	if (n < 0 &&
 	    (errno == ENOSYS || errno == EPERM)) /* a container's filter of system calls may be older than it */
