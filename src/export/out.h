@@ -7,7 +7,7 @@
  * When the buffer is full a line is dropped and counted (live), or the caller waits (reading a file). Lines are
  * whole or absent, and in order. How long lines wait for each other: export/queue.h.
  *
- * Several threads have a lane each, whose lines are in order; between lanes any, in blocks of CLV_QUEUE_BATCH_BYTES.
+ * Several threads have a lane each, whose lines are in order; between lanes any, in blocks as queue.h hands them over.
  * One thread makes all calls of a lane, and one all others.
  */
 #ifndef CLV_EXPORT_OUT_H
