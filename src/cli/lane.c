@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -43,6 +44,23 @@ struct clv_lane {
 	atomic_bool ending, over;
 	atomic_uint_fast64_t alive_ns;
 };
+
+/* ---- the gate ---------------------------------------------------------------------------------------------------- */
+
+/* Several lanes: what is done until lane_leave() is done inside the gate. */
+static void lane_enter(struct clv_lane *l)
+{
+	if (l->config.gate && !l->inside)
+		clv_gate_enter(l->config.gate);
+	l->inside = true;
+}
+
+static void lane_leave(struct clv_lane *l)
+{
+	if (l->config.gate && l->inside)
+		clv_gate_leave(l->config.gate);
+	l->inside = false;
+}
 
 /* ---- per packet and per span ------------------------------------------------------------------------------------- */
 
@@ -82,6 +100,15 @@ static void lane_on_packet(void *ctx, const struct clv_packet *p)
 static void lane_on_ahead(void *ctx, const struct clv_packet *p)
 {
 	clv_engine_expect(((struct clv_lane *)ctx)->engine, p);
+}
+
+/* Outside the gate: whoever has closed it meanwhile has its turn, too. */
+static void lane_on_rest(void *ctx, uint64_t ns)
+{
+	const struct timespec moment = {.tv_nsec = (long)ns};
+
+	lane_leave(ctx);
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
 }
 
 /* One lane of several is inside the gate from the first packet of a poll on. */
@@ -144,21 +171,6 @@ static void lane_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const s
 }
 
 /* ---- polling ----------------------------------------------------------------------------------------------------- */
-
-/* Several lanes: what is done until lane_leave() is done inside the gate. */
-static void lane_enter(struct clv_lane *l)
-{
-	if (l->config.gate && !l->inside)
-		clv_gate_enter(l->config.gate);
-	l->inside = true;
-}
-
-static void lane_leave(struct clv_lane *l)
-{
-	if (l->config.gate && l->inside)
-		clv_gate_leave(l->config.gate);
-	l->inside = false;
-}
 
 /* Ends inside the gate, unless with an error. */
 static int lane_take(struct clv_lane *l, int timeout_ms)
@@ -389,7 +401,8 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 	if (config->run->live)
 		l->placement = clv_placement_new(CLV_PLACEMENT_STAT);
 	clv_placement_join(l->placement, config->crew, config->number);
-	config->source->ahead_ctx = l;
+	config->source->consumer = l;
+	config->source->rest = config->run->live ? lane_on_rest : NULL;
 	*out = l;
 	return 0;
 }

@@ -47,6 +47,7 @@ struct clv_queue {
 	void *ctx;
 	uint64_t head;
 	uint64_t later;                    /* take() was asked up to here, and will be again */
+	bool busy;                         /* the consumer took over, and is woken seldom */
 	uint64_t known_given, known_taken; /* as last seen under the lock */
 	uint64_t ticked_ns;                /* when records were last handed over because of time */
 	uint64_t touched_bytes;            /* of the ring, since it was last given back */
@@ -211,6 +212,7 @@ static void queue_hand_over(struct clv_queue *q, bool later)
 	pthread_mutex_lock(&q->lock);
 	bool some = queue_give(q);
 	pthread_mutex_unlock(&q->lock);
+	q->busy = some;
 	if (some)
 		queue_tell(q);
 }
@@ -309,7 +311,7 @@ char *clv_queue_room(struct clv_queue *q, size_t bytes)
 void clv_queue_commit(struct clv_queue *q, size_t bytes)
 {
 	q->head += bytes;
-	if (q->head - q->later >= q->batch)
+	if (q->head - q->later >= (q->busy && q->batch < CLV_QUEUE_BATCH_BYTES ? CLV_QUEUE_BATCH_BYTES : q->batch))
 		queue_hand_over(q, q->head - q->known_given < CLV_QUEUE_LATER_BYTES);
 }
 

@@ -20,9 +20,9 @@
 
 /* Handed over at once when this much waits, or with `wait` a quarter of the queue; less waits for clv_queue_tick(). */
 #define CLV_QUEUE_BATCH_BYTES (256u << 10)
-/* The same where the producer takes by itself: nobody is woken, and so little stays in the cache. */
+/* The same while the producer takes by itself: nobody is woken, and so little stays in the cache. */
 #define CLV_QUEUE_HERE_BYTES (64u << 10)
-/* More than this does not wait for who is busy: then take() may not say CLV_QUEUE_LATER any more. */
+/* So much does not wait any more for who is busy: then take() may not say CLV_QUEUE_LATER. */
 #define CLV_QUEUE_LATER_BYTES (512u << 10)
 /* How long records may wait for more of them: waking the other thread costs more than a record does. */
 #define CLV_QUEUE_TICK_NS 5000000u

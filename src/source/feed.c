@@ -103,7 +103,7 @@ static void feed_fetch_payload(const struct clv_packet *p)
 static void feed_tell(const struct share *s, const struct clv_packet *p)
 {
 	if (s->source.ahead)
-		s->source.ahead(s->source.ahead_ctx, p);
+		s->source.ahead(s->source.consumer, p);
 }
 
 static void feed_only_deliver(struct share *s, const struct slot *slot, clv_packet_fn fn, void *ctx)
@@ -345,13 +345,15 @@ static uint64_t address_hash(const struct clv_addr *a)
 
 /*
  * Sums are the same either way round. A client's connections, whose ports follow each other in steps of one or, on
- * Linux, two, are in all shares in turns: a few of them are shared out evenly, too (bpf/worker.h does the same).
+ * Linux, two, are in all shares in turns: a few of them are shared out evenly, too, also where somebody before deals
+ * each second or fourth of them to this server (bpf/worker.h does the same).
  */
 unsigned clv_feed_choose(const struct clv_packet *p, unsigned count)
 {
 	uint64_t sum = address_hash(&p->src.addr) + address_hash(&p->dst.addr) + p->transport;
 	uint32_t turn = ((uint32_t)p->src.port + p->dst.port) >> 1;
 
+	turn += turn / count + ((turn >> 7) * 0x9e3779b1u >> 16);
 	return ((uint32_t)(sum >> 32) + turn) % count;
 }
 

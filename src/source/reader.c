@@ -5,7 +5,8 @@
  * may be several, each with a reader of its own.
  *
  * The reader is woken rarely on purpose: while traffic flows it sleeps CLV_DRAIN_MS between drains, and the
- * kernel wakes it early only when room runs out. After some empty drains it asks for one wake-up and blocks.
+ * kernel wakes it early only when room runs out, or something is urgent. After some empty drains it asks for one
+ * wake-up and blocks.
  */
 #include "source/reader.h"
 
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,11 +36,14 @@
 #define CLV_FEW_STEPS    4
 /*
  * And where it brings few, nobody is kept waiting for all of it: after such a piece of it others have their turn for a
- * moment. With whole drains, .3 ms long, one request of a hundred waited for one.
+ * moment. With whole drains, .3 ms long, one request of a hundred waited for one. A drain that takes so long all the
+ * same, or a moment that became so long, shows that it is no such time: then there are no more of them.
  */
-#define CLV_PIECE_NS     25000
-#define CLV_MOMENT_NS    50000
-#define CLV_LOOK_RECORDS 8
+#define CLV_PIECE_NS       25000
+#define CLV_PIECES_NS      5000000
+#define CLV_MOMENT_NS      50000
+#define CLV_LONG_MOMENT_NS 500000
+#define CLV_PIECE_RECORDS  8
 
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
@@ -184,26 +187,30 @@ static void reader_tell_ahead(struct clv_reader *r)
 					      rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS),
 		};
 
-		r->source.ahead(r->source.ahead_ctx, &p);
+		r->source.ahead(r->source.consumer, &p);
 	}
 	r->ahead -= r->ahead > 0;
 }
 
-/* Few records, none of which is urgent: the kernel disarms the wake when it has woken the reader before its time. */
+/* The last drain left nothing and brought few records, so this one will, too. */
 static bool reader_has_time(const struct clv_reader *r)
 {
-	return r->steps == CLV_FEW_STEPS && r->delivered < CLV_FEW_STEPS * CLV_FEW_RECORDS && !r->held &&
-	       r->wake->wake_armed;
+	return r->source.rest && r->steps == CLV_FEW_STEPS && !r->cut && !r->held;
 }
 
+/* Where it has: is a piece over? The kernel disarms the wake when something is urgent, or room runs out. */
 static void reader_let_others(struct clv_reader *r)
 {
-	static const struct timespec moment = {.tv_nsec = CLV_MOMENT_NS};
+	uint64_t now_ns = clv_clock_ns();
 
-	if (clv_clock_ns() - r->piece_ns < CLV_PIECE_NS)
+	if (now_ns - r->piece_ns < CLV_PIECE_NS)
 		return;
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+	r->in_pieces = r->wake->wake_armed && !r->held && now_ns - r->began_ns < CLV_PIECES_NS;
+	if (!r->in_pieces)
+		return;
+	r->source.rest(r->source.consumer, CLV_MOMENT_NS);
 	r->piece_ns = clv_clock_ns();
+	r->in_pieces = r->piece_ns - now_ns < CLV_LONG_MOMENT_NS;
 }
 
 /* Of what was written until `until_ns`, as much as is to be read now. Was that all there is? */
@@ -222,7 +229,7 @@ static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 		else
 			r->bad_records++;
 		clv_merge_pass(&r->merge);
-		if (r->delivered % CLV_LOOK_RECORDS == CLV_LOOK_RECORDS - 1 && reader_has_time(r))
+		if (r->in_pieces && r->delivered % CLV_PIECE_RECORDS == CLV_PIECE_RECORDS - 1)
 			reader_let_others(r);
 		more = ++r->delivered != CLV_DRAIN_RECORDS &&
 		       !(r->leave_bytes && clv_merge_unread(&r->merge) < r->leave_bytes);
@@ -246,7 +253,8 @@ static int reader_drain(struct clv_reader *r)
 	uint32_t read;
 
 	r->delivered = 0;
-	r->piece_ns = clv_clock_ns();
+	r->began_ns = r->piece_ns = clv_clock_ns();
+	r->in_pieces = reader_has_time(r);
 	do { /* until nothing has come meanwhile: a window may have become short, and nobody was to be woken for it */
 		read = r->delivered;
 		before = clv_clock_ns();

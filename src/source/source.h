@@ -58,7 +58,12 @@ struct clv_source {
 	 * flags are right; the rest need not be.
 	 */
 	clv_packet_fn ahead;
-	void *ahead_ctx;
+	/*
+	 * And this: poll() calls it between two packets, where nothing is urgent, to let others have their turn for so
+	 * long. May be NULL.
+	 */
+	void (*rest)(void *ctx, uint64_t ns);
+	void *consumer; /* of both */
 };
 
 #endif

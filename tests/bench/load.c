@@ -32,6 +32,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -237,7 +238,8 @@ static void wait_events(int64_t until_ns)
 	struct epoll_event e[EVENTS];
 	int64_t left = until_ns - now(CLOCK_MONOTONIC);
 	struct timespec wait = {.tv_sec = left / SEC, .tv_nsec = left % SEC};
-	int n = left < 0 ? epoll_wait(epoll_fd, e, EVENTS, 0) : epoll_pwait2(epoll_fd, e, EVENTS, &wait, NULL);
+	int n = left < 0 ? epoll_wait(epoll_fd, e, EVENTS, 0)
+			 : (int)syscall(SYS_epoll_pwait2, epoll_fd, e, EVENTS, &wait, NULL, 0);
 
 	for (int i = 0; i < n; i++)
 		readable(e[i].data.ptr);
