@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "export/grow.h"
 #include "export/otlp_json.h"
 #include "export/otlp_metrics.h"
@@ -17,10 +17,8 @@
 static int export_collect(void *ctx, char **data, size_t *len)
 {
 	struct clv_grow grow = {0};
-	struct timespec now;
+	int err = clv_otlp_metrics(ctx, clv_clock_unix_ns(), &grow);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	int err = clv_otlp_metrics(ctx, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec, &grow);
 	if (err) {
 		clv_grow_fini(&grow);
 		return err;

@@ -5,9 +5,9 @@
  */
 #include "cli/outlet.h"
 
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/outputs_internal.h"
 
 static bool is_one_of_several(const struct clv_outlet *t)
@@ -167,10 +167,8 @@ void clv_outlet_flush(struct clv_outlet *t)
 /* What waits in a parcel is put away as often as the queues are looked at. */
 static void outlet_tick_parcel(struct clv_outlet *t)
 {
-	struct timespec now;
+	uint64_t now_ns = clv_clock_coarse_ns();
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	if (now_ns - t->ticked_ns < CLV_QUEUE_TICK_NS)
 		return;
 	t->ticked_ns = now_ns;

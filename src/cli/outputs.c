@@ -8,23 +8,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/export.h"
 #include "cli/outputs_internal.h"
 #include "export/metrics_http.h"
 
 #define WHY_BYTES 512
-
-static uint64_t unix_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* ---- state --------------------------------------------------------------------------------------------------------
  */
@@ -78,7 +70,7 @@ static void outputs_export_metrics(struct clv_outputs *o, uint64_t now_ns)
 
 void clv_outputs_second(struct clv_outputs *o)
 {
-	uint64_t now_ns = unix_now_ns();
+	uint64_t now_ns = clv_clock_unix_ns();
 
 	if (!o->metrics)
 		return;
@@ -91,7 +83,7 @@ void clv_outputs_second(struct clv_outputs *o)
 void clv_outputs_gone(struct clv_outputs *o, uint32_t resource_id)
 {
 	if (o->metrics)
-		clv_metrics_gone(o->metrics, resource_id, unix_now_ns());
+		clv_metrics_gone(o->metrics, resource_id, clv_clock_unix_ns());
 }
 
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
@@ -194,7 +186,7 @@ static int outputs_open_metrics(struct clv_outputs *o, struct clv_health *health
 		.bounds = options->metrics.bounds.count ? options->metrics.bounds.item : NULL,
 		.bound_count = options->metrics.bounds.count,
 		.max_series = options->metrics.max_series,
-		.now_ns = unix_now_ns(),
+		.now_ns = clv_clock_unix_ns(),
 	};
 	int err = clv_metrics_new(&config, &o->metrics);
 

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -162,12 +161,10 @@ static void status_on_open(void *ctx, struct clv_span *span)
 static void status_write_open(const struct clv_status_report *r, FILE *f, bool json)
 {
 	struct open_requests *o = calloc(1, sizeof(*o));
-	struct timespec t;
+	uint64_t now_ns = clv_clock_unix_ns();
 
 	if (!o)
 		return;
-	clock_gettime(CLOCK_REALTIME, &t);
-	uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 
 	o->f = f;
 	o->json = json;

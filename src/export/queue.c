@@ -329,7 +329,6 @@ bool clv_queue_put(struct clv_queue *q, struct clv_slice s)
 void clv_queue_tick(struct clv_queue *q)
 {
 	bool idle = q->head == q->known_given;
-	struct timespec t;
 
 	if (idle && q->head - q->origin <= IDLE_BYTES && q->touched_bytes <= IDLE_BYTES)
 		return;
@@ -337,8 +336,8 @@ void clv_queue_tick(struct clv_queue *q)
 		queue_rewind(q, KEEP_BYTES); /* perhaps nothing comes for long */
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	uint64_t now_ns = clv_clock_coarse_ns();
+
 	if (now_ns - q->ticked_ns < (idle ? IDLE_NS : CLV_QUEUE_TICK_NS))
 		return;
 	q->ticked_ns = now_ns;

@@ -56,21 +56,13 @@ struct clv_ring {
 	int ip_fd[2]; /* the programs of CLV_LAYER_IP: 0: not asked for yet; or -errno. Under ip_lock */
 };
 
-static uint64_t realtime_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
 /* The distance of the two clocks, from the try with the least time between its two looks. */
 static uint64_t unix_offset(void)
 {
 	uint64_t best = UINT64_MAX, offset = 0;
 
 	for (int i = 0; i < 16; i++) {
-		uint64_t before = clv_clock_ns(), unix_ns = realtime_ns();
+		uint64_t before = clv_clock_ns(), unix_ns = clv_clock_unix_ns();
 		uint64_t took = clv_clock_ns() - before;
 
 		if (took < best) {
