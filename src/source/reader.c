@@ -222,6 +222,8 @@ static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 	r->ahead = 0;
 	clv_merge_begin(&r->merge, until_ns);
 	while (more && (next = clv_merge_at(&r->merge, 0))) {
+		if (r->in_pieces && r->delivered % CLV_PIECE_RECORDS == 0)
+			reader_let_others(r);
 		if (r->source.ahead)
 			reader_tell_ahead(r);
 		if (record_valid(next->rec, next->bytes))
@@ -229,8 +231,6 @@ static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 		else
 			r->bad_records++;
 		clv_merge_pass(&r->merge);
-		if (r->in_pieces && r->delivered % CLV_PIECE_RECORDS == CLV_PIECE_RECORDS - 1)
-			reader_let_others(r);
 		more = ++r->delivered != CLV_DRAIN_RECORDS &&
 		       !(r->leave_bytes && clv_merge_unread(&r->merge) < r->leave_bytes);
 	}
