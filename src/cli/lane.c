@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -102,13 +101,10 @@ static void lane_on_ahead(void *ctx, const struct clv_packet *p)
 	clv_engine_expect(((struct clv_lane *)ctx)->engine, p);
 }
 
-/* Outside the gate: whoever has closed it meanwhile has its turn, too. */
-static void lane_on_rest(void *ctx, uint64_t ns)
+/* Whoever has closed the gate meanwhile has its turn, too. */
+static void lane_on_rest(void *ctx)
 {
-	const struct timespec moment = {.tv_nsec = (long)ns};
-
 	lane_leave(ctx);
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
 }
 
 /* One lane of several is inside the gate from the first packet of a poll on. */

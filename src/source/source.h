@@ -59,10 +59,10 @@ struct clv_source {
 	 */
 	clv_packet_fn ahead;
 	/*
-	 * And this: poll() calls it between two packets, where nothing is urgent, to let others have their turn for so
-	 * long. May be NULL.
+	 * And this: poll() calls it between two packets, where it will wait for a moment to let others have their turn.
+	 * NULL: it does not.
 	 */
-	void (*rest)(void *ctx, uint64_t ns);
+	void (*rest)(void *ctx);
 	void *consumer; /* of both */
 };
 
