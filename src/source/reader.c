@@ -37,14 +37,15 @@
 /*
  * And where it brings few, nobody is kept waiting for all of it: after such a piece of it others have their turn for a
  * moment. With whole drains, .3 ms long, one request of a hundred waited for one. A drain that takes so long all the
- * same, or a moment that became so long, shows that it is no such time: then there are no more of them. Nor behind
- * one that something urgent has ended: a body outruns its window in a tenth of a millisecond.
+ * same, or a moment that became so long, shows that it is no such time: then there are no more of them. Nor soon after
+ * something was urgent: where there are long bodies, the next one may outrun its window in a tenth of a millisecond.
  */
 #define CLV_PIECE_NS       25000
 #define CLV_PIECES_NS      5000000
 #define CLV_MOMENT_NS      50000
 #define CLV_LONG_MOMENT_NS 500000
 #define CLV_PIECE_RECORDS  8
+#define CLV_CALM_NS        1000000000
 
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
@@ -217,20 +218,28 @@ static void reader_tell_ahead(struct clv_reader *r)
 	r->ahead -= r->ahead > 0;
 }
 
-/* The last drain left nothing and brought few records, so this one will, too. */
-static bool reader_has_time(const struct clv_reader *r)
+/* The kernel disarms the wake when something is urgent, or room runs out. */
+static bool reader_is_calm(struct clv_reader *r, uint64_t now_ns)
 {
-	return r->source.rest && r->steps == CLV_FEW_STEPS && !r->cut && !r->held;
+	if (!r->wake->wake_armed)
+		r->urgent_ns = now_ns;
+	return now_ns - r->urgent_ns >= CLV_CALM_NS;
 }
 
-/* Where it has: is a piece over? The kernel disarms the wake when something is urgent, or room runs out. */
+/* The last drain left nothing and brought few records, so this one will, too. */
+static bool reader_has_time(struct clv_reader *r)
+{
+	return reader_is_calm(r, r->began_ns) && r->source.rest && r->steps == CLV_FEW_STEPS && !r->cut && !r->held;
+}
+
+/* Where it has: is a piece over? */
 static void reader_let_others(struct clv_reader *r)
 {
 	uint64_t now_ns = clv_clock_ns();
 
 	if (now_ns - r->piece_ns < CLV_PIECE_NS)
 		return;
-	r->in_pieces = r->wake->wake_armed && !r->held && now_ns - r->began_ns < CLV_PIECES_NS;
+	r->in_pieces = reader_is_calm(r, now_ns) && !r->held && now_ns - r->began_ns < CLV_PIECES_NS;
 	if (!r->in_pieces)
 		return;
 	r->source.rest(r->source.consumer);
