@@ -44,23 +44,6 @@ struct clv_lane {
 	atomic_uint_fast64_t alive_ns;
 };
 
-/* ---- the gate ---------------------------------------------------------------------------------------------------- */
-
-/* Several lanes: what is done until lane_leave() is done inside the gate. */
-static void lane_enter(struct clv_lane *l)
-{
-	if (l->config.gate && !l->inside)
-		clv_gate_enter(l->config.gate);
-	l->inside = true;
-}
-
-static void lane_leave(struct clv_lane *l)
-{
-	if (l->config.gate && l->inside)
-		clv_gate_leave(l->config.gate);
-	l->inside = false;
-}
-
 /* ---- per packet and per span ------------------------------------------------------------------------------------- */
 
 /*
@@ -99,12 +82,6 @@ static void lane_on_packet(void *ctx, const struct clv_packet *p)
 static void lane_on_ahead(void *ctx, const struct clv_packet *p)
 {
 	clv_engine_expect(((struct clv_lane *)ctx)->engine, p);
-}
-
-/* Whoever has closed the gate meanwhile has its turn, too. */
-static void lane_on_rest(void *ctx)
-{
-	lane_leave(ctx);
 }
 
 /* One lane of several is inside the gate from the first packet of a poll on. */
@@ -167,6 +144,21 @@ static void lane_on_verdict(void *ctx, const struct clv_kernel_ref *ref, const s
 }
 
 /* ---- polling ----------------------------------------------------------------------------------------------------- */
+
+/* Several lanes: what is done until lane_leave() is done inside the gate. */
+static void lane_enter(struct clv_lane *l)
+{
+	if (l->config.gate && !l->inside)
+		clv_gate_enter(l->config.gate);
+	l->inside = true;
+}
+
+static void lane_leave(struct clv_lane *l)
+{
+	if (l->config.gate && l->inside)
+		clv_gate_leave(l->config.gate);
+	l->inside = false;
+}
 
 /* Ends inside the gate, unless with an error. */
 static int lane_take(struct clv_lane *l, int timeout_ms)
@@ -397,8 +389,7 @@ int clv_lane_new(const struct clv_lane_config *config, struct clv_lane **out)
 	if (config->run->live)
 		l->placement = clv_placement_new(CLV_PLACEMENT_STAT);
 	clv_placement_join(l->placement, config->crew, config->number);
-	config->source->consumer = l;
-	config->source->rest = config->run->live ? lane_on_rest : NULL;
+	config->source->ahead_ctx = l;
 	*out = l;
 	return 0;
 }

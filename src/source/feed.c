@@ -103,7 +103,7 @@ static void feed_fetch_payload(const struct clv_packet *p)
 static void feed_tell(const struct share *s, const struct clv_packet *p)
 {
 	if (s->source.ahead)
-		s->source.ahead(s->source.consumer, p);
+		s->source.ahead(s->source.ahead_ctx, p);
 }
 
 static void feed_only_deliver(struct share *s, const struct slot *slot, clv_packet_fn fn, void *ctx)

@@ -33,19 +33,6 @@
 #define CLV_STEP_MS      10
 #define CLV_FEW_RECORDS  128
 #define CLV_MANY_RECORDS 640
-#define CLV_FEW_STEPS    4
-/*
- * And where it brings few, nobody is kept waiting for all of it: after such a piece of it others have their turn for a
- * moment. With whole drains, .3 ms long, one request of a hundred waited for one. A drain that takes so long all the
- * same, or a moment that became so long, shows that it is no such time: then there are no more of them. Nor soon after
- * something was urgent: where there are long bodies, the next one may outrun its window in a tenth of a millisecond.
- */
-#define CLV_PIECE_NS       25000
-#define CLV_PIECES_NS      5000000
-#define CLV_MOMENT_NS      50000
-#define CLV_LONG_MOMENT_NS 500000
-#define CLV_PIECE_RECORDS  8
-#define CLV_CALM_NS        1000000000
 
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
@@ -61,30 +48,6 @@
 
 /* While it is held: how long until somebody looks again. */
 #define CLV_HELD_MS 2
-
-/* ---- waiting ---------------------------------------------------------------------------------------- */
-
-/* True when one of the caller's descriptors has something. */
-static bool reader_wait_ns(struct clv_reader *r, uint64_t ns)
-{
-	const struct timespec t = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
-	struct epoll_event events[4];
-	/* Linux has it since 5.11, glibc a function of that name only since 2.35. */
-	int n = (int)syscall(SYS_epoll_pwait2, r->epoll_fd, events, 4, &t, NULL, 0);
-
-	if (n < 0 &&
-	    (errno == ENOSYS || errno == EPERM)) /* a container's filter of system calls may be older than it */
-		n = epoll_wait(r->epoll_fd, events, 4, (int)((ns + NS_PER_MS - 1) / NS_PER_MS));
-	for (int i = 0; i < n; i++)
-		if (events[i].data.u64)
-			return true;
-	return n < 0;
-}
-
-static bool reader_wait(struct clv_reader *r, int ms)
-{
-	return reader_wait_ns(r, (uint64_t)ms * NS_PER_MS);
-}
 
 /* ---- records to packets ----------------------------------------------------------------------------- */
 
@@ -213,39 +176,9 @@ static void reader_tell_ahead(struct clv_reader *r)
 					      rec->flags & CLV_REC_EGRESS ? CLV_HOOK_EGRESS : CLV_HOOK_INGRESS),
 		};
 
-		r->source.ahead(r->source.consumer, &p);
+		r->source.ahead(r->source.ahead_ctx, &p);
 	}
 	r->ahead -= r->ahead > 0;
-}
-
-/* The kernel disarms the wake when something is urgent, or room runs out. */
-static bool reader_is_calm(struct clv_reader *r, uint64_t now_ns)
-{
-	if (!r->wake->wake_armed)
-		r->urgent_ns = now_ns;
-	return now_ns - r->urgent_ns >= CLV_CALM_NS;
-}
-
-/* The last drain left nothing and brought few records, so this one will, too. */
-static bool reader_has_time(struct clv_reader *r)
-{
-	return reader_is_calm(r, r->began_ns) && r->source.rest && r->steps == CLV_FEW_STEPS && !r->cut && !r->held;
-}
-
-/* Where it has: is a piece over? */
-static void reader_let_others(struct clv_reader *r)
-{
-	uint64_t now_ns = clv_clock_ns();
-
-	if (now_ns - r->piece_ns < CLV_PIECE_NS)
-		return;
-	r->in_pieces = reader_is_calm(r, now_ns) && !r->held && now_ns - r->began_ns < CLV_PIECES_NS;
-	if (!r->in_pieces)
-		return;
-	r->source.rest(r->source.consumer);
-	reader_wait_ns(r, CLV_MOMENT_NS); /* or until something is urgent */
-	r->piece_ns = clv_clock_ns();
-	r->in_pieces = r->piece_ns - now_ns < CLV_LONG_MOMENT_NS;
 }
 
 /* Of what was written until `until_ns`, as much as is to be read now. Was that all there is? */
@@ -257,8 +190,6 @@ static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 	r->ahead = 0;
 	clv_merge_begin(&r->merge, until_ns);
 	while (more && (next = clv_merge_at(&r->merge, 0))) {
-		if (r->in_pieces && r->delivered % CLV_PIECE_RECORDS == 0)
-			reader_let_others(r);
 		if (r->source.ahead)
 			reader_tell_ahead(r);
 		if (record_valid(next->rec, next->bytes))
@@ -288,8 +219,6 @@ static int reader_drain(struct clv_reader *r)
 	uint32_t read;
 
 	r->delivered = 0;
-	r->began_ns = r->piece_ns = clv_clock_ns();
-	r->in_pieces = reader_has_time(r);
 	do { /* until nothing has come meanwhile: a window may have become short, and nobody was to be woken for it */
 		read = r->delivered;
 		before = clv_clock_ns();
@@ -309,12 +238,34 @@ static int reader_drain(struct clv_reader *r)
 	return (int)r->delivered;
 }
 
+/* True when one of the caller's descriptors has something. */
+static bool reader_wait_ns(struct clv_reader *r, uint64_t ns)
+{
+	const struct timespec t = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+	struct epoll_event events[4];
+	/* Linux has it since 5.11, glibc a function of that name only since 2.35. */
+	int n = (int)syscall(SYS_epoll_pwait2, r->epoll_fd, events, 4, &t, NULL, 0);
+
+	if (n < 0 &&
+	    (errno == ENOSYS || errno == EPERM)) /* a container's filter of system calls may be older than it */
+		n = epoll_wait(r->epoll_fd, events, 4, (int)((ns + NS_PER_MS - 1) / NS_PER_MS));
+	for (int i = 0; i < n; i++)
+		if (events[i].data.u64)
+			return true;
+	return n < 0;
+}
+
+static bool reader_wait(struct clv_reader *r, int ms)
+{
+	return reader_wait_ns(r, (uint64_t)ms * NS_PER_MS);
+}
+
 /* Until it is time for the next drain, but at most so long. */
 static bool reader_wait_for_turn(struct clv_reader *r, int most_ms)
 {
 	uint32_t each = r->delivered / r->steps;
 
-	r->steps = each < CLV_FEW_RECORDS ? CLV_FEW_STEPS : each > CLV_MANY_RECORDS ? 1 : CLV_DRAIN_MS / CLV_STEP_MS;
+	r->steps = each < CLV_FEW_RECORDS ? 4 : each > CLV_MANY_RECORDS ? 1 : CLV_DRAIN_MS / CLV_STEP_MS;
 	const uint64_t period_ns = r->steps * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
 	uint64_t ns = period_ns - clv_clock_ns() % period_ns;
 

@@ -51,10 +51,6 @@ struct clv_reader {
 	clv_packet_fn fn;
 	void *ctx;
 	uint32_t delivered;
-	uint64_t began_ns;
-	uint64_t urgent_ns;   /* when something was, as far as it was seen; CLOCK_MONOTONIC */
-	uint64_t piece_ns;    /* when the piece of it began that others wait for */
-	bool in_pieces;       /* others have their turn between them */
 	uint32_t ahead;       /* records that were told of and not delivered yet */
 	uint32_t leave_bytes; /* it ends when no more than these are left; 0: when nothing is */
 } __attribute__((aligned(64)));

@@ -58,12 +58,7 @@ struct clv_source {
 	 * flags are right; the rest need not be.
 	 */
 	clv_packet_fn ahead;
-	/*
-	 * And this: poll() calls it between two packets, where it will wait for a moment to let others have their turn.
-	 * NULL: it does not.
-	 */
-	void (*rest)(void *ctx);
-	void *consumer; /* of both */
+	void *ahead_ctx;
 };
 
 #endif

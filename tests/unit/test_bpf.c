@@ -20,7 +20,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "base/clock.h"
 #include "source/ring.h"
 
 #define IFINDEX     1 /* TEST_RUN's packets are on lo */
@@ -1215,99 +1214,6 @@ static void idle_reader_is_woken(void **state)
 		assert_int_equal(s->ops->poll(s, on_packet, NULL, 20), 0);
 	assert_copied(send(.seq = 1, .len = 10), 1, 10);
 	assert_true(s->ops->now_ns(s) + 1000000000 > got->p.ts_ns);
-}
-
-/* ---- a drain in pieces ------------------------------------------------------------------------------- */
-
-/* What the consumer does, and what came of it. */
-struct guest {
-	unsigned packet_us, rest_us; /* so long it takes for a packet, and for a rest */
-	bool hold;                   /* from the first rest on */
-	unsigned packets, rests;
-	struct clv_source *source;
-};
-
-static void take_time(unsigned us)
-{
-	uint64_t until_ns = clv_clock_ns() + us * 1000ull;
-
-	while (clv_clock_ns() < until_ns)
-		;
-}
-
-static void guest_packet(void *ctx, const struct clv_packet *p)
-{
-	struct guest *g = ctx;
-
-	g->packets++;
-	take_time(g->packet_us);
-}
-
-static void guest_rest(void *ctx)
-{
-	struct guest *g = ctx;
-
-	g->rests++;
-	take_time(g->rest_us);
-	if (g->hold)
-		g->source->ops->hold(g->source, true);
-}
-
-/* So many records of a connection, each of `bytes`. Returns the rests. */
-static unsigned entertain(struct guest *g, uint16_t port, unsigned records, uint32_t bytes)
-{
-	uint8_t frame[4096];
-	uint32_t seq = 100;
-
-	g->packets = g->rests = 0;
-	for (unsigned i = 0; i < records; i++) {
-		struct seg s = {.seq = seq, .len = bytes, .client_port = port};
-		size_t len = build(frame, &s);
-
-		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len);
-		assert_int_equal(
-			bpf_prog_test_run_opts(clv_ring_prog_fd(ring, CLV_HOOK_INGRESS, CLV_LAYER_ETHERNET), &opts), 0);
-		seq += bytes;
-	}
-	g->source->rest = guest_rest;
-	int n = g->source->ops->poll(g->source, guest_packet, g, 0);
-	assert_int_equal(n, g->packets);
-	assert_true(g->hold || g->packets == records);
-	g->source->rest = NULL;
-	return g->rests;
-}
-
-/* The same of a reader that knows by now that there are few. */
-static unsigned be_guest(struct guest *g, unsigned records, uint32_t bytes)
-{
-	close_ring();
-	open_ring((struct clv_ring_config){.ring_bytes = 1 << 20});
-	g->source = clv_ring_source(ring, 0);
-	g->source->consumer = g;
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(g->source->ops->poll(g->source, guest_packet, g, 20), 0);
-	return entertain(g, 0, records, bytes);
-}
-
-static void few_records_come_in_pieces(void **state)
-{
-	struct guest slow = {.packet_us = 20}, fast = {0}, held = {.packet_us = 20, .hold = true},
-		     kept = {.packet_us = 20, .rest_us = 1000}, many = {.packet_us = 200}, urgent = {.packet_us = 20};
-
-	unsigned rests = 0;
-
-	for (int i = 0; i < 20 && rests != 7; i++) /* unless something else keeps the test from running */
-		rests = be_guest(&slow, 64, 100);
-	assert_int_equal(rests, 7);
-	for (int i = 0; i < 20 && rests; i++)
-		rests = be_guest(&fast, 64, 100);
-	assert_int_equal(rests, 0);
-	assert_in_range(be_guest(&kept, 64, 100), 0, 1); /* who did not come back in time stays */
-	assert_in_range(be_guest(&many, 64, 100), 0, 4); /* 13 ms of work */
-	assert_in_range(be_guest(&held, 64, 100), 0, 1);
-	assert_in_range(held.packets, 8, 64);
-	assert_int_equal(be_guest(&urgent, 64, 1000), 0);        /* the window is nearly used up */
-	assert_int_equal(entertain(&urgent, 41000, 64, 100), 0); /* and there may be more of that kind */
 }
 
 /* ---- Content-Length ---------------------------------------------------------------------------------- */
@@ -2840,7 +2746,6 @@ int main(int argc, char **argv)
 		T(rings_of_cpus),
 		T(full_ring),
 		T(lease),
-		T(few_records_come_in_pieces),
 		T(idle_reader_is_woken),
 		T(seek_finds),
 		T(seek_finds_with_body),
