@@ -165,7 +165,6 @@ static void status_write_open(const struct clv_status_report *r, FILE *f, bool j
 
 	if (!o)
 		return;
-
 	o->f = f;
 	o->json = json;
 	o->resources = r->resources;

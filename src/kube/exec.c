@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "kube/json.h"
 
 /* So much of what it writes as errors is kept. */
@@ -217,10 +218,7 @@ static void stream_read(struct stream *s)
 
 static uint64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return clv_clock_ns() / 1000000;
 }
 
 /* Until it has ended. Whoever else holds its pipes is not waited for. */
