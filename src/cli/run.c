@@ -504,9 +504,8 @@ unsigned clv_run_workers(const struct clv_options *options, bool live)
 		return why ? 1 : asked;
 	if (!live || sched_getaffinity(0, sizeof(cpus), &cpus))
 		return 1;
-	unsigned count = (unsigned)CPU_COUNT(&cpus), least = count < 2 ? 1 : 2;
-	asked = count / CLV_WORKERS_CORES;
-	return asked < least ? least : asked > CLV_WORKERS_AUTO ? CLV_WORKERS_AUTO : asked;
+	asked = (unsigned)CPU_COUNT(&cpus) / CLV_WORKERS_CORES;
+	return asked < 1 ? 1 : asked > CLV_WORKERS_AUTO ? CLV_WORKERS_AUTO : asked;
 }
 
 static int run_open_lane(struct run *r, struct clv_rules *rules)

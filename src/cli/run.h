@@ -69,10 +69,9 @@ int clv_run_signal_fd(void);
 
 /*
  * How many workers a run has, by its options, and warns where it has fewer than asked for. Left to itself a live run
- * has one for every CLV_WORKERS_CORES processors that this process may use, from two, if there are, up to
- * CLV_WORKERS_AUTO. One engine takes a million requests a second, and processors are there for the pods; but while one
- * works, who waits for the pods on that processor keeps others idle, and two at once are done in half the time. A file
- * has one: so its spans always come in the same order.
+ * has one for every CLV_WORKERS_CORES processors that this process may use, at least one, up to CLV_WORKERS_AUTO. One
+ * engine takes a million requests a second, and processors are there for the pods. A file has one: so its spans always
+ * come in the same order.
  */
 #define CLV_WORKERS_CORES 4
 #define CLV_WORKERS_AUTO  4

@@ -455,7 +455,7 @@ const struct clv_setting clv_settings[CLV_SETTINGS] = {
 			     .group = CLV_GROUP_KEEP,
 			     .expect = "it must be a number from 1 to 8",
 			     .help = "Threads that share the connections. Without it: live one for every 4 "
-				     "processors, but 2 at least and 4 at most; for a file 1"},
+				     "processors, up to 4 of them; for a file 1"},
 	[CLV_SET_DURATION] = {.key = "capture.duration",
 			      .option = "duration",
 			      .arg = "TIME",

@@ -4,7 +4,7 @@
  * how far that and the CPUs' rings were read; never looks into a payload. Runs on its worker's thread, of which there
  * may be several, each with a reader of its own.
  *
- * The reader is woken rarely on purpose: while traffic flows it sleeps CLV_DRAIN_MS between drains, and the
+ * The reader is woken rarely on purpose: while traffic flows it sleeps for a while between drains, and the
  * kernel wakes it early only when room runs out, or something is urgent. After some empty drains it asks for one
  * wake-up and blocks.
  */
@@ -19,20 +19,19 @@
 #include "base/clock.h"
 
 /*
- * Each drain begins with cold caches, which costs as much as some hundred requests, and stands in the way of those that
- * run then: half as long, a request took an eighth more. Twice as long, it would be seen late.
+ * Each drain begins with cold caches, which costs a fifth of a millisecond, and stands in the way of those that run
+ * then. So there are few of them, as long as what comes between two finds room in the CPUs' rings, which stay in the
+ * cache, and is not seen late: after 8 steps, 4, 2 or each. Twice as long a time takes a quarter off what a request
+ * costs, at some thousand a second.
  *
  * All workers drain at the same moments, multiples of the time on CLOCK_MONOTONIC: while one works, a client on another
  * processor mostly waits for a server on this one, or the other way round, so that is when the others disturb least.
  */
-#define CLV_DRAIN_MS 20
-/*
- * In steps of half of that: where one brings few records, nearly all of its cost is the cold caches, so four of them
- * pass. Where one brings many they are read at once, while they are in the cache and the CPUs' rings have room.
- */
-#define CLV_STEP_MS      10
-#define CLV_FEW_RECORDS  128
-#define CLV_MANY_RECORDS 640
+#define CLV_STEP_MS     10
+#define CLV_STEPS_MOST  8
+#define CLV_DRAIN_BYTES (512u << 10)
+/* Who may wait for less does not wait for its turn. */
+#define CLV_PATIENT_MS 20
 
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
@@ -196,6 +195,7 @@ static bool reader_read(struct clv_reader *r, uint64_t until_ns)
 			record_deliver(r, next->rec);
 		else
 			r->bad_records++;
+		r->bytes += next->bytes;
 		clv_merge_pass(&r->merge);
 		more = ++r->delivered != CLV_DRAIN_RECORDS &&
 		       !(r->leave_bytes && clv_merge_unread(&r->merge) < r->leave_bytes);
@@ -219,6 +219,9 @@ static int reader_drain(struct clv_reader *r)
 	uint32_t read;
 
 	r->delivered = 0;
+	r->bytes = 0;
+	r->apart_ns = clv_clock_ns() - r->began_ns;
+	r->began_ns += r->apart_ns;
 	do { /* until nothing has come meanwhile: a window may have become short, and nobody was to be woken for it */
 		read = r->delivered;
 		before = clv_clock_ns();
@@ -260,13 +263,21 @@ static bool reader_wait(struct clv_reader *r, int ms)
 	return reader_wait_ns(r, (uint64_t)ms * NS_PER_MS);
 }
 
+/* If as much comes as did before the last drain: how many steps make little enough of it for one. */
+static unsigned reader_steps(const struct clv_reader *r)
+{
+	uint64_t each = r->bytes * CLV_STEP_MS * NS_PER_MS / (r->apart_ns + 1);
+	unsigned steps = CLV_STEPS_MOST;
+
+	while (steps > 1 && steps * each > r->drain_bytes)
+		steps /= 2;
+	return steps;
+}
+
 /* Until it is time for the next drain, but at most so long. */
 static bool reader_wait_for_turn(struct clv_reader *r, int most_ms)
 {
-	uint32_t each = r->delivered / r->steps;
-
-	r->steps = each < CLV_FEW_RECORDS ? 4 : each > CLV_MANY_RECORDS ? 1 : CLV_DRAIN_MS / CLV_STEP_MS;
-	const uint64_t period_ns = r->steps * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
+	const uint64_t period_ns = reader_steps(r) * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
 	uint64_t ns = period_ns - clv_clock_ns() % period_ns;
 
 	return reader_wait_ns(r, ns < most_ns ? ns : most_ns);
@@ -308,7 +319,7 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 {
 	struct clv_reader *r = (struct clv_reader *)s;
 	int left = timeout_ms < 0 ? CLV_POLL_MAX_MS : min_int(timeout_ms, CLV_POLL_MAX_MS);
-	int first = r->cut ? 0 : min_int(left, CLV_DRAIN_MS);
+	int first = r->cut ? 0 : min_int(left, CLV_PATIENT_MS);
 	bool block = r->idle_drains >= CLV_IDLE_DRAINS;
 
 	r->fn = fn;
@@ -333,7 +344,7 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 		reader_wait(r, left);
 		return reader_drain(r);
 	}
-	bool called = first == CLV_DRAIN_MS ? reader_wait_for_turn(r, left) : reader_wait(r, first);
+	bool called = first == CLV_PATIENT_MS ? reader_wait_for_turn(r, left) : reader_wait(r, first);
 	int n = reader_drain(r);
 
 	if (n || called || !block || left == first)
@@ -466,6 +477,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 	r->wake = &kernel->shared->wake[worker];
 	r->wake_bytes = wake_bytes;
 	r->keep_bytes = wake_bytes + kernel->cpus * kernel->cpu_ring_bytes;
+	r->drain_bytes = r->keep_bytes / 4 < CLV_DRAIN_BYTES ? r->keep_bytes / 4 : CLV_DRAIN_BYTES;
 	int err = clv_merge_open(&r->merge, cpu_rings, kernel->cpus, stride, kernel->cpu_ring_bytes);
 
 	if (!err)
@@ -475,8 +487,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->epoll_fd < 0 || epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &e))
 		return -errno;
-	r->steps = CLV_DRAIN_MS / CLV_STEP_MS;
-	r->settled_ns = clv_clock_ns();
+	r->began_ns = r->settled_ns = clv_clock_ns();
 	r->wake->wake_armed = CLV_URGENT_SOON;
 	return 0;
 }

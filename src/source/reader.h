@@ -40,12 +40,15 @@ struct clv_reader {
 	_Atomic uint64_t bad_records; /* any thread may read it */
 	int epoll_fd;
 	unsigned idle_drains;
-	unsigned steps;      /* of time that pass before a drain */
-	uint32_t wake_bytes; /* in the ring buffer, and its reader is woken */
-	uint32_t keep_bytes; /* and the CPUs' rings are full: so much may stay while it is held */
-	bool asked;          /* for a wake-up, and every record since would bring it */
-	bool cut;            /* the last drain left something */
-	bool held;           /* what can stay in the ring does */
+	uint64_t began_ns;    /* the last drain, CLOCK_MONOTONIC, */
+	uint64_t apart_ns;    /* so long after the one before */
+	uint64_t bytes;       /* that it read */
+	uint32_t drain_bytes; /* a drain is to read no more, if a shorter time between two can help it */
+	uint32_t wake_bytes;  /* in the ring buffer, and its reader is woken */
+	uint32_t keep_bytes;  /* and the CPUs' rings are full: so much may stay while it is held */
+	bool asked;           /* for a wake-up, and every record since would bring it */
+	bool cut;             /* the last drain left something */
+	bool held;            /* what can stay in the ring does */
 
 	/* the drain that is running */
 	clv_packet_fn fn;
