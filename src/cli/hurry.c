@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns SIGXCPU, and who runs ahead. The signal is the process's and may come to any of its threads: so it slows all
- * down. Any thread.
+ * Owns SIGXCPU, who runs ahead and who rests. The signal is the process's and may come to any of its threads: so it
+ * slows all down. Any thread.
  */
 #include "cli/hurry.h"
 
@@ -15,8 +15,12 @@
 
 #include "base/log.h"
 
-/* By seat; 0: nobody, or one that is slow. */
+/* By seat; 0: nobody, or one that is slow, or rests. */
 static atomic_int hurried[CLV_HURRY_THREADS];
+/* 0: nobody. */
+static atomic_int resting[CLV_HURRY_THREADS];
+
+static const struct sched_param first = {.sched_priority = 1};
 
 static void hurry_end(int signal)
 {
@@ -34,7 +38,6 @@ static void hurry_end(int signal)
 
 void clv_hurry(unsigned seat)
 {
-	static const struct sched_param first = {.sched_priority = 1};
 	static const struct rlimit burst = {.rlim_cur = CLV_HURRY_BURST_US, .rlim_max = RLIM_INFINITY};
 	struct sigaction slow = {.sa_handler = hurry_end, .sa_flags = SA_RESTART};
 
@@ -49,4 +52,38 @@ void clv_hurry(unsigned seat)
 bool clv_hurry_is_over(unsigned seat)
 {
 	return !atomic_load_explicit(&hurried[seat], memory_order_relaxed);
+}
+
+bool clv_hurry_rest(unsigned seat)
+{
+	static const struct sched_param none;
+	int thread = atomic_load(&hurried[seat]);
+
+	/* Who runs ahead was allowed to. */
+	if (!thread || (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_FIFO)
+		return false;
+	atomic_store(&hurried[seat], 0);
+	if (sched_setscheduler(0, SCHED_IDLE | SCHED_RESET_ON_FORK, &none)) {
+		clv_debug("cannot let others go first: %s", strerror(errno));
+		atomic_store(&hurried[seat], thread);
+		return false;
+	}
+	atomic_store(&resting[seat], thread);
+	return true;
+}
+
+bool clv_hurry_rests(unsigned seat)
+{
+	return atomic_load_explicit(&resting[seat], memory_order_relaxed);
+}
+
+void clv_hurry_call(unsigned seat)
+{
+	pid_t thread = atomic_exchange(&resting[seat], 0);
+
+	if (!thread)
+		return;
+	atomic_store(&hurried[seat], thread);
+	if (sched_setscheduler(thread, SCHED_FIFO | SCHED_RESET_ON_FORK, &first))
+		clv_debug("cannot run ahead of others again: %s", strerror(errno));
 }

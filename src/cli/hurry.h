@@ -5,6 +5,8 @@
  * they need microseconds at a time. Should a flood ever keep one of them busy for CLV_HURRY_BURST_US without a pause,
  * the kernel says so, and all of them take their turn like everybody else, each until it has been idle again. Without
  * the privilege they have to do as they are.
+ *
+ * A thread that has time may let everybody go before it, and somebody else call it when it has none (caller.h).
  */
 #ifndef CLV_CLI_HURRY_H
 #define CLV_CLI_HURRY_H
@@ -18,5 +20,15 @@
 void clv_hurry(unsigned seat);
 /* It does not any more, since there was a flood. A thread that is idle may call clv_hurry() again. */
 bool clv_hurry_is_over(unsigned seat);
+
+/*
+ * The calling thread, which runs ahead, rests from here on: it runs where nobody else wants to. Returns whether it
+ * does; it does not where it could not run ahead again.
+ */
+bool clv_hurry_rest(unsigned seat);
+/* Does the seat's thread rest? Any thread. */
+bool clv_hurry_rests(unsigned seat);
+/* If it does, it runs ahead again. Any thread, while there is the seat's. */
+void clv_hurry_call(unsigned seat);
 
 #endif

@@ -19,6 +19,8 @@
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)
+/* For so long little must have come, without a pause and without anything urgent, before it lets others go first. */
+#define CALM_NS (250ull * 1000 * 1000)
 /* So long after the last packet there is nothing left that will be asked about soon. */
 #define QUIET_NS (1ull * 1000 * 1000 * 1000)
 
@@ -33,6 +35,8 @@ struct clv_lane {
 	atomic_bool quiet;   /* that was long ago, and nothing waits for time to pass */
 	bool held;           /* and packets wait for them */
 	bool inside;         /* the gate */
+	uint64_t calm_ns;    /* since when little comes, CLOCK_MONOTONIC; 0: it does not */
+	bool rests;          /* as far as it knows: it may have been called */
 
 	struct clv_placement *placement; /* live; NULL: where it runs does not matter, or cannot be told */
 
@@ -160,6 +164,39 @@ static void lane_leave(struct clv_lane *l)
 	l->inside = false;
 }
 
+/* The main thread's seat is the first. */
+static unsigned lane_seat(const struct clv_lane *l)
+{
+	return l->config.gate ? l->config.number + 1 : 0;
+}
+
+static void lane_run_ahead(struct clv_lane *l)
+{
+	clv_hurry_call(lane_seat(l));
+	l->rests = false;
+	l->calm_ns = 0;
+}
+
+/*
+ * Live: while little comes, the thread runs where nobody else wants to, so that nobody waits for it. It does what it
+ * has to do some milliseconds later, for which its rings have room.
+ */
+static void lane_pace(struct clv_lane *l, bool calm, uint64_t now_ns)
+{
+	struct clv_source *s = l->config.source;
+
+	if (!l->config.caller || !s->ops->urgent_fd)
+		return;
+	if (l->rests)
+		clv_caller_hear(l->config.caller, lane_seat(l), now_ns);
+	if (!calm || (l->rests && !clv_hurry_rests(lane_seat(l))))
+		lane_run_ahead(l);
+	else if (!l->calm_ns)
+		l->calm_ns = now_ns;
+	else if (!l->rests && now_ns - l->calm_ns >= CALM_NS)
+		l->rests = clv_caller_rest(l->config.caller, lane_seat(l), s->ops->urgent_fd(s));
+}
+
 /* Ends inside the gate, unless with an error. */
 static int lane_take(struct clv_lane *l, int timeout_ms)
 {
@@ -175,6 +212,7 @@ static int lane_take(struct clv_lane *l, int timeout_ms)
 
 	if (n)
 		clv_placement_tick(l->placement, now_ns);
+	lane_pace(l, n > 0 && s->calm && !l->held, now_ns);
 	l->busy_ns = n ? now_ns : l->busy_ns;
 	bool quiet = now_ns - l->busy_ns >= QUIET_NS && !clv_engine_waits(l->engine);
 	atomic_store_explicit(&l->quiet, quiet, memory_order_relaxed);
@@ -217,12 +255,6 @@ static void lane_catch_up(struct clv_lane *l)
 	lane_leave(l);
 }
 
-/* The main thread's seat is the first. */
-static unsigned lane_seat(const struct clv_lane *l)
-{
-	return l->config.gate ? l->config.number + 1 : 0;
-}
-
 int clv_lane_poll(struct clv_lane *l, int timeout_ms)
 {
 	int n = lane_take(l, timeout_ms);
@@ -238,6 +270,7 @@ int clv_lane_poll(struct clv_lane *l, int timeout_ms)
 
 void clv_lane_drain(struct clv_lane *l)
 {
+	lane_run_ahead(l);
 	while (lane_take(l, l->held ? 10 : 0) > 0 || l->held) {
 		clv_outlet_tick(l->config.outlet);
 		lane_leave(l);
@@ -247,6 +280,7 @@ void clv_lane_drain(struct clv_lane *l)
 
 void clv_lane_flush(struct clv_lane *l)
 {
+	lane_run_ahead(l);
 	lane_enter(l);
 	clv_engine_flush(l->engine);
 	clv_outlet_flush(l->config.outlet);

@@ -9,6 +9,7 @@
 #define CLV_CLI_LANE_H
 
 #include "base/gate.h"
+#include "cli/caller.h"
 #include "cli/outlet.h"
 #include "cli/placement.h"
 #include "cli/rules.h"
@@ -27,9 +28,10 @@ struct clv_lane_config {
 	unsigned number;                  /* from 0 on */
 	struct clv_source *source;
 	struct clv_outlet *outlet;
-	struct clv_gate *gate;   /* NULL: the only lane */
-	struct clv_crew *crew;   /* live, of several: where they run */
-	struct clv_rules *rules; /* the lane's from here on, also when this fails */
+	struct clv_gate *gate;     /* NULL: the only lane */
+	struct clv_crew *crew;     /* live, of several: where they run */
+	struct clv_caller *caller; /* live: calls it when it rests; NULL: it never does */
+	struct clv_rules *rules;   /* the lane's from here on, also when this fails */
 	size_t memory_bytes;
 	bool counts_events; /* somebody does: the outlet gets events */
 	/* Sees each packet first. May be NULL. */

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/caller.h"
 #include "cli/cli.h"
 #include "cli/hurry.h"
 #include "cli/lane.h"
@@ -38,8 +39,9 @@
 #define WHY_BYTES     512
 
 struct run {
-	struct clv_crew crew; /* of the lanes, live */
-	struct clv_gate gate; /* closed whenever the main thread does what is not a packet's */
+	struct clv_crew crew;      /* of the lanes, live */
+	struct clv_gate gate;      /* closed whenever the main thread does what is not a packet's */
+	struct clv_caller *caller; /* of lanes that rest; NULL: they do not */
 	const struct clv_run_config *config;
 	const struct clv_options *options; /* in effect now; the engines go on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
@@ -518,6 +520,7 @@ static int run_open_lane(struct run *r, struct clv_rules *rules)
 		.outlet = clv_outputs_outlet(r->outputs, i),
 		.gate = c->workers > 1 ? &r->gate : NULL,
 		.crew = c->workers > 1 && c->live ? &r->crew : NULL,
+		.caller = r->caller,
 		.rules = rules,
 		.memory_bytes = r->options->memory_bytes / c->workers,
 		.counts_events = clv_outputs_counts_events(r->outputs),
@@ -594,6 +597,12 @@ static int run_open(struct run *r)
 	int err = run_open_files(r);
 	if (!err)
 		err = clv_outputs_open(&outputs, &r->outputs);
+	if (!err && r->config->live) {
+		int none = clv_caller_new(&r->caller);
+
+		if (none)
+			clv_debug("whoever reads packets never rests: %s", strerror(-none));
+	}
 	if (!err)
 		err = run_open_lanes(r);
 	if (!err)
@@ -624,6 +633,7 @@ static void run_close(struct run *r)
 	r->failed |= err != 0;
 	clv_resources_watch(r->config->resources, NULL, NULL);
 	clv_status_close(r->status);
+	clv_caller_free(r->caller);
 	for (unsigned i = 0; i < r->count; i++)
 		clv_lane_free(r->lane[i]);
 	clv_feed_free(r->feed);

@@ -252,10 +252,13 @@ static bool reader_wait_ns(struct clv_reader *r, uint64_t ns)
 	if (n < 0 &&
 	    (errno == ENOSYS || errno == EPERM)) /* a container's filter of system calls may be older than it */
 		n = epoll_wait(r->epoll_fd, events, 4, (int)((ns + NS_PER_MS - 1) / NS_PER_MS));
-	for (int i = 0; i < n; i++)
-		if (events[i].data.u64)
-			return true;
-	return n < 0;
+	bool called = n < 0;
+
+	for (int i = 0; i < n; i++) {
+		called |= events[i].data.u64 != 0;
+		r->source.calm &= events[i].data.u64 != 0;
+	}
+	return called;
 }
 
 static bool reader_wait(struct clv_reader *r, int ms)
@@ -277,7 +280,10 @@ static unsigned reader_steps(const struct clv_reader *r)
 /* Until it is time for the next drain, but at most so long. */
 static bool reader_wait_for_turn(struct clv_reader *r, int most_ms)
 {
-	const uint64_t period_ns = reader_steps(r) * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
+	unsigned steps = reader_steps(r);
+	const uint64_t period_ns = steps * CLV_STEP_MS * NS_PER_MS, most_ns = (uint64_t)most_ms * NS_PER_MS;
+
+	r->source.calm = steps == CLV_STEPS_MOST;
 	uint64_t ns = period_ns - clv_clock_ns() % period_ns;
 
 	return reader_wait_ns(r, ns < most_ns ? ns : most_ns);
@@ -324,6 +330,7 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 
 	r->fn = fn;
 	r->ctx = ctx;
+	s->calm = false;
 	if (r->held)
 		return reader_poll_held(r, left);
 	r->leave_bytes = 0;
@@ -448,7 +455,13 @@ static uint64_t reader_now_ns(struct clv_source *s)
 	return r->settled_ns + r->kernel->unix_offset_ns - CLV_SETTLE_NS;
 }
 
+static int reader_urgent_fd(const struct clv_source *s)
+{
+	return ((const struct clv_reader *)s)->ring_fd;
+}
+
 static const struct clv_source_ops reader_ops = {
+	.urgent_fd = reader_urgent_fd,
 	.poll = reader_poll,
 	.verdict = reader_verdict,
 	.now_ns = reader_now_ns,
@@ -475,6 +488,7 @@ int clv_reader_open(struct clv_reader *r, struct clv_kernel *kernel, uint32_t wo
 	r->source.ops = &reader_ops;
 	r->kernel = kernel;
 	r->wake = &kernel->shared->wake[worker];
+	r->ring_fd = fd;
 	r->wake_bytes = wake_bytes;
 	r->keep_bytes = wake_bytes + kernel->cpus * kernel->cpu_ring_bytes;
 	r->drain_bytes = r->keep_bytes / 4 < CLV_DRAIN_BYTES ? r->keep_bytes / 4 : CLV_DRAIN_BYTES;

@@ -38,7 +38,7 @@ struct clv_reader {
 	struct clv_merge merge;
 	uint64_t settled_ns;          /* CLOCK_MONOTONIC before the last complete drain */
 	_Atomic uint64_t bad_records; /* any thread may read it */
-	int epoll_fd;
+	int epoll_fd, ring_fd;
 	unsigned idle_drains;
 	uint64_t began_ns;    /* the last drain, CLOCK_MONOTONIC, */
 	uint64_t apart_ns;    /* so long after the one before */

@@ -42,6 +42,10 @@ struct clv_source_ops {
 	 */
 	int (*read)(struct clv_source *s, struct clv_batch *b, uint8_t *room, int timeout_ms);
 	void (*taken)(struct clv_source *s, const struct clv_batch *b);
+	/* May be NULL: nothing is ever urgent. A descriptor that becomes readable when something cannot wait for the
+	 * next poll().
+	 */
+	int (*urgent_fd)(const struct clv_source *s);
 	/* NULL: it is closed with what it is a part of. */
 	void (*close)(struct clv_source *s);
 };
@@ -59,6 +63,8 @@ struct clv_source {
 	 */
 	clv_packet_fn ahead;
 	void *ahead_ctx;
+	/* poll() sets it: little comes, and nothing of it was urgent. */
+	bool calm;
 };
 
 #endif

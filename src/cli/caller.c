@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the thread that calls, and the epoll set of what it is called by. Never reads from what it watches. */
+#include "cli/caller.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/hurry.h"
+
+/* While somebody rests it looks so often whether that one is late. */
+#define LOOK_MS 100
+/* Its own seat, above those of lanes. */
+#define SEAT (CLV_HURRY_THREADS - 1)
+
+struct clv_caller {
+	pthread_t thread;
+	int epoll_fd, news_fd; /* somebody rests now, or it is to end */
+	atomic_bool ending;
+	atomic_uint_fast64_t heard_ns[SEAT]; /* CLOCK_MONOTONIC */
+	bool watched[SEAT];                  /* each is its thread's */
+};
+
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
+
+static bool anybody_rests(void)
+{
+	for (unsigned i = 0; i < SEAT; i++)
+		if (clv_hurry_rests(i))
+			return true;
+	return false;
+}
+
+static void call_the_late(struct clv_caller *c)
+{
+	uint64_t now_ns = clv_clock_ns();
+
+	for (unsigned i = 0; i < SEAT; i++)
+		if (clv_hurry_rests(i) && now_ns > atomic_load(&c->heard_ns[i]) + CLV_CALLER_LATE_MS * 1000000ull)
+			clv_hurry_call(i);
+}
+
+static void *caller_run(void *arg)
+{
+	struct clv_caller *c = arg;
+	struct epoll_event events[4];
+	uint64_t count;
+
+	pthread_setname_np(pthread_self(), "caller"); /* for top -H */
+	clv_hurry(SEAT);
+	while (!atomic_load(&c->ending)) {
+		int n = epoll_wait(c->epoll_fd, events, 4, anybody_rests() ? LOOK_MS : -1);
+
+		for (int i = 0; i < n; i++)
+			if (events[i].data.u32 < SEAT)
+				clv_hurry_call(events[i].data.u32);
+			else if (read(c->news_fd, &count, sizeof(count)) < 0)
+				break;
+		call_the_late(c);
+	}
+	return NULL;
+}
+
+/* ---- who rests --------------------------------------------------------------------------------------------------- */
+
+static void caller_tell(struct clv_caller *c)
+{
+	static const uint64_t one = 1;
+
+	if (write(c->news_fd, &one, sizeof(one)) < 0)
+		return; /* it has been told often enough */
+}
+
+bool clv_caller_rest(struct clv_caller *c, unsigned seat, int fd)
+{
+	/* Once, since whoever was called is watched anew when it rests again. */
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = seat};
+
+	atomic_store(&c->heard_ns[seat], clv_clock_ns());
+	if (!clv_hurry_rest(seat))
+		return false;
+	if (epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
+		clv_hurry_call(seat);
+		return false;
+	}
+	c->watched[seat] = true;
+	caller_tell(c);
+	return true;
+}
+
+void clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
+{
+	atomic_store_explicit(&c->heard_ns[seat], now_ns, memory_order_relaxed);
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
+static int caller_start(struct clv_caller *c)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = SEAT};
+	sigset_t others, before;
+
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->epoll_fd < 0 || c->news_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->news_fd, &e))
+		return -errno;
+	sigfillset(&others); /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &others, &before);
+	int err = -pthread_create(&c->thread, NULL, caller_run, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+static void caller_close(struct clv_caller *c)
+{
+	if (c->epoll_fd >= 0)
+		close(c->epoll_fd);
+	if (c->news_fd >= 0)
+		close(c->news_fd);
+	free(c);
+}
+
+int clv_caller_new(struct clv_caller **out)
+{
+	struct clv_caller *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->epoll_fd = c->news_fd = -1;
+	int err = caller_start(c);
+	if (err) {
+		caller_close(c);
+		return err;
+	}
+	*out = c;
+	return 0;
+}
+
+void clv_caller_free(struct clv_caller *c)
+{
+	if (!c)
+		return;
+	atomic_store(&c->ending, true);
+	caller_tell(c);
+	pthread_join(c->thread, NULL);
+	caller_close(c);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls those who rest. Where little comes, who reads it may let everybody else go first (hurry.h): then nobody waits
+ * for it, and it finds a moment. But a window may be over in half a millisecond, and a busy machine may have no such
+ * moment. So a thread that runs ahead, and sleeps nearly always, calls it when what it reads says that something cannot
+ * wait, or when it was not heard of for CLV_CALLER_LATE_MS.
+ */
+#ifndef CLV_CLI_CALLER_H
+#define CLV_CLI_CALLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLV_CALLER_LATE_MS 200
+
+struct clv_caller;
+
+/* Begins its thread. Returns 0 or -errno. */
+int clv_caller_new(struct clv_caller **out);
+/* Ends it, when nobody rests any more or will. NULL is allowed. */
+void clv_caller_free(struct clv_caller *c);
+
+/*
+ * The calling thread, with this seat, rests, until it is called, by itself or others. `fd` becomes readable when
+ * something cannot wait, edge-triggered; it is always the same one, and is there as long as `c`. Returns whether it
+ * rests.
+ */
+bool clv_caller_rest(struct clv_caller *c, unsigned seat, int fd);
+/* Often called by a thread that rests: it is here. `now_ns`: CLOCK_MONOTONIC. */
+void clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns);
+
+#endif
