@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/thread.h"
 #include "cli/hurry.h"
 
 /* While somebody rests it looks so often whether that one is late. */
@@ -54,7 +53,6 @@ static void *caller_run(void *arg)
 	struct epoll_event events[4];
 	uint64_t count;
 
-	pthread_setname_np(pthread_self(), "caller"); /* for top -H */
 	clv_hurry(SEAT);
 	while (!atomic_load(&c->ending)) {
 		int n = epoll_wait(c->epoll_fd, events, 4, anybody_rests() ? LOOK_MS : -1);
@@ -106,17 +104,12 @@ void clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
 static int caller_start(struct clv_caller *c)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.u32 = SEAT};
-	sigset_t others, before;
 
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->epoll_fd < 0 || c->news_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->news_fd, &e))
 		return -errno;
-	sigfillset(&others); /* signals are the main thread's */
-	pthread_sigmask(SIG_SETMASK, &others, &before);
-	int err = -pthread_create(&c->thread, NULL, caller_run, c);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
+	return clv_thread_start(&c->thread, "caller", caller_run, c);
 }
 
 static void caller_close(struct clv_caller *c)

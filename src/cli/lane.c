@@ -7,14 +7,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/thread.h"
 #include "cli/hurry.h"
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
@@ -316,11 +315,8 @@ void clv_lane_forget_lag(struct clv_lane *l)
 static void *lane_run(void *arg)
 {
 	struct clv_lane *l = arg;
-	char name[16];
 	int n = 0;
 
-	snprintf(name, sizeof(name), "worker %u", l->config.number); /* for top -H */
-	pthread_setname_np(pthread_self(), name);
 	if (l->config.run->live)
 		clv_hurry(lane_seat(l));
 	clv_placement_tick(l->placement, clv_clock_ns());
@@ -337,14 +333,11 @@ static void *lane_run(void *arg)
 
 int clv_lane_start(struct clv_lane *l)
 {
-	sigset_t others, before;
+	char name[16];
 
-	/* Signals are the main thread's, but for the one that tells of a flood. */
-	sigfillset(&others);
-	sigdelset(&others, SIGXCPU);
-	pthread_sigmask(SIG_SETMASK, &others, &before);
-	int err = -pthread_create(&l->thread, NULL, lane_run, l);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	snprintf(name, sizeof(name), "worker %u", l->config.number);
+	int err = clv_thread_start(&l->thread, name, lane_run, l);
+
 	l->started = !err;
 	return err;
 }

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "export/prometheus.h"
 
 #define LISTENERS   8u
@@ -651,16 +651,10 @@ static int http_listen(struct clv_metrics_http *h, const char *address, char *wh
 
 static int http_start(struct clv_metrics_http *h)
 {
-	sigset_t all, before;
-
 	h->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (h->stop_fd < 0)
 		return -errno;
-	sigfillset(&all); /* signals are the main thread's */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = pthread_create(&h->thread, NULL, http_run, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
+	return clv_thread_start(&h->thread, "metrics", http_run, h);
 }
 
 static void http_free(struct clv_metrics_http *h)

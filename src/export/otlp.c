@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "export/otlp_batch.h"
 #include "export/otlp_encode.h"
 #include "export/otlp_send.h"
@@ -915,18 +915,6 @@ static int otlp_open_store(struct clv_otlp *o, char *why, size_t size)
 	return err;
 }
 
-/* Signals are the main thread's. */
-static int otlp_start(struct clv_otlp *o)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = -pthread_create(&o->thread, NULL, otlp_run, o);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
-}
-
 static void otlp_init_lock(struct clv_otlp *o)
 {
 	pthread_condattr_t attr;
@@ -979,7 +967,7 @@ int clv_otlp_open(const struct clv_otlp_config *config, char *why, size_t size, 
 		err = clv_sender_new(&o->config, otlp_on_answer, o, &o->sender);
 	if (!err) {
 		otlp_publish(o);
-		err = otlp_start(o);
+		err = clv_thread_start(&o->thread, "otlp", otlp_run, o);
 	}
 	if (err) {
 		snprintf(why, size, "cannot start the exporter: %s", strerror(-err));

@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 /* Next to the engine's thread: what that makes in a burst must not wait until everybody else has had their turn. */
 #define NICE (-14)
@@ -208,7 +209,9 @@ static void *out_run(void *arg)
 	unsigned lane = out_next(o, o->lanes - 1, &s);
 	int error = 0;
 
-	if (o->live && setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
+	if (!o->live)
+		clv_thread_patient();
+	else if (setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
 		clv_debug("output: cannot raise the priority: %s", strerror(errno));
 	while (!error && lane < o->lanes) {
 		error = out_write_turn(o, lane, s);
@@ -398,7 +401,7 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 		err = clv_queue_new(&config, &l->queue);
 	}
 	if (!err)
-		err = -pthread_create(&o->thread, NULL, out_run, o);
+		err = clv_thread_start(&o->thread, "output", out_run, o);
 	if (err) {
 		out_free(o);
 		return err;

@@ -7,13 +7,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "base/trim.h"
 #include "kube/stream.h"
 
@@ -97,7 +97,6 @@ static void *api_run(void *ctx)
 	struct clv_kube_api *api = ctx;
 	struct clv_kube_client *client = &api->client;
 
-	pthread_setname_np(pthread_self(), "kube-api");
 	while (!atomic_load(&api->stop)) {
 		int ms = api_tend(api);
 
@@ -169,18 +168,6 @@ static int api_init(struct clv_kube_api *api, const struct clv_kube_api_config *
 	return err;
 }
 
-/* Signals are the main thread's. */
-static int api_start(struct clv_kube_api *api)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = -pthread_create(&api->thread, NULL, api_run, api);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
-}
-
 static int api_open(struct clv_kube_api *api, const struct clv_kube_api_config *config, char why[CLV_KUBE_WHY])
 {
 	if (config->kinds & 1u << CLV_KUBE_POD && !config->all_pods && (!config->node || !*config->node)) {
@@ -198,7 +185,7 @@ static int api_open(struct clv_kube_api *api, const struct clv_kube_api_config *
 		return err;
 	err = api_init(api, config);
 	if (!err)
-		err = api_start(api);
+		err = clv_thread_start(&api->thread, "kube-api", api_run, api);
 	if (err)
 		snprintf(why, CLV_KUBE_WHY, "cannot start the API client: %s", strerror(-err));
 	return err;

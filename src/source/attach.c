@@ -28,6 +28,7 @@
 
 #include "source/attach.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "source/cgroup.h"
 #include "source/links.h"
 
@@ -789,7 +790,7 @@ int clv_attach_open(struct clv_ring *ring, struct clv_attach **out)
 	a->wanted_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	a->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	int err = a->event_fd < 0 || a->wanted_fd < 0 ? -errno : -pthread_create(&a->thread, NULL, worker, a);
+	int err = a->event_fd < 0 || a->wanted_fd < 0 ? -errno : clv_thread_start(&a->thread, "attach", worker, a);
 
 	if (err) {
 		attach_free(a);

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/thread.h"
 
 /* How late the thread may notice that it is to end. */
 #define POLL_MS 100
@@ -312,7 +312,7 @@ static void *feed_run(void *arg)
 {
 	struct clv_feed *f = arg;
 
-	pthread_setname_np(pthread_self(), "reader"); /* for top -H */
+	clv_thread_patient();
 	while (!atomic_load(&f->stop) && clv_feed_pump(f, NULL, NULL, POLL_MS) >= 0)
 		;
 	return NULL;
@@ -320,12 +320,8 @@ static void *feed_run(void *arg)
 
 int clv_feed_start(struct clv_feed *f)
 {
-	sigset_t all, before;
+	int err = clv_thread_start(&f->thread, "reader", feed_run, f);
 
-	sigfillset(&all); /* signals are the main thread's */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = -pthread_create(&f->thread, NULL, feed_run, f);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	f->started = !err;
 	return err;
 }

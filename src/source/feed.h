@@ -13,9 +13,12 @@
 #include "source/source.h"
 
 #define CLV_FEED_SHARES 8
-/* In the ring. Few, so that they, and the rooms, stay in the processor's cache. */
-#define CLV_FEED_BATCHES 16
-#define CLV_FEED_ROOMS   8
+/*
+ * In the ring. So many that threads seldom wait for each other, and are woken: of 16 and 8 a file took an eighth
+ * longer, of 128 and 64 as well, since they no longer stay in a cache. 7 MiB in all.
+ */
+#define CLV_FEED_BATCHES 64
+#define CLV_FEED_ROOMS   32
 
 struct clv_feed;
 
