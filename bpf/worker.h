@@ -8,6 +8,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "wire/turn.h"
 
 static __always_inline __u64 addr_hash(const union ip_addr *addr)
 {
@@ -19,18 +20,15 @@ static __always_inline __u64 addr_hash(const union ip_addr *addr)
 
 /*
  * The same for both directions, and wherever the packet is seen: so the place of capture is not in it, and the two ends
- * are added. A client's connections, whose ports follow each other in steps of one or, on Linux, two, go to all workers
- * in turns: few of them are shared out evenly, too, also where a balancer before deals each second or fourth of them to
- * this server.
+ * are added.
  */
 __noinline int worker_of_many(const struct segment *s, bool udp)
 {
 	if (!s || !workers)
 		return 0;
 	__u64 h = (addr_hash(&s->src) + addr_hash(&s->dst) + udp) * 0x9e3779b97f4a7c15ull;
-	__u32 turn = ((__u32)s->sport + s->dport) >> 1;
+	__u32 turn = clv_turn(s->sport, s->dport, workers);
 
-	turn += turn / workers + ((turn >> 7) * 0x9e3779b1u >> 16);
 	/* Datagrams the other way round: no worker has, by chance, all of both. */
 	turn = (h >> 32) + (udp ? -turn : turn);
 	return turn % workers;

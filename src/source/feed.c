@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/thread.h"
+#include "wire/turn.h"
 
 /* How late the thread may notice that it is to end. */
 #define POLL_MS 100
@@ -339,18 +340,12 @@ static uint64_t address_hash(const struct clv_addr *a)
 	return clv_hash_mix(high ^ 0x9e3779b97f4a7c15u, low ^ 0xd6e8feb86659fd93u);
 }
 
-/*
- * Sums are the same either way round. A client's connections, whose ports follow each other in steps of one or, on
- * Linux, two, are in all shares in turns: a few of them are shared out evenly, too, also where somebody before deals
- * each second or fourth of them to this server (bpf/worker.h does the same).
- */
+/* Sums are the same either way round. */
 unsigned clv_feed_choose(const struct clv_packet *p, unsigned count)
 {
 	uint64_t sum = address_hash(&p->src.addr) + address_hash(&p->dst.addr) + p->transport;
-	uint32_t turn = ((uint32_t)p->src.port + p->dst.port) >> 1;
 
-	turn += turn / count + ((turn >> 7) * 0x9e3779b1u >> 16);
-	return ((uint32_t)(sum >> 32) + turn) % count;
+	return ((uint32_t)(sum >> 32) + clv_turn(p->src.port, p->dst.port, count)) % count;
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
