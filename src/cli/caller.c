@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -22,8 +21,10 @@
 
 struct clv_caller {
 	pthread_t thread;
-	int epoll_fd, news_fd; /* somebody rests now, or it is to end */
+	int epoll_fd, news_fd; /* somebody wants to rest, or it is to end */
 	atomic_bool ending;
+	atomic_bool able; /* to call; else nobody rests */
+	atomic_bool wants[SEAT];
 	atomic_uint_fast64_t heard_ns[SEAT]; /* CLOCK_MONOTONIC */
 	bool watched[SEAT];                  /* each is its thread's */
 };
@@ -36,6 +37,13 @@ static bool anybody_rests(void)
 		if (clv_hurry_rests(i))
 			return true;
 	return false;
+}
+
+static void let_rest(struct clv_caller *c)
+{
+	for (unsigned i = 0; i < SEAT; i++)
+		if (atomic_exchange(&c->wants[i], false))
+			clv_hurry_rest(i);
 }
 
 static void call_the_late(struct clv_caller *c)
@@ -54,14 +62,17 @@ static void *caller_run(void *arg)
 	uint64_t count;
 
 	clv_hurry(SEAT);
-	while (!atomic_load(&c->ending)) {
+	atomic_store(&c->able, clv_hurry_can_rest());
+	while (!atomic_load(&c->ending) && atomic_load(&c->able)) {
 		int n = epoll_wait(c->epoll_fd, events, 4, anybody_rests() ? LOOK_MS : -1);
 
+		if (clv_hurry_is_over(SEAT))
+			clv_hurry(SEAT);
 		for (int i = 0; i < n; i++)
 			if (events[i].data.u32 < SEAT)
 				clv_hurry_call(events[i].data.u32);
-			else if (read(c->news_fd, &count, sizeof(count)) < 0)
-				break;
+			else if (read(c->news_fd, &count, sizeof(count)) > 0)
+				let_rest(c);
 		call_the_late(c);
 	}
 	return NULL;
@@ -82,21 +93,26 @@ bool clv_caller_rest(struct clv_caller *c, unsigned seat, int fd)
 	/* Once, since whoever was called is watched anew when it rests again. */
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = seat};
 
-	atomic_store(&c->heard_ns[seat], clv_clock_ns());
-	if (!clv_hurry_rest(seat))
+	if (!atomic_load(&c->able) || clv_hurry_is_over(seat) ||
+	    epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e))
 		return false;
-	if (epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
-		clv_hurry_call(seat);
-		return false;
-	}
 	c->watched[seat] = true;
+	atomic_store(&c->heard_ns[seat], clv_clock_ns());
+	atomic_store(&c->wants[seat], true);
 	caller_tell(c);
 	return true;
 }
 
-void clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
+bool clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
 {
 	atomic_store_explicit(&c->heard_ns[seat], now_ns, memory_order_relaxed);
+	return atomic_load_explicit(&c->wants[seat], memory_order_relaxed) || clv_hurry_rests(seat);
+}
+
+void clv_caller_wake(struct clv_caller *c, unsigned seat)
+{
+	atomic_store(&c->wants[seat], false);
+	clv_hurry_call(seat);
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */

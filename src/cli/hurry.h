@@ -6,7 +6,8 @@
  * the kernel says so, and all of them take their turn like everybody else, each until it has been idle again. Without
  * the privilege they have to do as they are.
  *
- * A thread that has time may let everybody go before it, and somebody else call it when it has none (caller.h).
+ * A thread that has time may let everybody go before it, as long as somebody calls it when it has none (caller.h). What
+ * it starts meanwhile rests as well.
  */
 #ifndef CLV_CLI_HURRY_H
 #define CLV_CLI_HURRY_H
@@ -18,14 +19,13 @@
 
 /* The calling thread runs ahead from here on. `seat`: its number, below CLV_HURRY_THREADS. */
 void clv_hurry(unsigned seat);
-/* It does not any more, since there was a flood. A thread that is idle may call clv_hurry() again. */
+/* It does not any more, since there was a flood or it rests. A thread that is idle may call clv_hurry() again. */
 bool clv_hurry_is_over(unsigned seat);
 
-/*
- * The calling thread, which runs ahead, rests from here on: it runs where nobody else wants to. Returns whether it
- * does; it does not where it could not run ahead again.
- */
-bool clv_hurry_rest(unsigned seat);
+/* The calling thread, which runs ahead: may it rest, and run ahead again? If so it does as before. */
+bool clv_hurry_can_rest(void);
+/* Another thread's seat, if that runs ahead: it rests from here on, that is, runs where nobody else wants to. */
+void clv_hurry_rest(unsigned seat);
 /* Does the seat's thread rest? Any thread. */
 bool clv_hurry_rests(unsigned seat);
 /* If it does, it runs ahead again. Any thread, while there is the seat's. */

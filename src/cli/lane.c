@@ -35,7 +35,7 @@ struct clv_lane {
 	bool held;           /* and packets wait for them */
 	bool inside;         /* the gate */
 	uint64_t calm_ns;    /* since when little comes, CLOCK_MONOTONIC; 0: it does not */
-	bool rests;          /* as far as it knows: it may have been called */
+	bool rests;          /* or will, as far as it knows: it may have been called */
 
 	struct clv_placement *placement; /* live; NULL: where it runs does not matter, or cannot be told */
 
@@ -171,29 +171,31 @@ static unsigned lane_seat(const struct clv_lane *l)
 
 static void lane_run_ahead(struct clv_lane *l)
 {
-	clv_hurry_call(lane_seat(l));
+	if (l->config.caller)
+		clv_caller_wake(l->config.caller, lane_seat(l));
 	l->rests = false;
 	l->calm_ns = 0;
 }
 
 /*
- * Live: while little comes, the thread runs where nobody else wants to, so that nobody waits for it. It does what it
- * has to do some milliseconds later, for which its rings have room.
+ * While little comes, the thread runs where nobody else wants to, so that nobody waits for it. It does what it has to
+ * do some milliseconds later, for which its rings have room.
  */
 static void lane_pace(struct clv_lane *l, bool calm, uint64_t now_ns)
 {
+	struct clv_caller *caller = l->config.caller;
 	struct clv_source *s = l->config.source;
 
-	if (!l->config.caller || !s->ops->urgent_fd)
+	if (!caller || !s->ops->urgent_fd)
 		return;
-	if (l->rests)
-		clv_caller_hear(l->config.caller, lane_seat(l), now_ns);
-	if (!calm || (l->rests && !clv_hurry_rests(lane_seat(l))))
+	if (l->rests && !clv_caller_hear(caller, lane_seat(l), now_ns))
+		calm = false; /* it was called */
+	if (!calm)
 		lane_run_ahead(l);
 	else if (!l->calm_ns)
 		l->calm_ns = now_ns;
 	else if (!l->rests && now_ns - l->calm_ns >= CALM_NS)
-		l->rests = clv_caller_rest(l->config.caller, lane_seat(l), s->ops->urgent_fd(s));
+		l->rests = clv_caller_rest(caller, lane_seat(l), s->ops->urgent_fd(s));
 }
 
 /* Ends inside the gate, unless with an error. */
@@ -209,7 +211,7 @@ static int lane_take(struct clv_lane *l, int timeout_ms)
 	lane_ease(l);
 	uint64_t now_ns = clv_clock_ns();
 
-	if (n)
+	if (n && !l->rests) /* else it is in nobody's way */
 		clv_placement_tick(l->placement, now_ns);
 	lane_pace(l, n > 0 && s->calm && !l->held, now_ns);
 	l->busy_ns = n ? now_ns : l->busy_ns;
@@ -260,7 +262,9 @@ int clv_lane_poll(struct clv_lane *l, int timeout_ms)
 
 	if (n < 0)
 		return n;
-	if (n == 0 && l->config.run->live && !l->held && clv_hurry_is_over(lane_seat(l)))
+	bool slow = l->config.run->live && !l->rests && clv_hurry_is_over(lane_seat(l));
+
+	if (slow && !l->held && (n == 0 || l->config.source->calm))
 		clv_hurry(lane_seat(l));
 	lane_tick(l);
 	lane_leave(l);

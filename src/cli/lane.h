@@ -30,7 +30,7 @@ struct clv_lane_config {
 	struct clv_outlet *outlet;
 	struct clv_gate *gate;     /* NULL: the only lane */
 	struct clv_crew *crew;     /* live, of several: where they run */
-	struct clv_caller *caller; /* live: calls it when it rests; NULL: it never does */
+	struct clv_caller *caller; /* live, of the only one: calls it when it rests; NULL: it never does */
 	struct clv_rules *rules;   /* the lane's from here on, also when this fails */
 	size_t memory_bytes;
 	bool counts_events; /* somebody does: the outlet gets events */

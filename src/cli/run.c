@@ -41,7 +41,7 @@
 struct run {
 	struct clv_crew crew;      /* of the lanes, live */
 	struct clv_gate gate;      /* closed whenever the main thread does what is not a packet's */
-	struct clv_caller *caller; /* of lanes that rest; NULL: they do not */
+	struct clv_caller *caller; /* of the lane, if that may rest; else NULL */
 	const struct clv_run_config *config;
 	const struct clv_options *options; /* in effect now; the engines go on borrowing from config->options */
 	struct clv_reload *reload;         /* NULL: there is no file */
@@ -597,7 +597,8 @@ static int run_open(struct run *r)
 	int err = run_open_files(r);
 	if (!err)
 		err = clv_outputs_open(&outputs, &r->outputs);
-	if (!err && r->config->live) {
+	if (!err && r->config->live &&
+	    r->config->workers == 1) { /* who rests within a gate would keep others out of it */
 		int none = clv_caller_new(&r->caller);
 
 		if (none)

@@ -35,7 +35,7 @@
 
 /* Drains without a record after which the reader blocks. */
 #define CLV_IDLE_DRAINS 3
-/* The lease is renewed by poll(), so poll() never takes longer. */
+/* The lease is renewed by poll(), so poll() never waits for longer. */
 #define CLV_POLL_MAX_MS 1000
 /* A drain ends here, so that a flood cannot keep poll() from returning. */
 #define CLV_DRAIN_RECORDS 65536
@@ -326,6 +326,7 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 	struct clv_reader *r = (struct clv_reader *)s;
 	int left = timeout_ms < 0 ? CLV_POLL_MAX_MS : min_int(timeout_ms, CLV_POLL_MAX_MS);
 	int first = r->cut ? 0 : min_int(left, CLV_PATIENT_MS);
+	const uint64_t until_ns = clv_clock_ns() + (uint64_t)left * NS_PER_MS;
 	bool block = r->idle_drains >= CLV_IDLE_DRAINS;
 
 	r->fn = fn;
@@ -354,10 +355,11 @@ static int reader_poll(struct clv_source *s, clv_packet_fn fn, void *ctx, int ti
 	bool called = first == CLV_PATIENT_MS ? reader_wait_for_turn(r, left) : reader_wait(r, first);
 	int n = reader_drain(r);
 
-	if (n || called || !block || left == first)
+	uint64_t now_ns = clv_clock_ns();
+	if (n || called || !block || now_ns >= until_ns)
 		return n;
 	r->asked = true;
-	reader_wait(r, left - first);
+	reader_wait_ns(r, until_ns - now_ns);
 	return reader_drain(r);
 }
 

@@ -42,7 +42,8 @@ struct clv_source_ops {
 	 */
 	int (*read)(struct clv_source *s, struct clv_batch *b, uint8_t *room, int timeout_ms);
 	void (*taken)(struct clv_source *s, const struct clv_batch *b);
-	/* May be NULL: nothing is ever urgent. A descriptor that becomes readable when something cannot wait for the
+	/*
+	 * May be NULL: nothing is ever urgent. A descriptor that becomes readable when something cannot wait for the
 	 * next poll().
 	 */
 	int (*urgent_fd)(const struct clv_source *s);

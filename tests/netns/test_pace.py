@@ -4,6 +4,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import time
 import unittest
@@ -53,8 +54,8 @@ class Pace(unittest.TestCase):
         cls.web, cls.user = cls.lab.pod("web"), cls.lab.pod("user")
         cls.web.nginx()
 
-    def trace(self):
-        return self.lab.trace("-i", self.web.veth, "--workers", "1")
+    def trace(self, **kw):
+        return self.lab.trace("-i", self.web.veth, "--workers", "1", **kw)
 
     def ask(self, rate):
         return self.user.spawn("python3", "-c", ASK, self.web.ip, str(rate), stdin=subprocess.PIPE,
@@ -65,13 +66,18 @@ class Pace(unittest.TestCase):
         return int(client.communicate("end\n", timeout=30)[0])
 
     @staticmethod
-    def policy(t):
-        """Of the main thread, which reads."""
-        return os.sched_getscheduler(t.process.pid) & ~os.SCHED_RESET_ON_FORK
+    def policy(t, name=None):
+        """Of the main thread, which reads, or another one."""
+        top = f"/proc/{t.process.pid}/task"
+        for task in [str(t.process.pid)] if not name else os.listdir(top):
+            with open(f"{top}/{task}/comm", encoding="ascii") as f:
+                if not name or f.read().strip() == name:
+                    return os.sched_getscheduler(int(task)) & ~os.SCHED_RESET_ON_FORK
+        return None
 
-    def wait_policy(self, t, policy):
+    def wait_policy(self, t, policy, name=None):
         lab.wait_for("it lets others go first" if policy == os.SCHED_IDLE else "it runs ahead",
-                     lambda: self.policy(t) == policy)
+                     lambda: self.policy(t, name) == policy)
 
     def test_it_rests_while_little_comes(self):
         t = self.trace()
@@ -91,6 +97,38 @@ class Pace(unittest.TestCase):
         self.assertEqual({name: n for name, n in t.summary["drops"].items() if n}, {})
         self.assertGreaterEqual(t.summary["spans"], done)  # wrk does not count what it did not wait for
         self.assertLessEqual(t.summary["spans"], done + 16)
+
+    def test_after_a_flood(self):
+        """The kernel's word that somebody ran for too long slows all down, but not for ever."""
+        t = self.trace()
+        client = self.ask(200)
+        self.wait_policy(t, os.SCHED_IDLE)
+        t.process.send_signal(signal.SIGXCPU)
+        self.wait_policy(t, os.SCHED_FIFO, "caller")
+        self.asked(client)
+        self.wait_policy(t, os.SCHED_FIFO)
+        t.process.send_signal(signal.SIGXCPU)
+        client = self.ask(200)
+        self.wait_policy(t, os.SCHED_IDLE)
+        self.asked(client)
+        t.stop()
+
+    def test_who_may_not_run_ahead_does_not_rest(self):
+        path = self.lab.path("modest")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\nexec setpriv --bounding-set -sys_nice "{lab.CLOVISOR}" "$@"\n')
+        os.chmod(path, 0o755)
+        t = self.trace(clovisor=path)
+        client = self.ask(200)
+        looks = set()
+        for _ in range(20):
+            time.sleep(0.05)
+            looks.add(self.policy(t))
+        done = self.asked(client)
+        t.wait_spans(done)
+        t.stop()
+        self.assertEqual(looks, {os.SCHED_OTHER})
+        self.assertEqual(t.summary["spans"], done)
 
     @contextlib.contextmanager
     def busy(self, nice):
@@ -133,8 +171,10 @@ class Pace(unittest.TestCase):
             done = self.asked(client)
             t.wait_spans(done, LATE_S)
             began = time.monotonic()
-            t.stop()
+            t.process.send_signal(signal.SIGINT)
+            t.process.wait(timeout=30)
             self.assertLess(time.monotonic() - began, LATE_S)
+        t.stop()
         self.assertEqual({name: n for name, n in t.summary["drops"].items() if n}, {})
         self.assertEqual(t.summary["spans"], done)
 
