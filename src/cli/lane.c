@@ -19,7 +19,7 @@
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)
 /* For so long little must have come, without a pause and without anything urgent, before it lets others go first. */
-#define CALM_NS (250ull * 1000 * 1000)
+#define CALM_NS (100ull * 1000 * 1000)
 /* So long after the last packet there is nothing left that will be asked about soon. */
 #define QUIET_NS (1ull * 1000 * 1000 * 1000)
 

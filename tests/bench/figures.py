@@ -174,4 +174,7 @@ def bars(result):
         Bar("7", "kernel: flow that is not wanted, ns", kernel.get("unwanted port"), "<=", 30, "{:.0f}"),
         Bar("8", "attaching while W1 runs: lost, clsact and tcx", max(lost) if len(lost) > 1 else None, "<=", 0,
             "{:.0f}"),
+        Bar("9", "W4: throughput, of bare", thr("W4"), ">=", .85),
+        Bar("9", "W4: throughput, of bare, metrics alone", thr("W4", "clovisor, metrics"), ">=", .85),
+        Bar("9", "W4: agent's CPU, us/request", agent("W4"), "<=", 1.5),
     ]

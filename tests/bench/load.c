@@ -7,6 +7,7 @@
  *
  *     -c N   connections (32)            -t S   seconds (2)
  *     -r N   requests a second, evenly spaced, whether the last one was answered or not; 0: as fast as answers come
+ *     -w S   latencies count from then on (0)
  *     -k     a connection for each request (Connection: close)
  *     -m N   TCP segments of N bytes at most
  *     -s N   each request in pieces of N bytes, one send() each
@@ -54,7 +55,7 @@ struct connection {
 
 static struct {
 	unsigned connections;
-	double seconds, rate;
+	double seconds, rate, warm;
 	bool close, unique, hold;
 	int mss;
 	size_t piece;
@@ -64,9 +65,9 @@ static struct {
 static struct connection *all, **idle; /* idle: a ring, so that all take turns */
 static unsigned idle_first, idle_count, busy_count;
 static int epoll_fd;
-static int64_t began_ns, ends_ns, cpu_began_ns;
+static int64_t began_ns, warm_ns, ends_ns, cpu_began_ns;
 static volatile sig_atomic_t stop;
-static uint64_t asked, answered, bytes, histogram[BUCKETS];
+static uint64_t asked, answered, measured, bytes, histogram[BUCKETS];
 static char request[HEAD_BYTES];
 static size_t request_len;
 
@@ -119,7 +120,7 @@ static unsigned bucket_of(uint64_t v)
 
 static double quantile_us(double q)
 {
-	uint64_t left = (uint64_t)(q * (double)answered);
+	uint64_t left = (uint64_t)(q * (double)measured);
 	unsigned i = 0;
 
 	while (i < BUCKETS - 1 && histogram[i] <= left)
@@ -176,7 +177,10 @@ static void take_answer(struct connection *c)
 {
 	int64_t t = now(CLOCK_MONOTONIC);
 
-	histogram[bucket_of((uint64_t)(t - c->begin_ns))]++;
+	if (c->begin_ns >= warm_ns) {
+		histogram[bucket_of((uint64_t)(t - c->begin_ns))]++;
+		measured++;
+	}
 	answered++;
 	busy_count--;
 	c->in_body = false;
@@ -260,8 +264,9 @@ static void drain(void)
 static void begin(void)
 {
 	memset(histogram, 0, sizeof(histogram));
-	asked = answered = bytes = 0;
+	asked = answered = measured = bytes = 0;
 	began_ns = now(CLOCK_MONOTONIC);
+	warm_ns = began_ns + (int64_t)(o.warm * 1e9);
 	cpu_began_ns = now(CLOCK_PROCESS_CPUTIME_ID);
 	ends_ns = o.hold ? 0 : began_ns + (int64_t)(o.seconds * 1e9);
 }
@@ -329,7 +334,7 @@ static void hold(void)
 
 static void take_options(int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "c:t:r:km:s:ui")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "c:t:r:w:km:s:ui")) != -1;) {
 		switch (c) {
 		case 'c':
 			o.connections = (unsigned)strtoul(optarg, NULL, 10);
@@ -339,6 +344,9 @@ static void take_options(int argc, char **argv)
 			break;
 		case 'r':
 			o.rate = strtod(optarg, NULL);
+			break;
+		case 'w':
+			o.warm = strtod(optarg, NULL);
 			break;
 		case 'k':
 			o.close = true;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who watches the traffic: clovisor in two ways, and five others. All watch the node's side of the pods' interfaces.
+"""Who watches the traffic: clovisor in three ways, and five others. All watch the node's side of the pods' interfaces.
 
 An observer is started, watches, and is stopped; then tell() says what it has seen: `reported` transactions (None where
 it knows none), `complete` (the share of those that took place), `copied` bytes, `lost` by reason, and `errors`, what
@@ -146,6 +146,24 @@ class Otlp(Clovisor):
         return [] if sent == summary["spans"] else [f"{summary['spans']} spans, {sent} sent or counted as lost"]
 
 
+class Metrics(Clovisor):
+    """Metrics for Prometheus alone, and no lines."""
+
+    name = "clovisor, metrics"
+    address = "127.0.0.1:9464"
+    options = ("--metrics", address)
+    page = ""
+
+    def stop(self):
+        self.page = self.scene.lab.run_in(self.scene.lab.node, "curl", "-sS", f"http://{self.address}/metrics")
+        super().stop()
+
+    def faults(self, summary):
+        counts = re.findall(r"^http_server_request_duration_seconds_count\{.*\} (\d+)$", self.page, re.M)
+        counted = sum(map(int, counts))
+        return [] if counted == summary["spans"] else [f"{summary['spans']} spans, {counted} in the metrics"]
+
+
 class Tcpdump(Observer):
     """Copies every packet, and makes nothing of it. Complete: packets captured of those that passed."""
 
@@ -216,7 +234,7 @@ class Goreplay(Observer):
 def available(names, say):
     """Those of the observers that can run here; says which cannot and why."""
     found = {}
-    for kind in (Clovisor, Otlp, Tcpdump, Httpry, Tcpflow, Tshark, Goreplay):
+    for kind in (Clovisor, Metrics, Otlp, Tcpdump, Httpry, Tcpflow, Tshark, Goreplay):
         if kind.name not in names:
             continue
         if kind is Goreplay:
@@ -226,7 +244,7 @@ def available(names, say):
             if built.returncode:
                 say("goreplay is left out: it could not be built")
                 continue
-        elif kind not in (Clovisor, Otlp) and not shutil.which(kind.name):
+        elif not issubclass(kind, Clovisor) and not shutil.which(kind.name):
             say(f"{kind.name} is left out: it is not installed (sudo tools/setup bench)")
             continue
         found[kind.name] = kind

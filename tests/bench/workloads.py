@@ -19,6 +19,7 @@ from observers import LOSSES
 from scene import LOAD
 
 RATE = 4800
+WARM_S = 0.5  # at a fixed rate: who begins is not who goes on
 HOSTILE_RATE = 400
 H2C_PORT = 8081
 PATIENCE_S = 120  # for attaching
@@ -102,9 +103,16 @@ class Http2(Workload):
         return self.ask(int(self.rate * seconds))
 
 
+def paced(seconds):
+    """The load's options: a rate, for so long after the beginning."""
+    return "-r", str(RATE), "-w", str(WARM_S), "-t", str(WARM_S + seconds)
+
+
 class Paced(Http1):
     key, title = "W5", f"200 bytes, 32 keep-alive connections, {RATE:,} requests/s"
-    options = ("-r", str(RATE))
+
+    def load(self, seconds):
+        return self.scene.load(*paced(seconds), self.path, self.scene.web.ip)
 
 
 class Idle(Workload):
@@ -130,7 +138,7 @@ class Idle(Workload):
         return json.loads(self.holder.stdout.readline())["requests"]
 
     def load(self, seconds):
-        return self.scene.load("-t", str(seconds), "-r", str(RATE), "/small", self.ip)
+        return self.scene.load(*paced(seconds), "/small", self.ip)
 
 
 class Pods(Workload):
@@ -150,8 +158,7 @@ class Pods(Workload):
         return self
 
     def load(self, seconds):
-        return self.scene.load("-t", str(seconds), "-r", str(RATE), "-c", str(2 * self.count), "/small", *self.ips,
-                               ns=self.scene.lab.node)
+        return self.scene.load(*paced(seconds), "-c", str(2 * self.count), "/small", *self.ips, ns=self.scene.lab.node)
 
 
 class Hostile(Workload):
