@@ -46,6 +46,13 @@ static void let_rest(struct clv_caller *c)
 			clv_hurry_rest(i);
 }
 
+/* Also for who rests. */
+void clv_caller_wake(struct clv_caller *c, unsigned seat)
+{
+	atomic_store(&c->wants[seat], false);
+	clv_hurry_call(seat);
+}
+
 static void call_the_late(struct clv_caller *c)
 {
 	uint64_t now_ns = clv_clock_ns();
@@ -70,7 +77,7 @@ static void *caller_run(void *arg)
 			clv_hurry(SEAT);
 		for (int i = 0; i < n; i++)
 			if (events[i].data.u32 < SEAT)
-				clv_hurry_call(events[i].data.u32);
+				clv_caller_wake(c, events[i].data.u32);
 			else if (read(c->news_fd, &count, sizeof(count)) > 0)
 				let_rest(c);
 		call_the_late(c);
@@ -93,12 +100,16 @@ bool clv_caller_rest(struct clv_caller *c, unsigned seat, int fd)
 	/* Once, since whoever was called is watched anew when it rests again. */
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = seat};
 
-	if (!atomic_load(&c->able) || clv_hurry_is_over(seat) ||
-	    epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e))
+	if (!atomic_load(&c->able) || clv_hurry_is_over(seat))
 		return false;
-	c->watched[seat] = true;
 	atomic_store(&c->heard_ns[seat], clv_clock_ns());
+	/* Before it is watched: what becomes urgent from then on takes this back. */
 	atomic_store(&c->wants[seat], true);
+	if (epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
+		atomic_store(&c->wants[seat], false);
+		return false;
+	}
+	c->watched[seat] = true;
 	caller_tell(c);
 	return true;
 }
@@ -107,12 +118,6 @@ bool clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
 {
 	atomic_store_explicit(&c->heard_ns[seat], now_ns, memory_order_relaxed);
 	return atomic_load_explicit(&c->wants[seat], memory_order_relaxed) || clv_hurry_rests(seat);
-}
-
-void clv_caller_wake(struct clv_caller *c, unsigned seat)
-{
-	atomic_store(&c->wants[seat], false);
-	clv_hurry_call(seat);
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
