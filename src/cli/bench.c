@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/plugins.h"
@@ -237,7 +238,7 @@ static int bench_play_all(struct bench *b, double *ns)
 
 	pthread_barrier_init(&b->start, NULL, b->lanes + 1);
 	for (; started < b->lanes && !err; started += !err)
-		err = -pthread_create(&b->lane[started].thread, NULL, bench_lane_run, &b->lane[started]);
+		err = clv_thread_start(&b->lane[started].thread, "engine", bench_lane_run, &b->lane[started]);
 	if (err) /* those that wait for the others wait for ever: the program ends */
 		return err;
 	pthread_barrier_wait(&b->start);

@@ -14,73 +14,56 @@
 #include "base/thread.h"
 #include "cli/hurry.h"
 
-/* While somebody rests it looks so often whether that one is late. */
+/* While that one rests it looks so often whether it is late. */
 #define LOOK_MS 100
 /* Its own seat, above those of lanes. */
-#define SEAT (CLV_HURRY_THREADS - 1)
+#define OWN_SEAT (CLV_HURRY_THREADS - 1)
 
 struct clv_caller {
 	pthread_t thread;
-	int epoll_fd, news_fd; /* somebody wants to rest, or it is to end */
+	unsigned seat;         /* of who rests */
+	int epoll_fd, news_fd; /* that one wants to rest, or it is to end */
 	atomic_bool ending;
-	atomic_bool able; /* to call; else nobody rests */
-	atomic_bool wants[SEAT];
-	atomic_uint_fast64_t heard_ns[SEAT]; /* CLOCK_MONOTONIC */
-	bool watched[SEAT];                  /* each is its thread's */
+	atomic_bool able;              /* to call; else nobody rests */
+	atomic_bool wants;             /* to rest */
+	atomic_uint_fast64_t heard_ns; /* CLOCK_MONOTONIC */
+	bool watched;                  /* the other thread's */
 };
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
 
-static bool anybody_rests(void)
-{
-	for (unsigned i = 0; i < SEAT; i++)
-		if (clv_hurry_rests(i))
-			return true;
-	return false;
-}
-
-static void let_rest(struct clv_caller *c)
-{
-	for (unsigned i = 0; i < SEAT; i++)
-		if (atomic_exchange(&c->wants[i], false))
-			clv_hurry_rest(i);
-}
-
 /* Also for who rests. */
-void clv_caller_wake(struct clv_caller *c, unsigned seat)
+void clv_caller_wake(struct clv_caller *c)
 {
-	atomic_store(&c->wants[seat], false);
-	clv_hurry_call(seat);
+	atomic_store(&c->wants, false);
+	clv_hurry_call(c->seat);
 }
 
-static void call_the_late(struct clv_caller *c)
+static bool is_late(const struct clv_caller *c)
 {
-	uint64_t now_ns = clv_clock_ns();
-
-	for (unsigned i = 0; i < SEAT; i++)
-		if (clv_hurry_rests(i) && now_ns > atomic_load(&c->heard_ns[i]) + CLV_CALLER_LATE_MS * 1000000ull)
-			clv_hurry_call(i);
+	return clv_hurry_rests(c->seat) && clv_clock_ns() > atomic_load(&c->heard_ns) + CLV_CALLER_LATE_MS * 1000000ull;
 }
 
 static void *caller_run(void *arg)
 {
 	struct clv_caller *c = arg;
-	struct epoll_event events[4];
+	struct epoll_event events[2];
 	uint64_t count;
 
-	clv_hurry(SEAT);
+	clv_hurry(OWN_SEAT);
 	atomic_store(&c->able, clv_hurry_can_rest());
 	while (!atomic_load(&c->ending) && atomic_load(&c->able)) {
-		int n = epoll_wait(c->epoll_fd, events, 4, anybody_rests() ? LOOK_MS : -1);
+		int n = epoll_wait(c->epoll_fd, events, 2, clv_hurry_rests(c->seat) ? LOOK_MS : -1);
 
-		if (clv_hurry_is_over(SEAT))
-			clv_hurry(SEAT);
+		if (clv_hurry_is_over(OWN_SEAT))
+			clv_hurry(OWN_SEAT);
 		for (int i = 0; i < n; i++)
-			if (events[i].data.u32 < SEAT)
-				clv_caller_wake(c, events[i].data.u32);
-			else if (read(c->news_fd, &count, sizeof(count)) > 0)
-				let_rest(c);
-		call_the_late(c);
+			if (events[i].data.u32 != OWN_SEAT)
+				clv_caller_wake(c);
+			else if (read(c->news_fd, &count, sizeof(count)) > 0 && atomic_exchange(&c->wants, false))
+				clv_hurry_rest(c->seat);
+		if (is_late(c))
+			clv_hurry_call(c->seat);
 	}
 	return NULL;
 }
@@ -95,36 +78,36 @@ static void caller_tell(struct clv_caller *c)
 		return; /* it has been told often enough */
 }
 
-bool clv_caller_rest(struct clv_caller *c, unsigned seat, int fd)
+bool clv_caller_rest(struct clv_caller *c, int fd)
 {
 	/* Once, since whoever was called is watched anew when it rests again. */
-	struct epoll_event e = {.events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = seat};
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = c->seat};
 
-	if (!atomic_load(&c->able) || clv_hurry_is_over(seat))
+	if (!atomic_load(&c->able) || clv_hurry_is_over(c->seat))
 		return false;
-	atomic_store(&c->heard_ns[seat], clv_clock_ns());
+	atomic_store(&c->heard_ns, clv_clock_ns());
 	/* Before it is watched: what becomes urgent from then on takes this back. */
-	atomic_store(&c->wants[seat], true);
-	if (epoll_ctl(c->epoll_fd, c->watched[seat] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
-		atomic_store(&c->wants[seat], false);
+	atomic_store(&c->wants, true);
+	if (epoll_ctl(c->epoll_fd, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
+		atomic_store(&c->wants, false);
 		return false;
 	}
-	c->watched[seat] = true;
+	c->watched = true;
 	caller_tell(c);
 	return true;
 }
 
-bool clv_caller_hear(struct clv_caller *c, unsigned seat, uint64_t now_ns)
+bool clv_caller_hear(struct clv_caller *c, uint64_t now_ns)
 {
-	atomic_store_explicit(&c->heard_ns[seat], now_ns, memory_order_relaxed);
-	return atomic_load_explicit(&c->wants[seat], memory_order_relaxed) || clv_hurry_rests(seat);
+	atomic_store_explicit(&c->heard_ns, now_ns, memory_order_relaxed);
+	return atomic_load_explicit(&c->wants, memory_order_relaxed) || clv_hurry_rests(c->seat);
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 static int caller_start(struct clv_caller *c)
 {
-	struct epoll_event e = {.events = EPOLLIN, .data.u32 = SEAT};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = OWN_SEAT};
 
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -142,12 +125,13 @@ static void caller_close(struct clv_caller *c)
 	free(c);
 }
 
-int clv_caller_new(struct clv_caller **out)
+int clv_caller_new(unsigned seat, struct clv_caller **out)
 {
 	struct clv_caller *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
+	c->seat = seat;
 	c->epoll_fd = c->news_fd = -1;
 	int err = caller_start(c);
 	if (err) {

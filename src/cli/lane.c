@@ -172,7 +172,7 @@ static unsigned lane_seat(const struct clv_lane *l)
 static void lane_run_ahead(struct clv_lane *l)
 {
 	if (l->config.caller)
-		clv_caller_wake(l->config.caller, lane_seat(l));
+		clv_caller_wake(l->config.caller);
 	l->rests = false;
 	l->calm_ns = 0;
 }
@@ -188,14 +188,14 @@ static void lane_pace(struct clv_lane *l, bool calm, uint64_t now_ns)
 
 	if (!caller || !s->ops->urgent_fd)
 		return;
-	if (l->rests && !clv_caller_hear(caller, lane_seat(l), now_ns))
+	if (l->rests && !clv_caller_hear(caller, now_ns))
 		calm = false; /* it was called */
 	if (!calm)
 		lane_run_ahead(l);
 	else if (!l->calm_ns)
 		l->calm_ns = now_ns;
 	else if (!l->rests && now_ns - l->calm_ns >= CALM_NS)
-		l->rests = clv_caller_rest(caller, lane_seat(l), s->ops->urgent_fd(s));
+		l->rests = clv_caller_rest(caller, s->ops->urgent_fd(s));
 }
 
 /* Ends inside the gate, unless with an error. */

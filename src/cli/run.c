@@ -599,7 +599,7 @@ static int run_open(struct run *r)
 		err = clv_outputs_open(&outputs, &r->outputs);
 	if (!err && r->config->live &&
 	    r->config->workers == 1) { /* who rests within a gate would keep others out of it */
-		int none = clv_caller_new(&r->caller);
+		int none = clv_caller_new(0, &r->caller);
 
 		if (none)
 			clv_debug("whoever reads packets never rests: %s", strerror(-none));

@@ -31,7 +31,7 @@ static bool comes_to(int wanted, struct clv_caller *hear)
 	for (int ms = 0; policy() != wanted && ms < PATIENCE_MS; ms++) {
 		usleep(1000);
 		if (hear)
-			clv_caller_hear(hear, SEAT, clv_clock_ns());
+			clv_caller_hear(hear, clv_clock_ns());
 	}
 	return policy() == wanted;
 }
@@ -54,10 +54,10 @@ static void calm_fd(int fd)
 /* Its thread may not be so far that it can call. */
 static void rest(struct clv_caller *c, int fd)
 {
-	for (int ms = 0; !clv_caller_rest(c, SEAT, fd) && ms < PATIENCE_MS; ms++)
+	for (int ms = 0; !clv_caller_rest(c, fd) && ms < PATIENCE_MS; ms++)
 		usleep(1000);
 	assert_true(comes_to(SCHED_IDLE, c));
-	assert_true(clv_caller_hear(c, SEAT, clv_clock_ns()));
+	assert_true(clv_caller_hear(c, clv_clock_ns()));
 }
 
 static void test_what_it_is_called_by(void **state)
@@ -71,17 +71,17 @@ static void test_what_it_is_called_by(void **state)
 		close(fd);
 		skip();
 	}
-	assert_int_equal(clv_caller_new(&c), 0);
+	assert_int_equal(clv_caller_new(SEAT, &c), 0);
 
 	rest(c, fd);
 	signal_fd(fd);
 	assert_true(comes_to(SCHED_FIFO, c));
-	assert_false(clv_caller_hear(c, SEAT, clv_clock_ns()));
+	assert_false(clv_caller_hear(c, clv_clock_ns()));
 	calm_fd(fd);
 
 	/* Again, by itself. */
 	rest(c, fd);
-	clv_caller_wake(c, SEAT);
+	clv_caller_wake(c);
 	assert_int_equal(policy(), SCHED_FIFO);
 
 	/* Nothing is heard of it. */
@@ -92,8 +92,8 @@ static void test_what_it_is_called_by(void **state)
 
 	/* What was urgent before is urgent still. */
 	signal_fd(fd);
-	assert_true(clv_caller_rest(c, SEAT, fd));
-	for (int ms = 0; clv_caller_hear(c, SEAT, clv_clock_ns()) && ms < PATIENCE_MS; ms++)
+	assert_true(clv_caller_rest(c, fd));
+	for (int ms = 0; clv_caller_hear(c, clv_clock_ns()) && ms < PATIENCE_MS; ms++)
 		usleep(1000);
 	assert_int_equal(policy(), SCHED_FIFO);
 	calm_fd(fd);
@@ -102,10 +102,10 @@ static void test_what_it_is_called_by(void **state)
 	raise(SIGXCPU);
 	assert_true(clv_hurry_is_over(SEAT));
 	assert_int_equal(policy(), SCHED_OTHER);
-	assert_false(clv_caller_rest(c, SEAT, fd));
+	assert_false(clv_caller_rest(c, fd));
 	clv_hurry(SEAT);
 	rest(c, fd);
-	clv_caller_wake(c, SEAT);
+	clv_caller_wake(c);
 	clv_caller_free(c);
 	close(fd);
 }
