@@ -26,10 +26,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WINDOW_REPORT_BYTES (256u << 10) /* likewise beyond the window */
 /*
  * With less of a window left, the reader is woken. It keeps 768 KiB open and moves that in steps of 32 KiB: so only a
- * long body that has to be read comes here, and what is left gives the reader a third of a millisecond at 2 GB/s.
+ * long body that has to be read comes here, and what is left, and to spare, gives the reader more than a millisecond at
+ * 2 GB/s.
  */
-#define WINDOW_URGENT_BYTES (704u << 10)
-#define WINDOW_HALF_BYTES   (384u << 10)
+#define WINDOW_URGENT_BYTES (704 << 10)
+#define WINDOW_HALF_BYTES   (384 << 10)
 
 /* What a packet begins with, and what else tells of it. */
 enum layer {
@@ -83,12 +84,14 @@ static __always_inline void record_fill(struct clv_rec *r, const struct pass *p)
 	__builtin_memcpy(r->daddr, &s->dst, sizeof(r->daddr));
 }
 
-/* Of the window, if user space has set one, `left` are left behind `end`: should it be woken? */
-static __always_inline __u32 window_urgency(const struct dir *d, clv_word window, __u32 left, __u32 end)
+/* Of the window something is left behind `end`, or nothing: should user space be woken? */
+static __always_inline __u32 window_urgency(const struct dir *d, clv_word window, __u32 end)
 {
-	if (window ? left < WINDOW_HALF_BYTES : seq_before(d->window_end + spare_bytes / 2, end))
+	__s32 left = dir_window_end(d, window) - end;
+
+	if (left < (window ? WINDOW_HALF_BYTES : -WINDOW_HALF_BYTES))
 		return CLV_URGENT_NOW;
-	return left < (window ? WINDOW_URGENT_BYTES : CLV_WINDOW_BYTES / 2) ? CLV_URGENT_SOON : CLV_URGENT_NOT;
+	return left < (window ? WINDOW_URGENT_BYTES : (__s32)CLV_WINDOW_BYTES / 2) ? CLV_URGENT_SOON : CLV_URGENT_NOT;
 }
 
 /* In 32 bits: in units of 4 us, for 4.9 hours. */
@@ -292,8 +295,12 @@ static __always_inline void settle_late(struct pass *p)
 /*
  * When may the kernel believe a Content-Length? Only when the response that it stands in answers a request that is
  * known not to be HEAD; with pipelining nobody but the parser knows which that is. So all of this must hold: a skip
- * ended, and nothing came since in that direction; then one packet came from the other side, with one whole request
- * and no more; then the response begins. Or both begin their directions: then the one is to the other.
+ * ended, and nothing came since in that direction; no request waited for its answer any more; then one packet came from
+ * the other side, with one whole request and no more; then the response begins. Or both begin their directions: then
+ * the one is to the other.
+ *
+ * That no request waited is known where the one before was such a request, too, or by user space, which says up to
+ * where it has seen but one whose answer is being skipped.
  */
 
 /* Does [seq, ...) begin a direction whose SYN was seen? */
@@ -306,37 +313,47 @@ static __always_inline bool dir_begins(const struct dir *d, __u32 seq)
  * The request's part. Asked only of a direction whose answers may be sought. `turn`: the other side talked last.
  * `begins`: dir_begins().
  */
-static __always_inline void note_request(struct pass *p, bool turn, bool begins, __u32 len)
+static __always_inline enum asked asked_now(struct pass *p, enum asked before, bool turn, bool begins, __u32 seq,
+					    __u32 len)
 {
-	struct dir *d = p->dir;
-	const struct dir *other = &p->ref.flow->dir[!p->hook];
+	const struct dir *d = p->dir, *other = &p->ref.flow->dir[!p->hook];
 	const struct clv_ctl_dir *other_ctl = &p->ref.ctl->dir[!p->hook];
 
-	d->flags &= ~DIR_PLAIN;
-	if (unlikely(begins)) {
-		if (seek_possible() && seek_usual_request(p->skb, p->off, len))
-			d->flags |= DIR_PLAIN;
-		return;
-	}
+	if (unlikely(begins))
+		return seek_possible() && seek_usual_request(p->skb, p->off, len) ? ASKED_FIRST : ASKED_UNKNOWN;
 	if (!(clv_word_flags(word_read(&other_ctl->window, d->gen)) & CLV_WORD_SEEK))
-		return;
-	if (turn && other->gen == d->gen && dir_skip_ends_at(other, other_ctl, other->next) && seek_possible() &&
-	    seek_plain_request(p->skb, p->off, len))
-		d->flags |= DIR_PLAIN;
+		return ASKED_UNKNOWN;
+	if (!turn || other->gen != d->gen || !dir_skip_ends_at(other, other_ctl, other->next))
+		return ASKED_UNKNOWN;
+	clv_word w = word_read(&p->ctl->skip, d->gen);
+
+	if (before != ASKED_ONE && (!(clv_word_flags(w) & CLV_WORD_ALONE) || clv_word_seq(w) != seq))
+		return ASKED_UNKNOWN;
+	return seek_possible() && seek_plain_request(p->skb, p->off, len) ? ASKED_ONE : ASKED_UNKNOWN;
+}
+
+static __always_inline void note_request(struct pass *p, bool turn, bool begins, __u32 seq, __u32 len)
+{
+	__u8 *asked = &p->ref.flow->asked[p->hook & 1];
+	enum asked before = *asked, now = asked_now(p, before, turn, begins, seq, len);
+
+	if (now != before)
+		*asked = now;
 }
 
 /*
  * The response's part: may its body be skipped? Then the record ends with its head. Nothing may be missing before it,
- * except what a joined direction would have wanted from before its beginning. `urgent`: enum clv_urgency.
+ * except what a joined direction would have wanted from before its beginning. `asked`: the least that must be known of
+ * the other side. `urgent`: enum clv_urgency.
  */
-static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end, __u32 urgent)
+static __always_inline bool seek(struct pass *p, enum asked asked, __u32 seq, __u32 end, __u32 urgent)
 {
 	const struct dir *asker = &p->ref.flow->dir[!p->hook];
 	struct dir *d = p->dir;
 	__u32 head_len = 0;
 	__u64 body_len = 0;
 
-	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0) || asker->gen != d->gen || !(asker->flags & DIR_PLAIN))
+	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0) || asker->gen != d->gen || p->ref.flow->asked[!p->hook] < asked)
 		return false;
 	if (!seek_body(p->skb, p->off, end - seq, &head_len, &body_len))
 		return false;
@@ -348,7 +365,7 @@ static __always_inline bool seek(struct pass *p, __u32 seq, __u32 end, __u32 urg
 		return false;
 	d->skip_until = body_end;
 	/* The body may be over, and the next answer here, before user space has moved its window past it. */
-	d->window_end = body_end + CLV_WINDOW_BYTES + spare_bytes;
+	d->window_end = body_end + CLV_WINDOW_BEHIND_BYTES;
 	d->flags = (d->flags & ~DIR_SYN) | DIR_SKIP | DIR_AHEAD;
 	p->flags |= CLV_REC_SOUGHT;
 	p->st->sought++;
@@ -519,12 +536,13 @@ static __always_inline void new_payload(struct pass *p, clv_word window, bool ap
 	d->flags &= ~DIR_BEYOND;
 	if (likely(!apart && cap == len) && seek_possible()) {
 		/* User space has to say soon that it agrees, or the next answer is not sought. */
-		if (begins && len >= SEEK_FIRST_BYTES && seek(p, from, end, CLV_URGENT_NOW))
+		if (begins && len >= SEEK_FIRST_BYTES && seek(p, ASKED_FIRST, from, end, CLV_URGENT_NOW))
 			return;
-		if (after_skip && clv_word_flags(window) & CLV_WORD_SEEK && seek(p, from, end, CLV_URGENT_NOT))
+		if (after_skip && clv_word_flags(window) & CLV_WORD_SEEK &&
+		    seek(p, ASKED_ONE, from, end, CLV_URGENT_NOT))
 			return;
 	}
-	send(p, from, end, cap, window_urgency(d, window, left - cap, end));
+	send(p, from, end, cap, window_urgency(d, window, end));
 }
 
 /* What was seen before is sent again. */
@@ -612,7 +630,7 @@ static __always_inline void payload(struct pass *p, __u32 seq, __u32 end)
 	p->off += seq - first;
 	bool in_turn = place == PLACE_NEXT && seq == first, begins = in_turn && dir_begins(d, seq);
 
-	note_request(p, turn && in_turn, begins, end - seq);
+	note_request(p, turn && in_turn, begins, seq, end - seq);
 	if (unlikely(clv_word_flags(window) & CLV_WORD_PROBE))
 		probe(p, turn, seq, end);
 	else
@@ -674,7 +692,7 @@ static __always_inline bool affordable(struct dir *d, __u32 jiffy, __u32 len, __
 	}
 	__u32 sum = d->copied_bytes + len;
 
-	if (sum > CLV_WINDOW_BYTES && (sum > CLV_WINDOW_BYTES + spare_bytes || !ring_is_roomy(worker)))
+	if (sum > CLV_WINDOW_BYTES && (sum > CLV_DATAGRAM_BYTES || !spare_bytes || !ring_is_roomy(worker)))
 		return false;
 	d->copied_bytes = sum;
 	return true;

@@ -49,6 +49,16 @@ static __always_inline __u32 record_size(__u32 cap)
 	return cap <= 32768 ? CLASS(head + 32768) : CLASS(head + CLV_REC_MAX_CAP);
 }
 
+/* By how much waits in the ring buffer: a fast sender has it full in a moment, or there is little room. */
+static __always_inline __u32 room_urgency(void *several)
+{
+	__u64 waits = unread(several);
+
+	if (waits > wake_bytes)
+		return CLV_URGENT_NOW;
+	return waits > wake_bytes / 2 ? CLV_URGENT_SOON : CLV_URGENT_NOT;
+}
+
 static __always_inline __u64 wake_flag(void *several, __u32 worker, __u32 urgent)
 {
 	volatile struct clv_wake *w = &shared.wake[worker & (CLV_WAKES - 1)];
@@ -57,7 +67,7 @@ static __always_inline __u64 wake_flag(void *several, __u32 worker, __u32 urgent
 		w->want_wake = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (w->wake_armed && (urgent >= w->wake_armed || unread(several) > wake_bytes)) {
+	if (w->wake_armed && (urgent >= w->wake_armed || room_urgency(several) >= w->wake_armed)) {
 		w->wake_armed = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}

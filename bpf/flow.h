@@ -117,6 +117,7 @@ static __always_inline void flow_renew(struct flow *f, struct clv_ctl *c)
 
 	ctl_clear(c);
 	f->rtt_state[0] = f->rtt_state[1] = RTT_IDLE;
+	f->asked[0] = f->asked[1] = ASKED_UNKNOWN;
 	f->talker = TALKER_NONE;
 	f->gen = gen ? gen : 1;
 }
@@ -501,23 +502,24 @@ static __always_inline __u32 dir_skip_end(struct dir *d, struct clv_ctl_dir *c, 
 }
 
 /*
- * How many bytes from `seq` on user space wants. Before it has said so, a little more than the usual when the ring
- * has room; where the kernel skipped a body on its own, what it keeps open behind that.
+ * Where the window ends that user space keeps open, or the usual one before it has said so; where the kernel skipped a
+ * body on its own, what it keeps open behind that.
  */
+static __always_inline __u32 dir_window_end(const struct dir *d, clv_word window)
+{
+	return window && !(d->flags & DIR_AHEAD) ? clv_word_seq(window) : d->window_end;
+}
+
+/* How many bytes from `seq` on user space wants: up to the window's end, and some more when the ring has room. */
 static __always_inline __u32 dir_window(struct dir *d, clv_word window, __u32 seq, __u32 len, __u32 worker)
 {
-	__u32 end = window ? clv_word_seq(window) : d->window_end;
-
-	if (unlikely(window && d->flags & DIR_AHEAD)) {
-		if (seq_before(end, d->window_end))
-			end = d->window_end;
-		else
-			d->flags &= ~DIR_AHEAD; /* user space has caught up */
-	}
-	__u32 left = end - seq;
+	if (unlikely(d->flags & DIR_AHEAD) && window && !seq_before(clv_word_seq(window), d->window_end))
+		d->flags &= ~DIR_AHEAD; /* user space has caught up */
+	__u32 left = dir_window_end(d, window) - seq;
 	bool enough = left >= len && left <= CLV_WINDOW_MAX;
 
-	if (unlikely(!enough) && !window && left + spare_bytes <= CLV_WINDOW_MAX && ring_is_roomy(worker))
+	if (unlikely(!enough) && !(clv_word_flags(window) & CLV_WORD_SEEK) && left + spare_bytes <= CLV_WINDOW_MAX &&
+	    ring_is_roomy(worker))
 		left += spare_bytes;
 	return left <= CLV_WINDOW_MAX ? left : 0;
 }

@@ -25,7 +25,7 @@
 const volatile __u32 set_mask;    /* number of flow sets - 1 */
 const volatile __u64 hash_seed;   /* random, so that nobody outside knows which set is whose */
 const volatile __u32 snaplen;     /* payload bytes a record carries at most */
-const volatile __u32 wake_bytes;  /* this much unread data in a ring wakes its reader */
+const volatile __u32 wake_bytes;  /* this much unread data in a ring wakes its reader, or half of it: room_urgency() */
 const volatile __u32 roomy_bytes; /* up to so much of it, windows may be wider */
 const volatile __u32 spare_bytes; /* CLV_WINDOW_SPARE_BYTES */
 const volatile bool measure;      /* round-trip times, and the bytes of flows that are ignored */
@@ -84,8 +84,7 @@ enum dir_flag {
 	DIR_RESET = 1 << 3,  /* RST seen: both directions are over */
 	DIR_SKIP = 1 << 4,   /* skip_until is the kernel's own */
 	DIR_BEYOND = 1 << 5, /* left out beyond the window, and said so */
-	DIR_PLAIN = 1 << 6,  /* what came last is one request, whose answer may have a body */
-	DIR_AHEAD = 1 << 7,  /* window_end is the kernel's own, behind a body that it skipped on its own */
+	DIR_AHEAD = 1 << 6,  /* window_end is the kernel's own, behind a body that it skipped on its own */
 };
 
 /* One direction's state. Written only by its own hook, so that the two never need a lock. */
@@ -127,6 +126,13 @@ struct rtt {
 	__u32 us;  /* WAITING: when it passed; READY: how long it took, not 0 */
 };
 
+/* What a direction sent last, for who reads Content-Length in the kernel. */
+enum asked {
+	ASKED_UNKNOWN,
+	ASKED_FIRST, /* its first packet: begins with a request whose answer may have a body; more may be behind it */
+	ASKED_ONE,   /* one such request, whole, without a body, and no other waits for its answer */
+};
+
 #define TALKER_NONE    0 /* nobody has, since the flow began */
 #define TALKER_UNKNOWN 3 /* it was not noted */
 
@@ -135,7 +141,8 @@ struct flow {
 	__u16 gen;
 	__u8 talker;       /* who talked last: 1 + hook, or a TALKER_ */
 	__u8 rtt_state[2]; /* by hook that sees the data */
-	__u8 pad[3];
+	__u8 asked[2];     /* likewise: enum asked, written by that hook */
+	__u8 pad[1];
 	struct rtt rtt[2];
 	struct dir dir[2];
 };

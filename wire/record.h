@@ -136,6 +136,8 @@ enum clv_word_flag {
 	CLV_WORD_PROBE = 1 << 2,  /* window only: only the first packet after a change of direction, at most
 				     CLV_PROBE_BYTES of it */
 	CLV_WORD_SEEK = 1 << 3,   /* window only: read Content-Length in the kernel */
+	CLV_WORD_ALONE = 1 << 4,  /* skip only: of what was asked before this sequence number, all is answered but one
+				     request, and the answer to that is being skipped */
 };
 
 /*
@@ -189,18 +191,22 @@ struct clv_ctl {
 /* Bytes of a direction that are copied before user space has said anything about it. */
 #define CLV_WINDOW_BYTES (64u * 1024u)
 /*
- * That many more as long as the ring buffer is less than half full: a body passes faster than any reader can speak.
+ * That many more than any window as long as the ring buffer is less than half full: a body passes faster than any
+ * reader can speak. Not with CLV_WORD_SEEK: such bodies are skipped, and what is copied of them is copied in vain.
  */
-#define CLV_WINDOW_SPARE_BYTES (704u * 1024u)
+#define CLV_WINDOW_SPARE_BYTES (1792u * 1024u)
+/* Open behind a body that the kernel skips on its own, until user space has spoken. */
+#define CLV_WINDOW_BEHIND_BYTES (768u * 1024u)
 /* A window end farther ahead than this is not believed: the word is older than half the sequence space. */
 #define CLV_WINDOW_MAX (16u << 20)
 /* Likewise a skip. */
 #define CLV_SKIP_MAX    (1u << 30)
 #define CLV_PROBE_BYTES 1024u
 /*
- * Of datagrams, whose senders wait for nobody, so many bytes (and CLV_WINDOW_SPARE_BYTES as above) are copied per
- * direction and 2^CLV_DATAGRAM_PERIOD_BITS jiffies; what is beyond counts as beyond the window.
+ * Of datagrams, whose senders wait for nobody, CLV_WINDOW_BYTES, and with a ring buffer less than half full so many,
+ * are copied per direction and 2^CLV_DATAGRAM_PERIOD_BITS jiffies; what is beyond counts as beyond the window.
  */
+#define CLV_DATAGRAM_BYTES       (768u * 1024u)
 #define CLV_DATAGRAM_PERIOD_BITS 3
 /*
  * A flow of datagrams that was silent for so many jiffies, both ways, is another one: what was said of it holds no
@@ -276,16 +282,18 @@ struct clv_kstats {
 
 enum clv_urgency {
 	CLV_URGENT_NOT,
-	CLV_URGENT_SOON, /* a window has begun to run out: a fast sender is through it in a moment */
-	CLV_URGENT_NOW,  /* half of it, or half of CLV_WINDOW_SPARE_BYTES, is used */
+	/* A window, or the ring buffer's room, has begun to run out: a fast sender is through it in a moment. */
+	CLV_URGENT_SOON,
+	/* Half of it is used, or, before user space has said anything, much more than all of it. */
+	CLV_URGENT_NOW,
 };
 
 /*
  * One worker's, on a cache line of its own.
  * want_wake: user space sets it to 1 before it blocks without a timer; the first record clears it and wakes.
  * wake_armed: user space sets it after each drain, to the least urgency that wakes it: CLV_URGENT_SOON, or
- * CLV_URGENT_NOW when it leaves what can wait in the ring. A window that is as short as that or a ring buffer in
- * which so much waits that room may get short clears it and wakes, once.
+ * CLV_URGENT_NOW when it leaves what can wait in the ring. A window that is as short as that, or a ring buffer in which
+ * as much waits, clears it and wakes, once.
  */
 struct clv_wake {
 	__u32 want_wake;

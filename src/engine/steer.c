@@ -33,6 +33,15 @@ static void tell_skip(struct clv_conn *c, int d, uint64_t end, const struct clv_
 	tell(c, d, &(struct clv_kverdict){.kind = CLV_VERDICT_SKIP, .seq = (uint32_t)end, .framing = framing});
 }
 
+/* Of the requests that direction d has brought one at most is not answered, and that one's answer is skipped. */
+static void tell_alone(struct clv_conn *c, int d)
+{
+	uint64_t next = c->flow->streams.s[d].next;
+
+	c->skipped->of[d].skip_end = next;
+	tell(c, d, &(struct clv_kverdict){.kind = CLV_VERDICT_SKIP, .seq = (uint32_t)next, .alone = true});
+}
+
 void clv_conn_retell(struct clv_conn *c, int d)
 {
 	c->half[d].told_until = 0;
@@ -75,6 +84,16 @@ static const struct clv_framing *steer_walk(struct clv_conn *c, int d, uint64_t 
 	return c->proto->framing(c->state, d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT);
 }
 
+/* Does no request wait for its answer, but the one whose answer, of direction d, is being skipped? */
+static bool answers_last(const struct clv_conn *c, int d)
+{
+	const struct clv_half *asker = &c->half[!d];
+	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
+
+	return c->exchanges.count == 1 && !c->exchanges.lost && !c->exchanges.unsure && x == c->half[d].open &&
+	       !x->open[CLV_TO_SERVER] && !x->unsure && !asker->tail && !asker->hunting && !clv_conn_debt(c, !d);
+}
+
 /* What is skipped, and the frames behind it. */
 static void steer_skip(struct clv_conn *c, int d)
 {
@@ -98,6 +117,8 @@ static void steer_skip(struct clv_conn *c, int d)
 	if (c->skipped->of[d].skip_end < next + reach / 2) {
 		tell_skip(c, d, next + reach, NULL);
 		h->seek = d != c->client && !h->mismatched;
+		if (h->seek && answers_last(c, d))
+			tell_alone(c, !d);
 	}
 }
 

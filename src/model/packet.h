@@ -86,7 +86,9 @@ enum clv_verdict_kind {
 struct clv_kverdict {
 	enum clv_verdict_kind kind;
 	uint32_t seq;
-	bool seek; /* with WINDOW: let the kernel read Content-Length */
+	bool seek;  /* with WINDOW: let the kernel read Content-Length */
+	bool alone; /* with SKIP: no request before `seq` waits for its answer, but one, whose answer is being skipped
+		     */
 	/*
 	 * With SKIP: frames of this shape begin at `seq`; let the kernel walk over them, for as long as it misses
 	 * nothing. NULL: it does not (any more). Stays as it is.

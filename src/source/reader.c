@@ -428,6 +428,7 @@ static void reader_verdict(struct clv_source *s, const struct clv_kernel_ref *re
 
 	if (v->kind == CLV_VERDICT_SKIP) {
 		flags |= (uint16_t)(shape_index(r->kernel, v->framing) << CLV_WORD_SHAPE_SHIFT);
+		flags |= v->alone ? CLV_WORD_ALONE : 0;
 		__atomic_store_n(&d->skip, clv_word_make(v->seq, ref->gen, flags), __ATOMIC_RELEASE);
 		return;
 	}

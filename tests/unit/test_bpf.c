@@ -741,7 +741,22 @@ static void left_out_when(void **state)
 	assert_copied(behind_earlier(500, 100), 500, 50);
 }
 
-/* A ring with room to spare takes more; one that is half full does not. */
+/* How much of 4 MB is copied, from sequence number 100 on, that a reader always has at once? */
+static uint32_t copied_of_4_mb(uint16_t client_port)
+{
+	uint32_t copied = 0;
+
+	for (uint32_t i = 0; i < 2000; i++) {
+		send(.seq = 100 + i * 2000, .len = 2000, .client_port = client_port);
+		copied += got_count ? (uint32_t)got->p.payload.len : 0;
+	}
+	return copied;
+}
+
+/*
+ * A ring with room to spare takes more than a window's, but not of bodies whose lengths the kernel reads; one that is
+ * half full does not.
+ */
 static void window_with_spare(void **state)
 {
 	uint32_t copied = 0;
@@ -751,16 +766,17 @@ static void window_with_spare(void **state)
 	open_ring((struct clv_ring_config){0});
 	with_spare = false;
 	start();
-	for (uint32_t i = 0; i < 500; i++) {
-		send(.seq = 100 + i * 2000, .len = 2000);
-		copied += got_count ? (uint32_t)got->p.payload.len : 0;
+	assert_int_equal(copied_of_4_mb(0), CLV_WINDOW_BYTES + CLV_WINDOW_SPARE_BYTES);
+	for (int seek = 0; seek < 2; seek++) {
+		struct clv_packet p = send(.seq = 99, .flags = S, .client_port = (uint16_t)(8 + seek))->p;
+
+		tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 100 + 500000, .seek = seek);
+		assert_int_equal(copied_of_4_mb((uint16_t)(8 + seek)), 500000 + (seek ? 0 : CLV_WINDOW_SPARE_BYTES));
 	}
-	assert_int_equal(copied, CLV_WINDOW_BYTES + CLV_WINDOW_SPARE_BYTES);
 
 	struct seg s = {.seq = 1, .len = 3000, .client_port = 7};
 	uint8_t frame[4096];
 
-	copied = 0;
 	got_count = 0;
 	for (uint32_t i = 0; i < 200; i++, s.seq += s.len) { /* nobody reads */
 		size_t len = build(frame, &s);
@@ -1225,11 +1241,12 @@ static bool sought(const char *request, const char *text)
 {
 	static uint16_t port;
 	uint64_t before = figure("sought");
-	struct clv_packet p;
+	struct clv_packet asker, p;
 
 	port++;
-	send(.seq = 99, .flags = S, .client_port = port);
+	asker = send(.seq = 99, .flags = S, .client_port = port)->p;
 	p = send(.seq = 499, .flags = S | A, .reply = true, .client_port = port)->p;
+	tell(&asker, .kind = CLV_VERDICT_SKIP, .seq = 100, .alone = true);
 	tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 500);
 	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
 	send(.seq = 100, .len = (uint32_t)strlen(request), .data = request, .client_port = port);
@@ -1364,6 +1381,54 @@ static void seek_not_when_pipelined(void **state)
 	assert_false(got->p.sought);
 }
 
+/* The end of a body of 100,000 bytes behind a head at 500 of `head_len`, all but its first `seen` bytes. */
+static uint32_t finish_body(uint16_t port, uint32_t head_len, uint32_t seen)
+{
+	uint32_t end = 500 + head_len + 100000;
+
+	for (uint32_t at = 500 + head_len + seen; at < end; at += 1000)
+		send(.seq = at, .len = end - at < 1000 ? end - at : 1000, .reply = true, .client_port = port);
+	return end;
+}
+
+/*
+ * A HEAD in the packet of the first request, or behind it, waits for its answer when the first body is over. Then that
+ * is answered, whatever was asked meanwhile: until user space says that no other waits.
+ */
+static void seek_not_while_another_waits(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", both[] = "GET / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\n\r\n";
+	static const char head[] = HEAD_START "Content-Length: 100000\r\n\r\n", *const rest = both + sizeof(get) - 1;
+	const uint32_t len = sizeof(head) - 1, get_len = sizeof(get) - 1, both_len = sizeof(both) - 1;
+	char first[2500] = {0};
+
+	memcpy(first, head, len);
+	close_ring();
+	open_ring((struct clv_ring_config){.seek_first = true});
+	for (int n = 0; n < 6; n++) {
+		bool in_one = n & 1, asks_again = n & 2, told = n & 4;
+		uint16_t port = (uint16_t)(7000 + n);
+		uint32_t ask = 100 + both_len;
+		struct clv_packet asker = send(.seq = 99, .flags = S, .client_port = port)->p, p;
+
+		send(.seq = 499, .flags = S | A, .reply = true, .client_port = port);
+		send(.seq = 100, .len = in_one ? both_len : get_len, .data = both, .client_port = port);
+		p = send(.seq = 500, .len = sizeof(first), .data = first, .reply = true, .client_port = port)->p;
+		assert_true(p.sought);
+		tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
+		if (!in_one)
+			send(.seq = 100 + get_len, .len = both_len - get_len, .data = rest, .client_port = port);
+		uint32_t at = finish_body(port, len, sizeof(first) - len);
+
+		if (told)
+			tell(&asker, .kind = CLV_VERDICT_SKIP, .seq = ask, .alone = true);
+		if (asks_again || told)
+			send(.seq = ask, .len = get_len, .data = get, .client_port = port);
+		assert_int_equal(
+			send(.seq = at, .len = len, .data = head, .reply = true, .client_port = port)->p.sought, told);
+	}
+}
+
 /* One after the other: each body's end lets the next response be read. */
 static void seek_again_and_again(void **state)
 {
@@ -1391,9 +1456,9 @@ static void seek_not_before_turns_are_noted(void **state)
 {
 	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 50000\r\n\r\n";
 	uint32_t get_len = sizeof(get) - 1, len = sizeof(head) - 1, ask = 100, at = 500;
-	struct clv_packet p;
+	struct clv_packet asker, p;
 
-	send(.seq = 99, .flags = S);
+	asker = send(.seq = 99, .flags = S)->p;
 	p = send(.seq = 499, .flags = S | A, .reply = true)->p;
 	send(.seq = ask, .len = get_len, .data = get);
 	ask += get_len;
@@ -1402,6 +1467,7 @@ static void seek_not_before_turns_are_noted(void **state)
 	tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = at + CLV_WINDOW_BYTES, .seek = true);
 	for (int n = 0; n < 2; n++, ask += get_len, at += len + 50000) {
 		tell(&p, .kind = CLV_VERDICT_SKIP, .seq = at);
+		tell(&asker, .kind = CLV_VERDICT_SKIP, .seq = ask, .alone = true);
 		send(.seq = ask, .len = get_len, .data = get);
 		send(.seq = at, .len = len, .data = head, .reply = true);
 		assert_int_equal(got->p.sought, n > 0);
@@ -2752,6 +2818,7 @@ int main(int argc, char **argv)
 		T(seek_not_when_interrupting),
 		T(seek_leaves_alone),
 		T(seek_not_when_pipelined),
+		T(seek_not_while_another_waits),
 		T(seek_again_and_again),
 		T(seek_not_before_turns_are_noted),
 		T(seek_only_by_privilege),
