@@ -12,12 +12,10 @@
 
 #include "base/clock.h"
 #include "base/thread.h"
-#include "cli/hurry.h"
+#include "base/hurry.h"
 
 /* While that one rests it looks so often whether it is late. */
 #define LOOK_MS 100
-/* Its own seat, above those of lanes. */
-#define OWN_SEAT (CLV_HURRY_THREADS - 1)
 
 struct clv_caller {
 	pthread_t thread;
@@ -50,15 +48,15 @@ static void *caller_run(void *arg)
 	struct epoll_event events[2];
 	uint64_t count;
 
-	clv_hurry(OWN_SEAT);
+	clv_hurry(CLV_HURRY_CALLER);
 	atomic_store(&c->able, clv_hurry_can_rest());
 	while (!atomic_load(&c->ending) && atomic_load(&c->able)) {
 		int n = epoll_wait(c->epoll_fd, events, 2, clv_hurry_rests(c->seat) ? LOOK_MS : -1);
 
-		if (clv_hurry_is_over(OWN_SEAT))
-			clv_hurry(OWN_SEAT);
+		if (clv_hurry_is_over(CLV_HURRY_CALLER))
+			clv_hurry(CLV_HURRY_CALLER);
 		for (int i = 0; i < n; i++)
-			if (events[i].data.u32 != OWN_SEAT)
+			if (events[i].data.u32 != CLV_HURRY_CALLER)
 				clv_caller_wake(c);
 			else if (read(c->news_fd, &count, sizeof(count)) > 0 && atomic_exchange(&c->wants, false))
 				clv_hurry_rest(c->seat);
@@ -107,7 +105,7 @@ bool clv_caller_hear(struct clv_caller *c, uint64_t now_ns)
 
 static int caller_start(struct clv_caller *c)
 {
-	struct epoll_event e = {.events = EPOLLIN, .data.u32 = OWN_SEAT};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = CLV_HURRY_CALLER};
 
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls who rests. Where little comes, who reads it may let everybody else go first (hurry.h): then nobody waits
+ * Calls who rests. Where little comes, who reads it may let everybody else go first (base/hurry.h): then nobody waits
  * for it, and it finds a moment. But a window may be over in half a millisecond, and a busy machine may have no such
  * moment. So a thread that runs ahead, and sleeps nearly always, sends it to rest, and calls it when what it reads says
  * that something cannot wait, or when it was not heard of for CLV_CALLER_LATE_MS.

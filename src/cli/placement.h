@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * On which processor a thread runs that runs ahead of others (hurry.h). The scheduler leaves it where it ran last, and
+ * On which processor a thread runs that runs ahead of others (base/hurry.h). The scheduler leaves it where it ran last, and
  * whoever works there waits; so it looks now and then which processor has had most time left, and goes there. Looking
  * takes about a hundredth of the time that the thread takes itself. One thread.
  *

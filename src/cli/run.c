@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "cli/caller.h"
 #include "cli/cli.h"
-#include "cli/hurry.h"
+#include "base/hurry.h"
 #include "cli/lane.h"
 #include "cli/outputs.h"
 #include "cli/reload.h"

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include <linux/magic.h>
 
 #include "base/clock.h"
+#include "base/hurry.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -34,6 +36,10 @@
  * Live, a file's lines are written by who makes them: there they are in the cache, and nobody needs to be woken, which
  * is a sixth of what a request costs. A disk that once keeps this writer waiting for so long meets the other one, for a
  * while.
+ *
+ * Many at a time are another matter, unless their lane rests: until it has made the last one, it runs ahead of a client
+ * or a server, and the other of the two soon waits for that one. So the I/O thread runs ahead as well, and writes on
+ * the processor that has nothing to do meanwhile. Several lanes do as much by themselves.
  */
 #define SLOW_NS     10000000u
 #define SLOW_FOR_NS (60ull * 1000 * 1000 * 1000)
@@ -69,6 +75,7 @@ struct clv_out {
 	unsigned lanes;
 	int fd;
 	bool live;
+	bool ahead;         /* of others runs the I/O thread, as the lane does, and writes what is much at a time */
 	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
 	bool news;          /* some lane has handed over lines, or closed; under the lock, as what follows */
 	pthread_mutex_t lock;
@@ -144,6 +151,27 @@ static ssize_t out_write(const struct clv_out *o, const void *data, size_t len)
 	return n < 0 && (errno == EINTR || errno == EAGAIN) ? 0 : n < 0 ? -errno : -EIO;
 }
 
+/* How often this thread has waited for something. One that was only interrupted, or whose machine was, has not. */
+static long times_waited(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nvcsw;
+}
+
+/* Likewise, in its turn; notes it if the disk made this thread wait. */
+static ssize_t out_write_timed(struct clv_out *o, struct clv_slice s)
+{
+	long waited = times_waited();
+	uint64_t before_ns = clv_clock_ns();
+	ssize_t n = out_write(o, s.data, s.len);
+	uint64_t after_ns = clv_clock_ns();
+
+	if (after_ns - before_ns > SLOW_NS && times_waited() != waited)
+		atomic_store_explicit(&o->slow_until_ns, after_ns + SLOW_FOR_NS, memory_order_relaxed);
+	return n;
+}
+
 /* What comes before the first line; it is there before any line is. */
 static int out_write_head(struct clv_out *o)
 {
@@ -166,7 +194,7 @@ static int out_write_head(struct clv_out *o)
 static int out_write_lines(struct clv_out *o, unsigned lane, struct clv_slice s)
 {
 	while (s.len) {
-		ssize_t n = out_write(o, s.data, s.len);
+		ssize_t n = o->ahead ? out_write_timed(o, s) : out_write(o, s.data, s.len);
 
 		if (n < 0)
 			return (int)n;
@@ -211,10 +239,14 @@ static void *out_run(void *arg)
 
 	if (!o->live)
 		clv_thread_patient();
+	else if (o->ahead)
+		clv_hurry(CLV_HURRY_OUTPUT);
 	else if (setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
 		clv_debug("output: cannot raise the priority: %s", strerror(errno));
 	while (!error && lane < o->lanes) {
 		error = out_write_turn(o, lane, s);
+		if (o->ahead && clv_hurry_is_over(CLV_HURRY_OUTPUT) && !clv_queue_used(o->lane[0].queue))
+			clv_hurry(CLV_HURRY_OUTPUT);
 		lane = error ? lane : out_next(o, lane, &s);
 	}
 	for (unsigned i = 0; i < o->lanes; i++)
@@ -241,36 +273,16 @@ static bool out_wait_turn(struct clv_out *o)
 	return !pthread_mutex_timedlock(&o->writing, &until);
 }
 
-/* How often this thread has waited for something. One that was only interrupted, or whose machine was, has not. */
-static long times_waited(void)
-{
-	struct rusage u;
-
-	return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nvcsw;
-}
-
-/* Writes, and notes it if the disk made this thread wait. Its lane has its turn. */
-static ssize_t out_write_timed(struct clv_out *o, struct clv_slice s)
-{
-	long waited = times_waited();
-	uint64_t before_ns = clv_clock_ns();
-	ssize_t n = out_write(o, s.data, s.len);
-	uint64_t after_ns = clv_clock_ns();
-
-	if (after_ns - before_ns > SLOW_NS && times_waited() != waited)
-		atomic_store_explicit(&o->slow_until_ns, after_ns + SLOW_FOR_NS, memory_order_relaxed);
-	return n;
-}
-
 /* Past the I/O thread. What fails here fails there again, and is told then. */
 static size_t out_write_here(void *ctx, struct clv_slice s, bool later)
 {
 	const struct out_lane *l = ctx;
 	struct clv_out *o = l->out;
+	bool many = o->ahead && s.len >= CLV_QUEUE_HERE_BYTES && !clv_hurry_rests(CLV_HURRY_LANE);
 	ssize_t n = 0;
 
 	/* Whoever comes first has the I/O thread write what comes before. */
-	if (atomic_load_explicit(&o->head_waits, memory_order_relaxed) ||
+	if (many || atomic_load_explicit(&o->head_waits, memory_order_relaxed) ||
 	    clv_clock_ns() < atomic_load_explicit(&o->slow_until_ns, memory_order_relaxed) ||
 	    atomic_load_explicit(&o->behind, memory_order_relaxed))
 		return 0;
@@ -377,6 +389,14 @@ static struct clv_out *out_new(int fd, bool live)
 	return o;
 }
 
+/* Is there a processor for the I/O thread while one makes lines? */
+static bool can_run_ahead(unsigned lanes)
+{
+	cpu_set_t cpus;
+
+	return lanes == 1 && !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) > 1;
+}
+
 int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t *stop, struct clv_out **out)
 {
 	struct clv_out *o = out_new(fd, !wait);
@@ -400,6 +420,7 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 		config.ctx = l;
 		err = clv_queue_new(&config, &l->queue);
 	}
+	o->ahead = config.take && can_run_ahead(lanes);
 	if (!err)
 		err = clv_thread_start(&o->thread, "output", out_run, o);
 	if (err) {

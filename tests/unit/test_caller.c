@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli/caller.c, cli/hurry.c: who rests, and what it is called by. Needs CAP_SYS_NICE. */
+/* cli/caller.c, base/hurry.c: who rests, and what it is called by. Needs CAP_SYS_NICE. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "cli/caller.h"
-#include "cli/hurry.h"
+#include "base/hurry.h"
 
 #define SEAT        0
 #define MS          1000000ull

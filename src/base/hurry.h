@@ -6,16 +6,20 @@
  * the kernel says so, and all of them take their turn like everybody else, each until it has been idle again. Without
  * the privilege they have to do as they are.
  *
- * A thread that has time may let everybody go before it, as long as somebody calls it when it has none (caller.h). What
- * it starts meanwhile rests as well.
+ * A thread that has time may let everybody go before it, as long as somebody calls it when it has none (cli/caller.h).
+ * What it starts meanwhile rests as well.
  */
-#ifndef CLV_CLI_HURRY_H
-#define CLV_CLI_HURRY_H
+#ifndef CLV_BASE_HURRY_H
+#define CLV_BASE_HURRY_H
 
 #include <stdbool.h>
 
 #define CLV_HURRY_BURST_US 50000
 #define CLV_HURRY_THREADS  16
+/* Seats that are taken; several lanes have those behind the first. */
+#define CLV_HURRY_LANE   0 /* the only one, and whoever reads a file */
+#define CLV_HURRY_CALLER 15
+#define CLV_HURRY_OUTPUT 14
 
 /* The calling thread runs ahead from here on. `seat`: its number, below CLV_HURRY_THREADS. */
 void clv_hurry(unsigned seat);

@@ -3,7 +3,7 @@
  * Owns SIGXCPU, who runs ahead and who rests. The signal is the process's and may come to any of its threads: so it
  * slows all down. Any thread.
  */
-#include "cli/hurry.h"
+#include "base/hurry.h"
 
 #include <errno.h>
 #include <sched.h>
