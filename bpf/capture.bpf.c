@@ -343,17 +343,19 @@ static __always_inline void note_request(struct pass *p, bool turn, bool begins,
 
 /*
  * The response's part: may its body be skipped? Then the record ends with its head. Nothing may be missing before it,
- * except what a joined direction would have wanted from before its beginning. `asked`: the least that must be known of
- * the other side. `urgent`: enum clv_urgency.
+ * on either side, and the server must have had what was asked last, and no more. `asked`: the least that must be known
+ * of that. `urgent`: enum clv_urgency.
  */
 static __always_inline bool seek(struct pass *p, enum asked asked, __u32 seq, __u32 end, __u32 urgent)
 {
 	const struct dir *asker = &p->ref.flow->dir[!p->hook];
 	struct dir *d = p->dir;
+	__u32 unseen = p->seg->ack - asker->next; /* by this hook, and acknowledged; a FIN counts */
 	__u32 head_len = 0;
 	__u64 body_len = 0;
 
-	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0) || asker->gen != d->gen || p->ref.flow->asked[!p->hook] < asked)
+	if (dir_misses(d) || dir_misses(asker) || asker->gen != d->gen || unseen > 1 ||
+	    p->ref.flow->asked[!p->hook] < asked)
 		return false;
 	if (!seek_body(p->skb, p->off, end - seq, &head_len, &body_len))
 		return false;

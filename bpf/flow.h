@@ -4,7 +4,8 @@
  *
  * The table is an array of sets of eight ways: a lookup is one index, two cache lines and no helper, and memory
  * is bounded by construction. Both hooks may work on one flow at once, on two CPUs: each writes only its own
- * direction, and whatever a race can do to the rest costs bytes copied twice, never bytes left out.
+ * direction, and whatever a race can do to the rest costs bytes copied twice, never bytes left out. (What a side has
+ * asked is compared with what the other one acknowledges before it is believed.)
  */
 #ifndef CLV_BPF_FLOW_H
 #define CLV_BPF_FLOW_H
@@ -459,13 +460,19 @@ static __always_inline bool dir_skip_ends_at(const struct dir *d, const struct c
 	return (d->flags & DIR_SKIP && d->skip_until == seq) || (w && clv_word_seq(w) == seq);
 }
 
+/* Is anything missing, but what a joined direction would have wanted from before its beginning? */
+static __always_inline bool dir_misses(const struct dir *d)
+{
+	return d->holes & ~(d->flags & DIR_JOINED ? 1 : 0);
+}
+
 /*
  * At `at`, not before what comes next, a frame begins. Nothing that is wanted may be missing before it; what a joined
  * direction would have wanted from before its beginning is given up.
  */
 static __always_inline void frames_begin(struct dir *d, __u8 shape, __u32 at)
 {
-	if (d->holes & ~(d->flags & DIR_JOINED ? 1 : 0))
+	if (dir_misses(d))
 		return;
 	d->holes = d->late = 0;
 	d->shape = shape & (CLV_SHAPES - 1);

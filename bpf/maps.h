@@ -130,7 +130,7 @@ struct rtt {
 enum asked {
 	ASKED_UNKNOWN,
 	ASKED_FIRST, /* its first packet: begins with a request whose answer may have a body; more may be behind it */
-	ASKED_ONE,   /* one such request, whole, without a body, and no other waits for its answer */
+	ASKED_ONE,   /* one such request, whole, without a body, and none that waits for its answer is another kind */
 };
 
 #define TALKER_NONE    0 /* nobody has, since the flow began */
@@ -141,7 +141,7 @@ struct flow {
 	__u16 gen;
 	__u8 talker;       /* who talked last: 1 + hook, or a TALKER_ */
 	__u8 rtt_state[2]; /* by hook that sees the data */
-	__u8 asked[2];     /* likewise: enum asked, written by that hook */
+	__u8 asked[2];     /* likewise: enum asked; a new flow's is cleared by whoever sees its first packet */
 	__u8 pad[1];
 	struct rtt rtt[2];
 	struct dir dir[2];

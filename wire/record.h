@@ -180,7 +180,7 @@ static inline __u16 clv_word_flags(clv_word w)
 }
 
 struct clv_ctl_dir {
-	clv_word window; /* payload at or after this sequence number is not copied */
+	clv_word window; /* payload at or after this sequence number is not copied, unless there is room to spare */
 	clv_word skip;   /* payload before this sequence number is not copied; the kernel clears it when passed */
 };
 

@@ -51,7 +51,7 @@ static int run_last(pid_t thread)
 	return sched_setscheduler(thread, SCHED_IDLE | SCHED_RESET_ON_FORK, &normal);
 }
 
-void clv_hurry(unsigned seat)
+bool clv_hurry(unsigned seat)
 {
 	struct sigaction slow = {.sa_handler = hurry_end, .sa_flags = SA_RESTART};
 
@@ -59,8 +59,16 @@ void clv_hurry(unsigned seat)
 	atomic_store(&hurried[seat], gettid());
 	if (setpriority(PRIO_PROCESS, 0, -15)) /* on Linux, of this thread alone */
 		clv_debug("cannot raise the priority: %s", strerror(errno));
-	if (run_ahead(0))
-		clv_debug("cannot run ahead of others: %s", strerror(errno));
+	if (!run_ahead(0))
+		return true;
+	clv_debug("cannot run ahead of others: %s", strerror(errno));
+	return false;
+}
+
+void clv_hurry_leave(unsigned seat)
+{
+	atomic_store(&hurried[seat], 0);
+	atomic_store(&resting[seat], 0);
 }
 
 bool clv_hurry_is_over(unsigned seat)

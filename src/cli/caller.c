@@ -63,6 +63,7 @@ static void *caller_run(void *arg)
 		if (is_late(c))
 			clv_hurry_call(c->seat);
 	}
+	clv_hurry_leave(CLV_HURRY_CALLER);
 	return NULL;
 }
 

@@ -331,6 +331,7 @@ static void *lane_run(void *arg)
 		clv_lane_drain(l);
 	lane_catch_up(l);
 	clv_lane_flush(l);
+	clv_hurry_leave(lane_seat(l));
 	atomic_store_explicit(&l->over, true, memory_order_release);
 	return NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * On which processor a thread runs that runs ahead of others (base/hurry.h). The scheduler leaves it where it ran last, and
- * whoever works there waits; so it looks now and then which processor has had most time left, and goes there. Looking
- * takes about a hundredth of the time that the thread takes itself. One thread.
+ * On which processor a thread runs that runs ahead of others (base/hurry.h). The scheduler leaves it where it ran last,
+ * and whoever works there waits; so it looks now and then which processor has had most time left, and goes there.
+ * Looking takes about a hundredth of the time that the thread takes itself. One thread.
  *
  * Several of them are a crew. Each of these is to have a processor of its own, for then they work at the same time and
  * everybody else waits half as long; so none goes where another is, and of two at one place the later one gives way.

@@ -416,12 +416,12 @@ static int run_beside(struct run *r)
 {
 	struct pollfd news = {.fd = r->config->news_fd, .events = POLLIN};
 
-	clv_hurry(0);
+	clv_hurry(CLV_HURRY_LANE);
 	while (!clv_run_stop && !clv_outputs_full(r->outputs) && !run_lost_a_lane(r)) {
 		if (poll(&news, 1, run_patience_beside_ms(r)) < 0 && errno != EINTR)
 			return -errno;
-		if (clv_hurry_is_over(0))
-			clv_hurry(0);
+		if (clv_hurry_is_over(CLV_HURRY_LANE))
+			clv_hurry(CLV_HURRY_LANE);
 		run_tell_health(r);
 		if (!run_look_inside(r))
 			return 0;
@@ -653,7 +653,7 @@ static int run_packets(struct run *r)
 	r->start_ns = clv_clock_ns();
 	r->second_ns = r->start_ns + 1000000000;
 	if (r->config->live && r->config->workers == 1)
-		clv_hurry(0);
+		clv_hurry(CLV_HURRY_LANE);
 	int err = r->config->workers == 1 ? run_one(r) : run_several(r);
 	if (r->config->live && read(run_signal_fd, &count, sizeof(count)) < 0)
 		count = 0; /* no signal: fine as well */

@@ -15,7 +15,8 @@
 /* Their heads together: one client of a slow server must not take everybody's memory. */
 #define CLV_PENDING_BYTES (4u << 20)
 /* Out-of-order payload kept per direction before its first hole is given up. */
-#define CLV_OOO_BYTES    (1u << 20)
+#define CLV_OOO_BYTES \
+	(2560u << 10) /* all that the kernel copies behind a hole: an unframed window, and what is to spare */
 #define CLV_OOO_SEGMENTS 1024u
 
 /* What lies this far behind is no retransmission: no receiver's window is as large. */
@@ -49,8 +50,8 @@
 #define CLV_DATAGRAM_IDLE_NS (15ull * 1000 * 1000 * 1000)
 
 /*
- * How far ahead of the parsed position the kernel may copy (wire/record.h begins with the same), and how far where
- * long bodies must be read for their frames, as chunked ones: a sender at 2 GB/s must not get past the window
+ * How far ahead of the parsed position the kernel may copy (it may go on while it has room, wire/record.h), and how far
+ * where long bodies must be read for their frames, as chunked ones: a sender at 2 GB/s must not get past the window
  * before its reader wakes up.
  */
 #define CLV_WINDOW_AHEAD        (768u * 1024u)

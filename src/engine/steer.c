@@ -91,7 +91,7 @@ static bool answers_last(const struct clv_conn *c, int d)
 	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
 
 	return c->exchanges.count == 1 && !c->exchanges.lost && !c->exchanges.unsure && x == c->half[d].open &&
-	       !x->open[CLV_TO_SERVER] && !x->unsure && !asker->tail && !asker->hunting && !clv_conn_debt(c, !d);
+	       !x->open[CLV_TO_SERVER] && !asker->tail && !asker->hunting && !clv_conn_debt(c, !d);
 }
 
 /* What is skipped, and the frames behind it. */

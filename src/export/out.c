@@ -44,6 +44,10 @@
 #define SLOW_NS     10000000u
 #define SLOW_FOR_NS (60ull * 1000 * 1000 * 1000)
 
+/* A disk that comes back finds much: so often who writes that ahead of others lets them have a turn. */
+#define TURN_BYTES (8u << 20)
+#define TURN_US    100
+
 /* Written at once: what was is room again, and a reader that takes it is seen to do so. */
 #define WRITE_BYTES (768u << 10)
 
@@ -75,7 +79,8 @@ struct clv_out {
 	unsigned lanes;
 	int fd;
 	bool live;
-	bool ahead;         /* of others runs the I/O thread, as the lane does, and writes what is much at a time */
+	bool shares;        /* the work with the only lane, if it may: */
+	atomic_bool ahead;  /* of others runs the I/O thread, as the lane does, and writes what is much at a time */
 	atomic_bool parted; /* set by the thread at its end, and by a closer that does not wait: the second one frees */
 	bool news;          /* some lane has handed over lines, or closed; under the lock, as what follows */
 	pthread_mutex_t lock;
@@ -194,7 +199,7 @@ static int out_write_head(struct clv_out *o)
 static int out_write_lines(struct clv_out *o, unsigned lane, struct clv_slice s)
 {
 	while (s.len) {
-		ssize_t n = o->ahead ? out_write_timed(o, s) : out_write(o, s.data, s.len);
+		ssize_t n = o->shares ? out_write_timed(o, s) : out_write(o, s.data, s.len);
 
 		if (n < 0)
 			return (int)n;
@@ -229,26 +234,49 @@ static int out_write_turn(struct clv_out *o, unsigned lane, struct clv_slice s)
 	return error;
 }
 
+/* After so many bytes without a pause. Returns after how many it is. */
+static size_t out_let_others(struct clv_out *o, size_t unbroken)
+{
+	if (!clv_queue_used(o->lane[0].queue)) { /* it will sleep */
+		if (clv_hurry_is_over(CLV_HURRY_OUTPUT))
+			clv_hurry(CLV_HURRY_OUTPUT);
+		return 0;
+	}
+	if (unbroken < TURN_BYTES)
+		return unbroken;
+	usleep(TURN_US);
+	return 0;
+}
+
+/* On the I/O thread. */
+static void out_take_place(struct clv_out *o)
+{
+	if (!o->live)
+		clv_thread_patient();
+	else if (o->shares)
+		atomic_store_explicit(&o->ahead, clv_hurry(CLV_HURRY_OUTPUT), memory_order_relaxed);
+	else if (setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
+		clv_debug("output: cannot raise the priority: %s", strerror(errno));
+}
+
 /* Writes all that was given, until there is nothing left and the output closes, or writing fails. */
 static void *out_run(void *arg)
 {
 	struct clv_out *o = arg;
 	struct clv_slice s;
-	unsigned lane = out_next(o, o->lanes - 1, &s);
+	size_t unbroken = 0;
 	int error = 0;
 
-	if (!o->live)
-		clv_thread_patient();
-	else if (o->ahead)
-		clv_hurry(CLV_HURRY_OUTPUT);
-	else if (setpriority(PRIO_PROCESS, 0, NICE)) /* on Linux, of this thread alone */
-		clv_debug("output: cannot raise the priority: %s", strerror(errno));
+	out_take_place(o);
+	unsigned lane = out_next(o, o->lanes - 1, &s);
 	while (!error && lane < o->lanes) {
+		unbroken += s.len;
 		error = out_write_turn(o, lane, s);
-		if (o->ahead && clv_hurry_is_over(CLV_HURRY_OUTPUT) && !clv_queue_used(o->lane[0].queue))
-			clv_hurry(CLV_HURRY_OUTPUT);
+		if (o->shares)
+			unbroken = out_let_others(o, unbroken);
 		lane = error ? lane : out_next(o, lane, &s);
 	}
+	clv_hurry_leave(CLV_HURRY_OUTPUT);
 	for (unsigned i = 0; i < o->lanes; i++)
 		clv_queue_end(o->lane[i].queue, error);
 	if (atomic_exchange(&o->parted, true))
@@ -278,7 +306,8 @@ static size_t out_write_here(void *ctx, struct clv_slice s, bool later)
 {
 	const struct out_lane *l = ctx;
 	struct clv_out *o = l->out;
-	bool many = o->ahead && s.len >= CLV_QUEUE_HERE_BYTES && !clv_hurry_rests(CLV_HURRY_LANE);
+	bool many = atomic_load_explicit(&o->ahead, memory_order_relaxed) && s.len >= CLV_QUEUE_HERE_BYTES &&
+		    !clv_hurry_rests(CLV_HURRY_LANE);
 	ssize_t n = 0;
 
 	/* Whoever comes first has the I/O thread write what comes before. */
@@ -390,7 +419,7 @@ static struct clv_out *out_new(int fd, bool live)
 }
 
 /* Is there a processor for the I/O thread while one makes lines? */
-static bool can_run_ahead(unsigned lanes)
+static bool can_share(unsigned lanes)
 {
 	cpu_set_t cpus;
 
@@ -420,7 +449,7 @@ int clv_out_open(int fd, unsigned lanes, bool wait, const volatile sig_atomic_t 
 		config.ctx = l;
 		err = clv_queue_new(&config, &l->queue);
 	}
-	o->ahead = config.take && can_run_ahead(lanes);
+	o->shares = config.take && can_share(lanes);
 	if (!err)
 		err = clv_thread_start(&o->thread, "output", out_run, o);
 	if (err) {

@@ -2,8 +2,8 @@
 /*
  * Lines on their way out: the engine's thread writes them into a bounded buffer, an I/O thread of its own takes
  * them to the descriptor, so that a slow reader never holds up the engine. A local file is none, as long as its disk
- * keeps up: live, a lane's thread writes to it by itself, unless there is much at a time and another processor for that,
- * and waits for nobody but others that do.
+ * keeps up: live, a lane's thread writes to it by itself, unless there is much at a time and another processor for
+ * that, and waits for nobody but others that do.
  *
  * When the buffer is full a line is dropped and counted (live), or the caller waits (reading a file). Lines are
  * whole or absent, and in order. How long lines wait for each other: export/queue.h.

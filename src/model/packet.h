@@ -77,7 +77,8 @@ _Static_assert(sizeof(struct clv_packet) == 128, "a packet takes two lines of th
 
 /* What a consumer tells the kernel about one direction of one flow. */
 enum clv_verdict_kind {
-	CLV_VERDICT_WINDOW, /* copy payload up to, not including, sequence number `seq` */
+	CLV_VERDICT_WINDOW, /* copy payload up to sequence number `seq` in any case, and beyond it only while there is
+			       room */
 	CLV_VERDICT_SKIP,   /* leave out payload before sequence number `seq` (at most 2^30 ahead), see `framing` */
 	CLV_VERDICT_IGNORE, /* no parser wants this direction */
 	CLV_VERDICT_PROBE,  /* only first packets after a change of direction */

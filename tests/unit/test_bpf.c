@@ -51,7 +51,7 @@ struct seg {
 	int32_t udp_length_error; /* added to the length in its header */
 	uint32_t gso;             /* of so many bytes each: what the stack carries as one */
 	bool long_packet;         /* IP length 0, as packets beyond 64 KiB have */
-	uint32_t ack;             /* 0: 7 */
+	uint32_t ack;             /* 0: in a reply the end of what was asked last, otherwise 7 */
 	uint32_t cut;             /* so many bytes at the end of the frame are missing */
 };
 
@@ -211,7 +211,13 @@ static void run_frame(const uint8_t *frame, size_t len, enum clv_hook hook, bool
 /* Sends one segment from the pod's point of view: requests leave it (ingress), replies enter it. */
 static struct got *send_seg(struct seg s)
 {
+	static uint32_t asked[1 << 16]; /* by client_port */
 	uint8_t frame[4096];
+
+	if (!s.reply)
+		asked[s.client_port] = s.seq + s.len + !!(s.flags & S);
+	else if (!s.ack)
+		s.ack = asked[s.client_port];
 	size_t len = build(frame, &s);
 
 	got_count = 0;
@@ -1426,6 +1432,28 @@ static void seek_not_while_another_waits(void **state)
 			send(.seq = ask, .len = get_len, .data = get, .client_port = port);
 		assert_int_equal(
 			send(.seq = at, .len = len, .data = head, .reply = true, .client_port = port)->p.sought, told);
+	}
+}
+
+/* The server has had more than this hook saw, or less than what was asked last. A FIN is nothing to be answered. */
+static void seek_not_for_what_was_not_seen(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\n\r\n", head[] = HEAD_START "Content-Length: 100000\r\n\r\n";
+	static const int more[] = {0, 1, 2, 30, -1};
+
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+		const uint32_t end = 100 + sizeof(get) - 1;
+		const uint16_t port = (uint16_t)(7100 + i);
+		struct clv_packet asker = send(.seq = 99, .flags = S, .client_port = port)->p, p;
+
+		p = send(.seq = 499, .flags = S | A, .reply = true, .client_port = port)->p;
+		tell(&asker, .kind = CLV_VERDICT_SKIP, .seq = 100, .alone = true);
+		tell(&p, .kind = CLV_VERDICT_SKIP, .seq = 500);
+		tell(&p, .kind = CLV_VERDICT_WINDOW, .seq = 500 + CLV_WINDOW_BYTES, .seek = true);
+		send(.seq = 100, .len = sizeof(get) - 1, .data = get, .client_port = port);
+		send(.seq = 500, .len = sizeof(head) - 1, .data = head, .reply = true, .client_port = port,
+		     .ack = end + (uint32_t)more[i]);
+		assert_int_equal(got->p.sought, more[i] == 0 || more[i] == 1);
 	}
 }
 
@@ -2819,6 +2847,7 @@ int main(int argc, char **argv)
 		T(seek_leaves_alone),
 		T(seek_not_when_pipelined),
 		T(seek_not_while_another_waits),
+		T(seek_not_for_what_was_not_seen),
 		T(seek_again_and_again),
 		T(seek_not_before_turns_are_noted),
 		T(seek_only_by_privilege),
