@@ -11,8 +11,8 @@
  *     [taken)[for the consumer)[not handed over yet)[free)
  *
  * Whenever it is found empty it begins again at the start of the buffer: the memory in use is what waits at a time,
- * however large the ring is; and what a burst took is given back, at once if that was much, else when nothing has come
- * for IDLE_NS.
+ * however large the ring is; and what a burst took is given back, at once if that was much, else when not half of it
+ * was in use for SHRINK_NS, or nothing has come for IDLE_NS.
  */
 #include "export/queue.h"
 
@@ -33,6 +33,8 @@
  */
 #define KEEP_BYTES (4u << 20)
 #define IDLE_NS    1000000000u
+/* So long not half of it was in use: it is not needed. A few drains' time. */
+#define SHRINK_NS 250000000u
 /* So little is never given back. */
 #define IDLE_BYTES (64u << 10)
 
@@ -51,6 +53,9 @@ struct clv_queue {
 	uint64_t known_given, known_taken; /* as last seen under the lock */
 	uint64_t ticked_ns;                /* when records were last handed over because of time */
 	uint64_t touched_bytes;            /* of the ring, since it was last given back */
+	uint64_t peak_bytes;               /* the most of it that was in use at a time, since */
+	uint64_t peaked_ns;                /* then */
+	bool shrinks;                      /* it is to be given back when the ring is found empty */
 
 	/* Shared. */
 	pthread_mutex_t lock;
@@ -276,7 +281,10 @@ static void queue_rewind(struct clv_queue *q, size_t keep)
 	if (q->taken == q->head) {
 		if (q->head - q->origin > q->touched_bytes)
 			q->touched_bytes = q->head - q->origin;
-		much = q->touched_bytes > keep;
+		if (q->head - q->origin > q->peak_bytes)
+			q->peak_bytes = q->head - q->origin;
+		much = q->touched_bytes > (q->shrinks && keep > IDLE_BYTES ? IDLE_BYTES : keep);
+		q->shrinks = false;
 		q->origin = q->head;
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -326,6 +334,18 @@ bool clv_queue_put(struct clv_queue *q, struct clv_slice s)
 	return room || !s.len;
 }
 
+/* What a burst took, and nobody has needed since, is given back. */
+static void queue_shrink(struct clv_queue *q, uint64_t now_ns)
+{
+	if (now_ns - q->peaked_ns < SHRINK_NS)
+		return;
+	q->peaked_ns = now_ns;
+	q->shrinks = q->touched_bytes > 2 * q->peak_bytes;
+	q->peak_bytes = 0;
+	if (q->shrinks)
+		queue_rewind(q, KEEP_BYTES);
+}
+
 void clv_queue_tick(struct clv_queue *q)
 {
 	bool idle = q->head == q->known_given;
@@ -341,10 +361,12 @@ void clv_queue_tick(struct clv_queue *q)
 	if (now_ns - q->ticked_ns < (idle ? IDLE_NS : CLV_QUEUE_TICK_NS))
 		return;
 	q->ticked_ns = now_ns;
-	if (idle)
+	if (idle) {
 		queue_rewind(q, IDLE_BYTES);
-	else
-		queue_hand_over(q, false);
+		return;
+	}
+	queue_hand_over(q, false);
+	queue_shrink(q, now_ns);
 }
 
 static bool queue_is_filling(const struct clv_queue *q)

@@ -287,6 +287,31 @@ static void test_gives_back_little_later(void **state)
 	clv_queue_free(q);
 }
 
+/* One record after the other, of so many bytes, for half a second and until the memory is less than `below_kib`. */
+static void put_and_take(struct clv_queue *q, size_t bytes, size_t below_kib)
+{
+	for (int i = 0; i < 25 || (i < 500 && resident_kib() >= below_kib); i++, usleep(20000)) {
+		assert_true(put(q, bytes, 'a'));
+		clv_queue_tick(q);
+		while (clv_queue_used(q))
+			clv_queue_take(q, clv_queue_used(q));
+	}
+}
+
+/* What a burst took goes though there is always a little. What is in use all the time does not. */
+static void test_gives_back_while_little_comes(void **state)
+{
+	struct clv_queue_config config = {.bytes = 8u << 20, .stop = &stop};
+	struct clv_queue *q;
+
+	assert_int_equal(clv_queue_new(&config, &q), 0);
+	put_and_take(q, 2u << 20, SIZE_MAX);
+	assert_true(resident_kib() >= 2u << 10);
+	put_and_take(q, 1000, 256);
+	assert_true(resident_kib() < 256);
+	clv_queue_free(q);
+}
+
 static void *take_all(void *arg)
 {
 	struct clv_queue *q = arg;
@@ -384,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_gives_back_what_a_burst_took),
 		cmocka_unit_test(test_gives_back_in_silence),
 		cmocka_unit_test(test_gives_back_little_later),
+		cmocka_unit_test(test_gives_back_while_little_comes),
 		cmocka_unit_test(test_waits_for_room),
 		cmocka_unit_test(test_grows_for_a_long_record),
 		cmocka_unit_test(test_nobody_waits_for_a_consumer_that_has_ended),
