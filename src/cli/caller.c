@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/thread.h"
 #include "base/hurry.h"
+#include "base/thread.h"
 
 /* While that one rests it looks so often whether it is late. */
 #define LOOK_MS 100

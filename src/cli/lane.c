@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/thread.h"
 #include "base/hurry.h"
+#include "base/thread.h"
 
 /* How long packets may wait because the outputs fall behind; longer, and they do not fall behind, they stand still. */
 #define HOLD_NS (5ull * 1000 * 1000 * 1000)

@@ -18,10 +18,10 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/hurry.h"
 #include "base/log.h"
 #include "cli/caller.h"
 #include "cli/cli.h"
-#include "base/hurry.h"
 #include "cli/lane.h"
 #include "cli/outputs.h"
 #include "cli/reload.h"

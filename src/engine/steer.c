@@ -84,14 +84,18 @@ static const struct clv_framing *steer_walk(struct clv_conn *c, int d, uint64_t 
 	return c->proto->framing(c->state, d == c->client ? CLV_TO_SERVER : CLV_TO_CLIENT);
 }
 
-/* Does no request wait for its answer, but the one whose answer, of direction d, is being skipped? */
+/*
+ * Does no request wait for its answer, but the one whose answer, of direction d, is being skipped? Of protocols with
+ * frames nobody asks that, and their skips say where these begin.
+ */
 static bool answers_last(const struct clv_conn *c, int d)
 {
 	const struct clv_half *asker = &c->half[!d];
 	const struct clv_exchange *x = clv_exchanges_first(&c->exchanges);
 
-	return c->exchanges.count == 1 && !c->exchanges.lost && !c->exchanges.unsure && x == c->half[d].open &&
-	       !x->open[CLV_TO_SERVER] && !asker->tail && !asker->hunting && !clv_conn_debt(c, !d);
+	return !c->proto->framing && c->exchanges.count == 1 && !c->exchanges.lost && !c->exchanges.unsure &&
+	       x == c->half[d].open && !x->open[CLV_TO_SERVER] && !asker->tail && !asker->hunting &&
+	       !clv_conn_debt(c, !d);
 }
 
 /* What is skipped, and the frames behind it. */

@@ -270,6 +270,14 @@ static void queue_grow(struct clv_queue *q, size_t bytes)
 	pthread_mutex_unlock(&q->lock);
 }
 
+static void queue_note_use(struct clv_queue *q)
+{
+	uint64_t used = q->head - q->origin;
+
+	q->touched_bytes = used > q->touched_bytes ? used : q->touched_bytes;
+	q->peak_bytes = used > q->peak_bytes ? used : q->peak_bytes;
+}
+
 /* All was handed over; if it was taken as well, the next record goes to the start. What is touched beyond `keep` bytes
  * is given back. */
 static void queue_rewind(struct clv_queue *q, size_t keep)
@@ -279,10 +287,7 @@ static void queue_rewind(struct clv_queue *q, size_t keep)
 	pthread_mutex_lock(&q->lock);
 	q->known_taken = q->taken;
 	if (q->taken == q->head) {
-		if (q->head - q->origin > q->touched_bytes)
-			q->touched_bytes = q->head - q->origin;
-		if (q->head - q->origin > q->peak_bytes)
-			q->peak_bytes = q->head - q->origin;
+		queue_note_use(q);
 		much = q->touched_bytes > (q->shrinks && keep > IDLE_BYTES ? IDLE_BYTES : keep);
 		q->shrinks = false;
 		q->origin = q->head;
@@ -340,6 +345,7 @@ static void queue_shrink(struct clv_queue *q, uint64_t now_ns)
 	if (now_ns - q->peaked_ns < SHRINK_NS)
 		return;
 	q->peaked_ns = now_ns;
+	queue_note_use(q); /* it may not have been empty for long */
 	q->shrinks = q->touched_bytes > 2 * q->peak_bytes;
 	q->peak_bytes = 0;
 	if (q->shrinks)

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cli/caller.h"
 #include "base/hurry.h"
+#include "cli/caller.h"
 
 #define SEAT        0
 #define MS          1000000ull
